@@ -1,0 +1,67 @@
+# Two commands are enough: `make repro` runs the pipeline, `make test` the tests. Each sets up what
+# it needs in .venv first, with nothing but python3 (3.11 or newer), git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# DVC runs each stage as `python -m stages.NAME`: the environment's own python has to come first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro verify test test-all lint format benchmark requirements clean
+
+help: ## print these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run ## make .venv with what the pipeline needs
+
+repro: setup ## run the pipeline: download, split, preprocess, train, evaluate, plot
+	@dvc repro
+
+verify: setup ## run the pipeline twice from scratch in temporary clones and compare every byte
+	@python -m classifier verify
+
+test: $(VENV)/.dev ## run the tests (under 10 minutes on two cores)
+	@python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev ## run all tests, the slow ones too
+	@python -m pytest
+
+lint: $(VENV)/.dev ## check style and types
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+format: $(VENV)/.dev ## format the code and mend what ruff can mend
+	@ruff check --fix .
+	@ruff format .
+
+benchmark: $(VENV)/.dev ## run the measurements in benchmarks/
+	@python -m benchmarks
+
+requirements: $(VENV)/.dev ## compile pyproject.toml into the pinned requirements files
+	@uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--python-version 3.11 pyproject.toml -o requirements.txt
+	@uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--python-version 3.11 --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+clean: ## remove what runs leave behind, not the environment or the DVC cache
+	rm -rf data/raw data/splits data/prepared data/predictions data/explain models runs .run \
+		metrics/figures metrics/plots metrics/live metrics/report.html
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'error: python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps hold a copy of what was installed: a file that was only touched installs nothing.
+$(VENV)/.run: requirements.txt | $(BIN)/python
+	@cmp -s $< $@ || cmp -s requirements-dev.txt $(VENV)/.dev \
+		|| python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@cp $< $@
+
+$(VENV)/.dev: requirements-dev.txt | $(BIN)/python
+	@cmp -s $< $@ \
+		|| python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@cp $< $@

@@ -1,0 +1,88 @@
+"""dvc.yaml tells the truth: each stage lists the code it imports and the sections it reads."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.import_closure import ROOT, closure, is_code
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STAGES = ["download", "split", "preprocess", "train", "evaluate", "plot"]
+
+
+def test_the_stages_are_those_of_the_readme() -> None:
+    assert list(PIPELINE) == STAGES
+    for name, stage in PIPELINE.items():
+        assert stage["cmd"] == f"python -m stages.{name}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dependencies_are_exactly_the_imports(stage: str) -> None:
+    listed = [dependency for dependency in PIPELINE[stage]["deps"] if is_code(dependency)]
+    assert listed == sorted(closure(f"stages.{stage}")), (
+        "run python -m tests.import_closure --write"
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_exactly_the_sections_that_are_loaded(stage: str) -> None:
+    script = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    assert sorted(re.findall(r'\bload\("(\w+)"', script)) == sorted(
+        PIPELINE[stage].get("params", [])
+    )
+
+
+def test_every_section_is_read_by_a_stage() -> None:
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    read = {section for stage in PIPELINE.values() for section in stage.get("params", [])}
+    assert set(sections) == read
+
+
+@pytest.mark.parametrize("stage", ["download", "split", "preprocess", "plot"])
+def test_light_stages_never_import_torch(stage: str) -> None:
+    """Importing torch costs seconds, and these stages have no use for it."""
+    imports = [
+        path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        for path in sorted(closure(f"stages.{stage}"))
+        if path.endswith(".py")
+    ]
+    code = f"import sys, importlib\nfor m in {imports!r}: importlib.import_module(m)\n"
+    code += "sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_no_stage_imports_another() -> None:
+    for stage in STAGES:
+        others = {f"stages/{other}.py" for other in STAGES if other != stage}
+        assert not closure(f"stages.{stage}") & others
+
+
+def test_imports_follow_functions_packages_and_type_checking(tmp_path: Path) -> None:
+    package = tmp_path / "classifier"
+    (package / "deep").mkdir(parents=True)
+    files = {
+        "__init__.py": "",
+        "a.py": "def f():\n    from classifier.deep import b\n",
+        "deep/__init__.py": "",
+        "deep/b.py": "from typing import TYPE_CHECKING\nfrom . import c\n"
+        "if TYPE_CHECKING:\n    from classifier import never\n",
+        "deep/c.py": "import json\n",
+        "never.py": "",
+        "report.py": "",
+        "report_page/page.html": "",
+    }
+    for name, text in files.items():
+        path = package / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    expected = {"__init__.py", "a.py", "deep/__init__.py", "deep/b.py", "deep/c.py"}
+    assert closure("classifier.a", tmp_path) == {f"classifier/{name}" for name in expected}
+    assert closure("classifier.report", tmp_path) == {
+        "classifier/__init__.py",
+        "classifier/report.py",
+        "classifier/report_page/page.html",
+    }

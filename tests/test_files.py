@@ -1,0 +1,45 @@
+"""Outputs appear whole or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from classifier.files import replacing, write_json
+
+
+def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "out.txt"
+    target.write_text("old", encoding="utf-8")
+
+    def fail() -> None:
+        with replacing(target) as temporary:
+            temporary.write_text("half", encoding="utf-8")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert target.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_replaces_a_full_folder(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "stale").touch()
+    with replacing(target) as temporary:
+        temporary.mkdir()
+        (temporary / "fresh").touch()
+    assert [path.name for path in target.iterdir()] == ["fresh"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_json_has_stable_bytes_and_is_always_valid(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"b": 1 / 3, "a": [float("nan"), 1e-9 / 3], "c": {"z": 1, "y": "é"}})
+    assert path.read_text(encoding="utf-8").index('"a"') < path.read_text("utf-8").index('"b"')
+    assert json.loads(path.read_text(encoding="utf-8")) == {
+        "a": [None, 3.33333e-10],
+        "b": 0.333333,
+        "c": {"y": "é", "z": 1},
+    }

@@ -1,0 +1,112 @@
+"""params.yaml: what a user may write, and the sentence for everything else."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Gt, Interval
+
+from classifier.errors import UserError
+from classifier.params import load, parse
+
+
+@dataclass(frozen=True)
+class Inner:
+    filters: tuple[int, ...] = (8, 16)
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+
+
+@dataclass(frozen=True)
+class Section:
+    lr: Annotated[float, Gt(0)]
+    epochs: int
+    optimizer: Literal["adam", "sgd"]
+    clip: Annotated[float, Gt(0)] | None = None
+    size: Literal["auto"] | Annotated[int, Gt(0)] = "auto"
+    verbose: bool = False
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self) -> None:
+        if self.epochs > 1000:
+            raise ValueError("epochs above 1000 never end")
+
+
+GOOD = {"lr": 0.1, "epochs": 3, "optimizer": "adam"}
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("text", ["5e-4", "5E-4", "0.0005", "5.0e-4", ".5e-3", "+5e-4"])
+def test_scientific_notation_is_a_number(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, f"train: {{lr: {text}, epochs: 1, optimizer: sgd}}")
+    assert load("train", Section, path).lr == pytest.approx(5e-4)
+
+
+def test_whole_numbers_serve_as_numbers_and_lists_become_tuples() -> None:
+    section = parse(Section, {**GOOD, "lr": 1, "inner": {"filters": [4, 5]}}, "train")
+    assert section.lr == 1.0
+    assert isinstance(section.lr, float)
+    assert section.inner.filters == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"learning": 1}, ["train.learning"]),
+        ({"optimiser": "sgd"}, ["train.optimiser", "did you mean 'optimizer'"]),
+        ({"optimizer": "adma"}, ["train.optimizer", "'adma'", "adam or sgd", "did you mean adam"]),
+        ({"lr": "high"}, ["train.lr", "'high'", "a number"]),
+        ({"lr": 0}, ["train.lr", "0", "> 0"]),
+        ({"lr": float("nan")}, ["train.lr", "nan"]),
+        ({"epochs": 1.5}, ["train.epochs", "1.5", "whole number"]),
+        ({"epochs": True}, ["train.epochs", "True", "whole number"]),
+        ({"epochs": 2000}, ["train", "never end"]),
+        ({"verbose": "yes"}, ["train.verbose", "true or false"]),
+        ({"clip": -1}, ["train.clip", "-1", "> 0"]),
+        ({"clip": "x"}, ["train.clip", "null"]),
+        ({"size": 0}, ["train.size", "> 0"]),
+        ({"size": "big"}, ["train.size", "auto", "whole number"]),
+        ({"inner": {"filters": 3}}, ["train.inner.filters", "a list"]),
+        ({"inner": {"filters": [3, "a"]}}, ["train.inner.filters[1]", "whole number"]),
+        ({"inner": {"dropout": 1}}, ["train.inner.dropout", "< 1"]),
+        ({"inner": {"dropuot": 0.1}}, ["train.inner.dropuot", "did you mean 'dropout'"]),
+        ({"inner": 3}, ["train.inner", "mapping"]),
+    ],
+)
+def test_a_mistake_is_named_with_its_key_and_what_is_allowed(
+    change: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(Section, {**GOOD, **change}, "train")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(UserError, match=r"train\.epochs is missing.*whole number"):
+        parse(Section, {"lr": 1, "optimizer": "adam"}, "train")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: {lr: 1", "not valid YAML"),
+        ("- 1", "mapping of sections"),
+        ("split: {}", "no section 'train'"),
+        ("train: {lr: 1, lr: 2}", "'lr' stands twice"),
+        ("train: 3", "train must be a mapping"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load("train", Section, write(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.yaml is missing"):
+        load("train", Section, tmp_path / "none.yaml")
