@@ -1,0 +1,55 @@
+"""The command line: `python -m classifier VERB`. Verbs live in classifier/commands/."""
+
+import argparse
+import importlib
+import sys
+
+from classifier.errors import UserError
+from classifier.params import suggestion
+
+# verb -> (what it does, an example that `--help` ends with)
+VERBS = {
+    "verify": (
+        "run the pipeline twice from scratch in temporary clones and compare every byte",
+        "python -m classifier verify",
+    ),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0, 1 after a user's mistake, 130 on Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if argv else 1
+    verb = argv[0]
+    if verb not in VERBS:
+        print(f"error: {verb!r} is not a verb{suggestion(verb, VERBS)}.", file=sys.stderr)
+        return 1
+    summary, example = VERBS[verb]
+    # dash -> underscore: module names cannot hold the dash of find-lr
+    command = importlib.import_module(f"classifier.commands.{verb.replace('-', '_')}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m classifier {verb}",
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    try:
+        return int(command.run(parser.parse_args(argv[1:])))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output, say `head`, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = ["usage: python -m classifier VERB [options]", "", "verbs:"]
+    lines += [f"  {verb:{width}}  {summary}" for verb, (summary, _) in VERBS.items()]
+    return "\n".join([*lines, "", "python -m classifier VERB --help shows a verb's options."])
