@@ -1,0 +1,62 @@
+"""The test images as the network sees them, on a plane."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from classifier.figures import style
+
+COLOURED_UP_TO = 10  # classes: beyond it no set of colours stays apart, names do the work
+
+
+def plane(
+    points: np.ndarray, actual: Sequence[int], right: np.ndarray, classes: Sequence[str],
+    variance: Sequence[float],
+) -> Figure:  # fmt: skip
+    """Draw ``points`` float [N, 2] by class.
+
+    ``actual`` [N] are class numbers, ``right`` bool [N] says where the prediction was, and
+    ``variance`` is the share of the features' variance that each axis holds.
+    """
+    figure = style.new_figure(height=5.2)
+    axes = figure.subplots()
+    numbers = np.asarray(actual)
+    few = len(classes) <= COLOURED_UP_TO
+    size = float(np.clip(9000 / max(1, len(points)), 3, 18))
+    markers = "osD^vP<>X*"
+    for number in range(len(classes)):
+        here = (numbers == number) & right
+        axes.scatter(
+            points[here, 0], points[here, 1], s=size, linewidth=0, alpha=0.6 if few else 0.45,
+            color=style.SERIES[number % len(style.SERIES)] if few else _hue(number, len(classes)),
+            marker=markers[number] if few else "o",
+        )  # fmt: skip
+    wrong = points[~right]
+    axes.scatter(
+        wrong[:, 0], wrong[:, 1], s=size * 1.6, marker="x", linewidth=0.9, color=style.INK,
+        label=f"{len(wrong)} predicted wrong",
+    )  # fmt: skip
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    for number, name in enumerate(classes):
+        here = numbers == number
+        if here.any():
+            x, y = np.median(points[here], axis=0)
+            axes.text(
+                x, y, style.shorten(name, 16), ha="center", va="center", path_effects=halo,
+                fontsize=9 if few else 6.5, fontweight="bold" if few else "normal",
+            )  # fmt: skip
+    shares = [f" ({100 * share:.0f} % of the variance)" for share in variance] or ["", ""]
+    axes.set_xlabel(f"first principal component{shares[0]}")
+    axes.set_ylabel(f"second principal component{shares[-1]}")
+    if len(wrong):
+        axes.legend(loc="best", fontsize=8)
+    return figure
+
+
+def _hue(number: int, total: int) -> tuple[float, float, float, float]:
+    from matplotlib import colormaps
+
+    # Neighbouring class numbers get colours far apart.
+    return colormaps["viridis"]((number * 0.618034) % 1.0 * 0.95)
