@@ -1,0 +1,73 @@
+"""Run a function over many pieces of work on all cores, in order, in constant memory."""
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from classifier.errors import UserError
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+_AHEAD = 3  # pieces waiting or finished per worker: enough that none of them idles
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[Piece], Result], pieces: Iterable[Piece], workers: int = 0
+) -> Iterator[Result]:
+    """Yield ``function(piece)`` for each piece, in the order of ``pieces``.
+
+    Works in ``workers`` processes (0: one a core), but in this process if there is only one
+    worker or one piece. Only a few pieces a worker are under way at a time, so neither a slow
+    consumer nor an endless ``pieces`` fills the memory. ``function`` and the pieces must pickle.
+
+    Raises:
+        UserError: the system ended a worker, most often because memory ran out.
+    """
+    workers = workers or cores()
+    source = iter(pieces)
+    first = [piece for _, piece in zip(range(2), source, strict=False)]
+    if workers == 1 or len(first) < 2:
+        yield from map(function, first)
+        yield from map(function, source)
+        return
+    # A forked copy of a process that has threads (OpenMP, tqdm) can hang; a fork server and
+    # spawned processes cannot.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context(method), initializer=_ignore_interrupts
+    )
+    under_way: deque[Future[Result]] = deque()
+    try:
+        for piece in first:
+            under_way.append(pool.submit(function, piece))
+        for piece in source:
+            if len(under_way) >= workers * _AHEAD:
+                yield under_way.popleft().result()
+            under_way.append(pool.submit(function, piece))
+        while under_way:
+            yield under_way.popleft().result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process was ended by the system, most often for lack of memory: "
+            "set workers to 1 or free some memory."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches the whole group; the parent alone says so and stops the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,211 @@
+"""Take a source's pictures in: decode each one fully, hash it, pack it, and list what is broken."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from classifier import images, store
+from classifier.errors import UserError
+from classifier.files import write_json
+from classifier.parallel import ordered_map
+from classifier.sources.listing import Item, Listing, Rejected
+
+# A piece of work is small enough that a few of them fit into memory whatever their pictures.
+_CHUNK_ITEMS = 256
+_CHUNK_BYTES = 8 * 2**20
+
+
+class Summary(NamedTuple):
+    """What was taken in."""
+
+    pictures: int
+    classes: int
+    unlabelled: int
+    rejected: int
+
+
+class _Taken(NamedTuple):
+    """What a worker hands back for one picture: its facts and bytes, or the reason against it."""
+
+    item: Item
+    data: bytes
+    width: int
+    height: int
+    mode: str
+    content: str
+    phash: str
+    reason: str
+
+
+def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int = 0) -> Summary:
+    """Write a source's pictures to ``folder`` (made here) as tar shards and a manifest.
+
+    The pictures keep their encoded bytes; pixel arrays become uncompressed PNG. The files depend
+    on the pictures alone, not on the number of workers.
+
+    Args:
+        listing: the pictures, in the order that the manifest will have.
+        folder: where manifest.csv, shard-*.tar, classes.json, rejected.csv, source.json go.
+        max_rejected: the share of broken pictures (0..1) above which the set is refused.
+        workers: processes that decode; 0 for one a core.
+
+    Raises:
+        UserError: too many pictures are broken, or a class has lost all of its pictures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rejected = list(listing.rejected)
+    records: list[store.Record] = []
+    total = listing.total + len(rejected)
+    with store.ShardWriter(folder) as shards, _progress(listing.total) as bar:
+        for taken in ordered_map(_take_all, _chunks(listing.items), workers):
+            for one in taken:
+                if one.reason:
+                    rejected.append(Rejected(one.item.id, str(one.item.picture), one.reason))
+                else:
+                    records.append(_store(one, shards))
+            bar.update(len(taken))
+    _write_rejected(folder / store.REJECTED, rejected)
+    _check_share(rejected, total, max_rejected)
+    _check_classes(listing, records)
+    store.write_manifest(folder, records)
+    write_json(folder / store.SOURCE, _facts(listing, records, rejected))
+    write_classes(folder, listing.classes)
+    unlabelled = sum(not record.label for record in records)
+    return Summary(len(records), len(listing.classes), unlabelled, len(rejected))
+
+
+def write_classes(folder: Path, classes: Iterable[str]) -> None:
+    """classes.json: the class names in their one order."""
+    import json
+
+    text = json.dumps(list(classes), indent=2, ensure_ascii=False)
+    (folder / store.CLASSES).write_text(text + "\n", encoding="utf-8")
+
+
+def _take_all(items: list[Item]) -> list[_Taken]:
+    """Runs in a worker: decode and hash the pictures of one piece."""
+    taken: list[_Taken] = []
+    thumbnails: list[np.ndarray] = []
+    for item in items:
+        try:
+            data, decoded = _read(item)
+        except ValueError as error:
+            taken.append(_Taken(item, b"", 0, 0, "", "", "", str(error)))
+            continue
+        except OSError as error:
+            reason = f"it cannot be read ({error.strerror or error})"
+            taken.append(_Taken(item, b"", 0, 0, "", "", "", reason))
+            continue
+        image = decoded.image
+        thumbnails.append(images.thumbnail(image))
+        content = images.content_hash(image)
+        kept = item if isinstance(item.picture, Path) else item._replace(picture=Path())
+        taken.append(_Taken(kept, data, *image.size, decoded.mode, content, "", ""))
+    hashes = iter(images.perceptual_hashes(thumbnails))
+    return [
+        one if one.reason else one._replace(phash=images.hash_hex(next(hashes))) for one in taken
+    ]
+
+
+def _read(item: Item) -> tuple[bytes, images.Decoded]:
+    if isinstance(item.picture, Path):
+        data = item.picture.read_bytes()
+        return data, images.inspect(data)
+    image = Image.fromarray(item.picture)
+    buffer = io.BytesIO()
+    # Stored, not deflated: pictures this small hardly shrink, it takes no time, and the bytes
+    # (so DVC's hash of the folder) do not depend on which zlib Pillow was built with.
+    image.save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue(), images.Decoded(image, image.mode)
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    chunk: list[Item] = []
+    size = 0
+    for item in items:
+        chunk.append(item)
+        size += _size(item.picture)
+        if len(chunk) >= _CHUNK_ITEMS or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _size(picture: Path | np.ndarray) -> int:
+    if isinstance(picture, np.ndarray):
+        return picture.nbytes
+    try:
+        return picture.stat().st_size
+    except OSError:  # the worker says why
+        return 0
+
+
+def _store(one: _Taken, shards: store.ShardWriter) -> store.Record:
+    item = one.item
+    suffix = item.picture.suffix if isinstance(item.picture, Path) else ""
+    suffix = suffix or ".png"
+    name = item.id if item.id.lower().endswith(suffix.lower()) else item.id + suffix
+    location = shards.add(name, one.data)
+    return store.Record(
+        item.id, item.label, item.origin, item.group,
+        one.width, one.height, one.mode, one.content, one.phash, *location,
+    )  # fmt: skip
+
+
+def _check_share(rejected: list[Rejected], total: int, limit: float) -> None:
+    if len(rejected) <= limit * total:
+        return
+    first = "; ".join(f"{one.path}: {one.reason}" for one in rejected[:3])
+    more = f"; and {len(rejected) - 3:,} more" if len(rejected) > 3 else ""
+    raise UserError(
+        f"{len(rejected):,} of {total:,} pictures cannot be used, more than "
+        f"download.max_rejected = {limit:g} allows ({first}{more}): mend or remove them, "
+        "or raise download.max_rejected."
+    )
+
+
+def _check_classes(listing: Listing, records: list[store.Record]) -> None:
+    seen = {record.label for record in records}
+    lost = [name for name in listing.classes if name not in seen]
+    if lost:
+        names = ", ".join(repr(name) for name in lost[:5])
+        raise UserError(
+            f"no picture of class {names} can be used (see download.max_rejected): mend them "
+            "or remove the class."
+        )
+
+
+def _facts(
+    listing: Listing, records: list[store.Record], rejected: list[Rejected]
+) -> dict[str, object]:
+    origins: dict[str, int] = {}
+    for record in records:
+        origins[record.origin or "unsplit"] = origins.get(record.origin or "unsplit", 0) + 1
+    return {
+        **asdict(listing.about),
+        "classes": len(listing.classes),
+        "pictures": len(records),
+        "unlabelled": sum(not record.label for record in records),
+        "rejected": len(rejected),
+        "origins": origins,
+    }
+
+
+def _write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Rejected._fields)
+        writer.writerows(rejected)
+
+
+def _progress(total: int) -> "tqdm[NoReturn]":
+    # disable=None: quiet where stderr is not a terminal.
+    return tqdm(total=total, unit=" pictures", desc="decode", disable=None, dynamic_ncols=True)

@@ -1,0 +1,23 @@
+"""Stage download: pictures from any source, checked one by one and packed into a few shards."""
+
+from pathlib import Path
+
+from classifier.files import replacing
+from classifier.params import load
+from classifier.process import run_dir, stage
+from classifier.sources import DownloadParams, download
+
+
+def main() -> None:
+    """Write data/raw from the source that params.yaml names."""
+    params = load("download", DownloadParams)
+    with replacing(Path("data/raw")) as folder:
+        summary = download(params, folder, run_dir() / "downloads")
+    print(
+        f"{summary.pictures:,} pictures, {summary.classes} classes, "
+        f"{summary.unlabelled:,} unlabelled, {summary.rejected:,} rejected (data/raw/rejected.csv)"
+    )
+
+
+if __name__ == "__main__":
+    stage("download", main)
