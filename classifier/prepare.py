@@ -1,0 +1,298 @@
+"""Turn encoded pictures into memory-mapped uint8 arrays, in parallel and in constant memory."""
+
+import csv
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Interval
+from numpy.lib.format import open_memmap
+from tqdm import tqdm
+
+from classifier.errors import UserError
+from classifier.files import read_json, write_json
+from classifier.images import Resize, decode, to_array
+from classifier.manifest import Integers, Manifest, Text
+from classifier.store import read_bytes
+
+PREPARED_SPLITS = ("train", "val", "test", "unlabelled")
+LARGEST_AUTO_SIZE = 224
+_CHUNK_BYTES = 4 << 20  # of decoded pixels: what one task of a worker holds in memory
+
+
+@dataclass(frozen=True)
+class PreprocessParams:
+    """How pictures become arrays; params.yaml explains the keys."""
+
+    image_size: Annotated[int, Interval(ge=4, le=2048)] | Literal["auto"]
+    channels: Literal["auto", 1, 3]
+    resize: Resize
+    normalize: Literal["standardize", "unit"]
+    workers: Annotated[int, Interval(ge=0)] = 0
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What ``prepare`` wrote: arrays, labels and ids of each split, and the facts of the data.
+
+    ``meta`` has ``classes`` (names in label order), ``channels`` (1 or 3), ``image_size`` (pixels),
+    ``resize``, ``normalize``, ``mean`` and ``std`` (per channel, of the train split, on the 0..1
+    scale) and ``counts`` (pictures in each split).
+    """
+
+    folder: Path
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "PreparedData":
+        """Open a folder; UserError when it was not prepared."""
+        try:
+            return cls(Path(folder), read_json(Path(folder) / "meta.json"))
+        except FileNotFoundError:
+            raise UserError(f"{folder} has no prepared data: run dvc repro preprocess.") from None
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; a label is an index into them."""
+        return list(self.meta["classes"])
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that hold pictures, out of train, val, test and unlabelled."""
+        return [name for name in PREPARED_SPLITS if self.meta["counts"].get(name)]
+
+    def images(self, split: str) -> npt.NDArray[np.uint8]:
+        """[N, H, W, C] uint8, memory-mapped and read-only."""
+        return np.load(self.folder / f"{split}.npy", mmap_mode="r")
+
+    def labels(self, split: str) -> Integers:
+        """[N] class indices."""
+        return np.load(self.folder / f"{split}_labels.npy")
+
+    def ids(self, split: str) -> list[str]:
+        """[N] ids in row order."""
+        return [row["id"] for row in self._index if row["split"] == split]
+
+    def sizes(self, split: str) -> Integers:
+        """[N, 2] width and height of the pictures before resizing, in pixels."""
+        rows = [row for row in self._index if row["split"] == split]
+        return np.array([[row["width"], row["height"]] for row in rows], np.int64).reshape(-1, 2)
+
+    @cached_property
+    def _index(self) -> list[dict[str, str]]:
+        with (self.folder / "index.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+
+def prepare(
+    raw: Path,
+    manifest: Manifest,
+    splits: Text,
+    classes: Sequence[str],
+    params: PreprocessParams,
+    folder: Path,
+) -> PreparedData:
+    """Decode, convert and resize every picture that has a split, and write ``folder``.
+
+    The bytes written depend on the pictures, the splits and the parameters, never on the number of
+    workers or their timing. Each process holds a few MB of pixels at a time.
+
+    Args:
+        raw: the folder with the shards.
+        manifest: the pictures.
+        splits: [N] split of each; ``excluded`` pictures are left out.
+        classes: class names in label order.
+        params: size, channels, resize, normalisation, processes.
+        folder: an empty or missing folder to write into.
+
+    Raises:
+        UserError: a picture cannot be decoded; the sentence names its id.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    size = params.image_size
+    if size == "auto":
+        size = automatic_size(manifest.width, manifest.height)
+    channels = params.channels
+    if channels == "auto":
+        channels = automatic_channels(manifest.mode)
+    rows = {name: np.flatnonzero(splits == name) for name in PREPARED_SPLITS}
+    rows = {name: found for name, found in rows.items() if len(found)}
+    label = {name: index for index, name in enumerate(classes)}
+
+    tasks = []
+    for name, found in rows.items():
+        path = folder / f"{name}.npy"
+        array = open_memmap(path, "w+", np.uint8, (len(found), size, size, channels))
+        start = array.offset
+        del array
+        if name != "unlabelled":
+            labels = [label[value] for value in manifest.label[found].tolist()]
+            np.save(folder / f"{name}_labels.npy", np.array(labels, np.int64))
+        step = max(1, _CHUNK_BYTES // (size * size * channels))
+        for first in range(0, len(found), step):
+            part = found[first : first + step]
+            places = zip(
+                manifest.id[part].tolist(),
+                manifest.shard[part].tolist(),
+                manifest.offset[part].tolist(),
+                manifest.size[part].tolist(),
+                strict=True,
+            )
+            at = start + first * size * size * channels
+            tasks.append(
+                _Task(raw, list(places), path, at, size, channels, params.resize, name == "train")
+            )
+    histogram = np.zeros((channels, 256), np.int64)
+    for counted in _run(tasks, params.workers or os.cpu_count() or 1):
+        histogram += counted
+    mean, std = _moments(histogram) if params.normalize == "standardize" else _unit(channels)
+
+    with (folder / "index.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "split", "row", "label", "width", "height"])
+        for name, found in rows.items():
+            columns = (
+                manifest.id[found].tolist(),
+                [name] * len(found),
+                range(len(found)),
+                manifest.label[found].tolist(),
+                manifest.width[found].tolist(),
+                manifest.height[found].tolist(),
+            )
+            writer.writerows(zip(*columns, strict=True))
+    meta = {
+        "classes": list(classes),
+        "channels": channels,
+        "image_size": size,
+        "resize": params.resize,
+        "normalize": params.normalize,
+        "mean": mean,
+        "std": std,
+        "counts": {name: len(found) for name, found in rows.items()},
+    }
+    write_json(folder / "meta.json", meta)
+    return PreparedData.open(folder)
+
+
+def automatic_size(width: Integers, height: Integers) -> int:
+    """The side in pixels for ``image_size: auto``.
+
+    Pictures that all have one size keep it (the longer side); otherwise it is the median shorter
+    side, rounded up to a multiple of 16, for larger pictures would gain nothing from enlarging and
+    most networks halve the side four times. Never more than 224.
+    """
+    longer = np.maximum(width, height)
+    if (width == width[0]).all() and (height == height[0]).all():
+        return int(min(longer[0], LARGEST_AUTO_SIZE))
+    median = float(np.median(np.minimum(width, height)))
+    return int(min(-(-median // 16) * 16, LARGEST_AUTO_SIZE))
+
+
+def automatic_channels(modes: Text) -> Literal[1, 3]:
+    """1 when every picture is grayscale as found, 3 otherwise."""
+    gray = {"1", "L", "LA", "La", "F"}
+    found = np.unique(modes).tolist()
+    return 1 if all(mode in gray or mode.startswith("I") for mode in found) else 3
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Pictures to decode and the place of their pixels in an array's file."""
+
+    raw: Path
+    places: list[tuple[str, str, int, int]]  # id, shard, offset, size
+    path: Path
+    at: int
+    size: int
+    channels: int
+    resize: Resize
+    count: bool
+
+
+def _run(tasks: list[_Task], workers: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Do the tasks, in this process or in several; yield the histograms in any order."""
+    total = sum(len(task.places) for task in tasks)
+    with tqdm(total=total, desc="preprocess", unit=" pictures", disable=None) as bar:
+        workers = min(workers, len(tasks))
+        if workers <= 1:
+            for task in tasks:
+                yield _work(task)
+                bar.update(len(task.places))
+            return
+        with ProcessPoolExecutor(workers, initializer=_ignore_interrupts) as pool:
+            futures = {pool.submit(_work, task): len(task.places) for task in tasks}
+            try:
+                yield from _collect(futures, bar)
+            except BrokenProcessPool:
+                raise UserError(
+                    "a process that decodes pictures was killed, perhaps for want of memory: "
+                    "set preprocess.workers to a smaller number."
+                ) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _collect(
+    futures: dict[Future[npt.NDArray[np.int64]], int], bar: Any
+) -> Iterator[npt.NDArray[np.int64]]:
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
+        for future in done:
+            yield future.result()
+            bar.update(futures[future])
+
+
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches the whole process group; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _work(task: _Task) -> npt.NDArray[np.int64]:
+    """Write the pixels of one task; return [channels, 256] how often each value occurs."""
+    shape = (len(task.places), task.size, task.size, task.channels)
+    pixels = np.empty(shape, np.uint8)
+    for row, (name, shard, offset, size) in enumerate(task.places):
+        try:
+            image = decode(read_bytes(task.raw, shard, offset, size))
+            pixels[row] = to_array(image, task.size, task.channels, task.resize)
+        except (ValueError, OSError) as error:
+            raise UserError(
+                f"picture {name!r} cannot be decoded ({error}): run dvc repro --force download."
+            ) from None
+    # Written, not mapped: pages of a shared mapping would count as this process's memory.
+    with task.path.open("r+b") as file:
+        file.seek(task.at)
+        file.write(pixels.data)
+    if not task.count:
+        return np.zeros((task.channels, 256), np.int64)
+    return np.stack(
+        [np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(task.channels)]
+    )
+
+
+def _moments(histogram: npt.NDArray[np.int64]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel on the 0..1 scale, from exact integer sums."""
+    values = range(256)
+    mean, std = [], []
+    for counts in histogram.tolist():
+        n = sum(counts)
+        total = sum(v * c for v, c in zip(values, counts, strict=True))
+        squares = sum(v * v * c for v, c in zip(values, counts, strict=True))
+        mean.append(total / n / 255)
+        variance = (n * squares - total * total) / (n * n)
+        # A channel that never varies is left unscaled rather than divided by zero.
+        std.append(variance**0.5 / 255 or 1.0)
+    return mean, std
+
+
+def _unit(channels: int) -> tuple[list[float], list[float]]:
+    return [0.0] * channels, [1.0] * channels

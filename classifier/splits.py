@@ -1,0 +1,303 @@
+"""Divide labelled pictures into train, validation and test: stratified, grouped, reproducible.
+
+What belongs together (a group, exact duplicates, on request near-duplicates) forms one unit, and a
+unit is never divided. The order in which units are taken is a hash of seed, purpose and id: it does
+not depend on the order of the rows, a new picture moves few of the others, and the test set does
+not change with the validation fraction or the fold.
+"""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Interval
+
+from classifier.errors import UserError
+from classifier.files import replacing
+from classifier.manifest import Manifest, Text
+from classifier.quality import equal_links
+
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+_Unit = tuple[int, list[tuple[int, int]]]  # its number, and (class, pictures) for each class in it
+
+SPLITS = ("train", "val", "test", "unlabelled", "excluded")
+
+
+@dataclass(frozen=True)
+class SplitParams:
+    """How the labelled pictures are divided; params.yaml explains the keys."""
+
+    seed: int
+    test_fraction: Annotated[float, Interval(gt=0, lt=1)]
+    val_fraction: Annotated[float, Interval(gt=0, lt=1)]
+    folds: Annotated[int, Interval(ge=0)] = 0
+    fold: Annotated[int, Interval(ge=0)] = 0
+    near_duplicates: Literal["report", "together"] = "report"
+    near_duplicate_distance: Annotated[int, Interval(ge=0, le=12)] = 4
+
+    def __post_init__(self) -> None:
+        if self.folds == 1:
+            raise UserError("split.folds is 1: give 0 for a single division, or at least 2.")
+        if self.folds and self.fold >= self.folds:
+            raise UserError(
+                f"split.fold is {self.fold}: with split.folds {self.folds} give 0 to "
+                f"{self.folds - 1}."
+            )
+        if self.fold and not self.folds:
+            raise UserError(f"split.fold is {self.fold} but split.folds is 0: set split.folds.")
+
+
+def assign(manifest: Manifest, params: SplitParams, near_pairs: Rows | None = None) -> Text:
+    """Give each picture of the manifest its split.
+
+    A labelled official test set stays the test set, and an official validation set stays one unless
+    folds are asked for. Pictures without a label become ``unlabelled``. A picture that an official
+    set holds too (an exact duplicate) becomes ``excluded``: no later stage uses it.
+
+    Args:
+        manifest: the pictures.
+        params: fractions, seed, folds.
+        near_pairs: [P, 2] rows of the manifest to treat like exact duplicates, or None.
+
+    Returns:
+        [N] one of ``SPLITS`` for each picture, in the order of the manifest.
+
+    Raises:
+        UserError: there are fewer than two classes, or one has too few pictures to be divided.
+    """
+    classes = np.unique(manifest.label[manifest.label != ""])
+    if len(classes) < 2:
+        raise UserError(
+            f"the data has {len(classes)} class{'' if len(classes) == 1 else 'es'}, and "
+            "classification needs at least 2: check download.path and the labels."
+        )
+    pairs = equal_links(manifest.content)
+    if near_pairs is not None:
+        pairs = np.concatenate([pairs, near_pairs])
+    split = _official(manifest, pairs, keep_val=not params.folds)
+    has_test, has_val = (bool((split == name).any()) for name in ("test", "val"))
+
+    free = np.flatnonzero(split == "")
+    unit = _units(manifest, free, pairs)
+    label = np.searchsorted(classes, manifest.label[free])
+    parts = params.folds or (1 if has_val else 2)
+    _check_sizes(classes, label, unit, parts, has_test)
+    pool = _Pool(unit, label, manifest.id[free], len(classes), params.seed)
+    rest = np.ones(len(free), bool)
+    if not has_test:
+        test = pool.choose(rest, params.test_fraction, parts, "test")
+        split[free[test]] = "test"
+        rest &= ~test
+    if params.folds:
+        for fold in range(params.fold + 1):
+            later = params.folds - 1 - fold
+            val = pool.choose(rest, 1 / (later + 1), later, f"fold {fold}") if later else rest
+            rest = rest & ~val
+        split[free[val]] = "val"
+    elif not has_val:
+        split[free[pool.choose(rest, params.val_fraction, 1, "val")]] = "val"
+    split[split == ""] = "train"
+    _check_complete(classes, manifest, split)
+    return split
+
+
+def write_splits(path: str | Path, manifest: Manifest, splits: Text) -> None:
+    """Write a table of id and split, in the order of the manifest."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "split"])
+        writer.writerows(zip(manifest.id.tolist(), splits.tolist(), strict=True))
+
+
+def read_splits(path: str | Path, manifest: Manifest) -> Text:
+    """Read the split of each picture: [N], in the order of the manifest.
+
+    Raises:
+        UserError: the table is missing, or is not about the manifest's pictures.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rows = sorted(tuple(row) for row in list(csv.reader(file))[1:])
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run dvc repro split.") from None
+    if [name for name, _ in rows] != manifest.id.tolist():
+        raise UserError(f"{path} is about other pictures than the manifest: run dvc repro split.")
+    return np.array([split for _, split in rows])
+
+
+def _official(manifest: Manifest, pairs: Rows, keep_val: bool) -> Text:
+    """What is settled before anything is divided; "" where it is not."""
+    split = np.where(manifest.label == "", "unlabelled", "").astype("<U10")
+    for name in ("test", "val") if keep_val else ("test",):
+        split[(split == "") & (manifest.origin == name)] = name
+        split[(split == "") & _linked(pairs, split == name)] = "excluded"
+    return split
+
+
+def _check_sizes(classes: Text, label: Rows, unit: Rows, parts: int, has_test: bool) -> None:
+    """Every class needs a unit for each part that it is to be divided into."""
+    needed = parts + (not has_test)
+    pictures = np.bincount(label, minlength=len(classes))
+    units = np.bincount(np.unique(np.stack([unit, label]), axis=1)[1], minlength=len(classes))
+    smallest = int(np.argmin(units))
+    if units[smallest] >= needed:
+        return
+    count, groups = pictures[smallest], units[smallest]
+    have = f"{count} picture{'' if count == 1 else 's'}"
+    if groups != count:
+        have += f" in {groups} group{'' if groups == 1 else 's'} that stay together"
+    if has_test and not count:
+        raise UserError(
+            f"class {str(classes[smallest])!r} has no picture to train on, only official test or "
+            "validation pictures: add some, or remove the class from those."
+        )
+    raise UserError(
+        f"class {str(classes[smallest])!r} has {have} to divide, and at least {needed} are needed, "
+        "one for each part: add pictures, remove the class, or ask for fewer folds."
+    )
+
+
+def _check_complete(classes: Text, manifest: Manifest, split: Text) -> None:
+    for name in ("train", "val", "test"):
+        missing = np.setdiff1d(classes, manifest.label[split == name])
+        if len(missing) and (name == "train" or len(missing) == len(classes)):
+            raise UserError(
+                f"the {name} split has no picture of class {str(missing[0])!r}: its groups and "
+                "duplicates leave none over, so add pictures of it or remove the class."
+            )
+
+
+class _Pool:
+    """Pictures that may be divided, as units of one or more pictures of one or more classes."""
+
+    def __init__(self, unit: Rows, label: Rows, ids: Text, classes: int, seed: int) -> None:
+        self.unit, self.label, self.ids, self.classes, self.seed = unit, label, ids, classes, seed
+
+    def choose(self, among: Mask, fraction: float, keep: int, purpose: str) -> Mask:
+        """Mark about ``fraction`` of each class ``among`` the pictures, never part of a unit.
+
+        Units of several pictures are placed first, large before small, each on the side that keeps
+        the class shares closest to the fraction; single pictures then fill what each class lacks,
+        exactly. Each class keeps at least ``keep`` units unmarked, and has one marked where it can.
+        """
+        rows = np.flatnonzero(among)
+        total = np.bincount(self.label[rows], minlength=self.classes)
+        pairs = np.unique(np.stack([self.unit[rows], self.label[rows]]), axis=1)
+        spare = np.bincount(pairs[1], minlength=self.classes) - keep
+        single = np.bincount(self.unit[rows], minlength=len(self.unit))[self.unit[rows]] == 1
+        units = self._units(rows[~single], purpose)
+        wanting = np.bincount(self.label[rows[single]], minlength=self.classes) == 0
+        marked = _place(units, total, fraction, spare.tolist(), wanting.tolist())
+        chosen = np.isin(self.unit, marked)
+        taken = np.bincount(self.label[chosen], minlength=self.classes)
+        spare -= np.bincount(pairs[1][np.isin(pairs[0], self.unit[chosen])], minlength=self.classes)
+
+        rows = rows[single]
+        label = self.label[rows]
+        available = np.bincount(label, minlength=self.classes)
+        # Rounding the running sum over the classes gives every class its share rounded up or down,
+        # and the whole its share rounded.
+        running = np.concatenate([[0.0], np.cumsum(total * fraction - taken)])
+        quota = np.diff(np.floor(running + 0.5)).astype(int)
+        quota = np.maximum(quota, taken == 0)
+        quota = np.clip(quota, 0, np.maximum(0, np.minimum(available, spare)))
+        order = np.lexsort((self._keys(rows, purpose), label))
+        rank = np.empty(len(rows), int)
+        rank[order] = np.arange(len(rows)) - np.repeat(np.cumsum(available) - available, available)
+        chosen[rows[rank < quota[label]]] = True
+        return chosen
+
+    def _units(self, rows: Rows, purpose: str) -> list[_Unit]:
+        """The units of the rows, large before small and otherwise in hashed order."""
+        if not len(rows):
+            return []
+        names, first, sizes = np.unique(self.unit[rows], return_index=True, return_counts=True)
+        keys = self._keys(rows[first], purpose)
+        # Sizes in powers of two: a strict order by size would leave the seed nothing to decide.
+        order = np.lexsort((keys, -np.floor(np.log2(sizes))))
+        content: dict[int, list[tuple[int, int]]] = {int(name): [] for name in names[order]}
+        pairs, counts = np.unique(
+            np.stack([self.unit[rows], self.label[rows]]), axis=1, return_counts=True
+        )
+        for name, label, count in zip(*pairs.tolist(), counts.tolist(), strict=True):
+            content[name].append((label, count))
+        return list(content.items())
+
+    def _keys(self, rows: Rows, purpose: str) -> npt.NDArray[np.uint64]:
+        """[len(rows)] pseudo-random numbers that depend on seed, purpose and the picture's id."""
+        start = hashlib.blake2b(f"{self.seed}\n{purpose}\n".encode(), digest_size=8)
+        digests = []
+        for name in self.ids[rows].tolist():
+            digest = start.copy()
+            digest.update(name.encode())
+            digests.append(digest.digest())
+        return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
+
+
+def _place(
+    units: list[_Unit], total: Rows, fraction: float, spare: list[int], wanting: list[bool]
+) -> list[int]:
+    """The numbers of the units to mark: greedy on the chi-square distance to the wanted shares.
+
+    ``spare`` is how many units of each class may be marked, ``wanting`` says which classes have
+    no single pictures to mark later.
+    """
+    want = (total * fraction).tolist()
+    rest_want = (total * (1 - fraction)).tolist()
+    have, rest_have = [0] * len(total), [0] * len(total)
+    marked = []
+    left = []
+    for name, content in units:
+        cost = sum(n * (2 * have[c] + n) / want[c] for c, n in content)
+        rest_cost = sum(n * (2 * rest_have[c] + n) / rest_want[c] for c, n in content)
+        allowed = all(spare[c] > 0 for c, _ in content)
+        side = have if allowed and cost < rest_cost else rest_have
+        for c, n in content:
+            side[c] += n
+        if side is have:
+            marked.append(name)
+            for c, _ in content:
+                spare[c] -= 1
+        else:
+            left.append((name, content))
+    # Of a class whose units are all large none may have been marked: take its smallest.
+    for name, content in reversed(left):
+        missing = any(wanting[c] and not have[c] for c, _ in content)
+        if missing and all(spare[c] > 0 for c, _ in content):
+            marked.append(name)
+            for c, n in content:
+                have[c] += n
+                spare[c] -= 1
+    return marked
+
+
+def _units(manifest: Manifest, rows: Rows, pairs: Rows) -> Rows:
+    """Number the units that the rows form: [len(rows)], equal numbers belong together."""
+    links = np.concatenate([equal_links(manifest.group), pairs])
+    links = links[np.isin(links, rows).all(axis=1)]
+    parent = list(range(len(manifest)))  # union-find with path halving
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    for first, second in links.tolist():
+        a, b = root(first), root(second)
+        parent[max(a, b)] = min(a, b)
+    roots = np.array([root(row) for row in range(len(manifest))])
+    return np.unique(roots[rows], return_inverse=True)[1]
+
+
+def _linked(pairs: Rows, mask: Mask) -> Mask:
+    """Mark the rows that a pair links to a row of ``mask``."""
+    linked = np.zeros(len(mask), bool)
+    linked[pairs[mask[pairs[:, 0]], 1]] = True
+    linked[pairs[mask[pairs[:, 1]], 0]] = True
+    return linked
