@@ -92,7 +92,7 @@ def parse(cls: type[T], content: Any, key: str) -> T:
         if name in content:
             values[name] = _convert(content[name], hints[name], f"{key}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise UserError(f"{key}.{name} is missing: add it ({_describe(hints[name])}).")
+            raise UserError(f"{key}.{name} is missing: add it ({describe(hints[name])}).")
     try:
         return cls(**values)
     except ValueError as error:
@@ -119,7 +119,7 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
         converted = _convert(value, base, key)
         for name, bound in _bounds(constraints):
             if not _COMPARE[name][1](converted, bound):
-                raise UserError(f"{key} is {value!r}: give {_describe(hint)}.")
+                raise UserError(f"{key} is {value!r}: give {describe(hint)}.")
         return converted
     if origin in (Union, types.UnionType):
         return _convert_union(value, hint, key)
@@ -133,7 +133,7 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
         raise UserError(f"{key} is {value!r}: choose {_either(choices)}{hint_text}.")
     if origin is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):
-            raise UserError(f"{key} is {value!r}: give {_describe(hint)}.")
+            raise UserError(f"{key} is {value!r}: give {describe(hint)}.")
         item = get_args(hint)[0]
         return tuple(_convert(part, item, f"{key}[{i}]") for i, part in enumerate(value))
     if dataclasses.is_dataclass(hint):
@@ -146,7 +146,7 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
             return float(value)
     elif hint in (bool, int, str) and type(value) is hint:
         return value
-    raise UserError(f"{key} is {value!r}: give {_describe(hint)}.")
+    raise UserError(f"{key} is {value!r}: give {describe(hint)}.")
 
 
 def _convert_union(value: Any, hint: Any, key: str) -> Any:
@@ -164,7 +164,7 @@ def _convert_union(value: Any, hint: Any, key: str) -> Any:
             )
             if meant:
                 raise error from None
-    raise UserError(f"{key} is {value!r}: give {_describe(hint)}.")
+    raise UserError(f"{key} is {value!r}: give {describe(hint)}.")
 
 
 def _bounds(constraints: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -183,19 +183,19 @@ _COMPARE = {
 }
 
 
-def _describe(hint: Any) -> str:
+def describe(hint: Any) -> str:
     """What a value of this type looks like, for the end of an error sentence."""
     origin = get_origin(hint)
     if origin is Annotated:
         base, *constraints = get_args(hint)
         bounds = [f"{_COMPARE[name][0]} {bound}" for name, bound in _bounds(constraints)]
-        return _describe(base) + (f" {' and '.join(bounds)}" if bounds else "")
+        return describe(base) + (f" {' and '.join(bounds)}" if bounds else "")
     if origin in (Union, types.UnionType):
-        return " or ".join(_describe(option) for option in get_args(hint))
+        return " or ".join(describe(option) for option in get_args(hint))
     if origin is Literal:
         return _either([str(choice) for choice in get_args(hint)])
     if origin is tuple:
-        return f"a list, each {_describe(get_args(hint)[0])}"
+        return f"a list, each {describe(get_args(hint)[0])}"
     if dataclasses.is_dataclass(hint):
         return f"a mapping with {', '.join(field.name for field in dataclasses.fields(hint))}"
     return _TYPE_NAMES.get(hint, str(hint))

@@ -1,0 +1,15 @@
+"""Fixtures that more than one test module uses."""
+
+import pytest
+
+from tests import workspace
+from tests.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The project after a full run of its defaults, committed. Do not change it: copy it."""
+    result = workspace.fresh(tmp_path_factory.mktemp("finished"))
+    result.dvc("repro")
+    result.commit("the default run")
+    return result

@@ -1,0 +1,110 @@
+"""docs/parameters.md, written from params.yaml and the dataclasses that load it.
+
+python -m tests.parameters_page            say whether the page is true, exit 1 if not
+python -m tests.parameters_page --write    write it
+"""
+
+import dataclasses
+import importlib
+import sys
+from typing import Any, get_type_hints
+
+from ruamel.yaml import YAML
+
+from classifier.params import describe
+from tests.import_closure import ROOT
+
+# section -> (the dataclass that loads it, the stage that reads it)
+SECTIONS = {
+    "download": ("classifier.sources.DownloadParams", "download"),
+    "split": ("classifier.splits.SplitParams", "split"),
+    "preprocess": ("classifier.prepare.PreprocessParams", "preprocess"),
+    "augment": ("classifier.augment.AugmentParams", "train"),
+    "model": ("classifier.models.ModelParams", "train"),
+    "train": ("classifier.training.TrainParams", "train"),
+    "evaluate": ("classifier.scoring.EvaluateParams", "evaluate"),
+}
+PAGE = ROOT / "docs" / "parameters.md"
+
+
+def load_class(name: str) -> type:
+    """The class with this dotted name."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def page() -> str:
+    """The whole page."""
+    document = YAML().load(ROOT / "params.yaml")
+    lines = [
+        "# Parameters",
+        "",
+        "Every key of `params.yaml`, its default, what it takes and what it means. Change one for a",
+        "single experiment with `dvc exp run -S train.lr=0.001`; keys that `params.yaml` does not",
+        "list yet take a plus: `-S +model.resnet.depth=56`. This page is written from `params.yaml`",
+        "and the code by `python -m tests.parameters_page --write`.",
+    ]
+    for section, (name, stage) in SECTIONS.items():
+        lines += ["", f"## {section}", "", f"Read by the stage `{stage}`.", ""]
+        lines += ["| key | default | takes | meaning |", "|---|---|---|---|"]
+        lines += rows(load_class(name), document[section] or {}, section)
+    return "\n".join(lines) + "\n"
+
+
+def rows(cls: type, values: Any, prefix: str) -> list[str]:
+    """A table row for each key of a section, those of nested sections after it."""
+    hints = get_type_hints(cls, include_extras=True)
+    table = []
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        key, hint = f"{prefix}.{field.name}", hints[field.name]
+        given = field.name in values
+        if dataclasses.is_dataclass(hint):
+            table += rows(hint, values[field.name] if given else {}, key)
+            continue
+        default = values[field.name] if given else _default(field)
+        meaning = _comment(values, field.name) if given else ""
+        cells = [f"`{key}`", f"`{_yaml(default)}`", describe(hint), meaning]
+        table.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return table
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return str(value)
+
+
+def _comment(values: Any, key: str) -> str:
+    tokens = values.ca.items.get(key)
+    if not tokens or len(tokens) < 3 or tokens[2] is None:
+        return ""
+    # A token runs on over following comment lines, which belong to the next key.
+    return tokens[2].value.split("\n")[0].lstrip("# ").strip()
+
+
+def main(write: bool) -> int:
+    """Write the page, or say whether it is true. Returns the exit status."""
+    text = page()
+    if write:
+        PAGE.write_text(text, encoding="utf-8")
+        return 0
+    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
+        print("docs/parameters.md is out of date: run python -m tests.parameters_page --write")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--write" in sys.argv[1:]))
