@@ -1,10 +1,13 @@
 """Where each pixel of a picture comes from: exact moves by whole pixels, and affine maps."""
 
+import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+Flip = Literal["none", "random", "alternate"]
 Padding = Literal["reflect", "zero"]
 
 
@@ -52,3 +55,98 @@ def _sources(size: int, flip: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
     inside = (position >= 0) & (position <= last)
     position = last - (last - position.abs()).abs()  # mirrors at both ends
     return torch.where(flip[:, None], last - position, position), inside
+
+
+def alternate(rows: Tensor, epoch: int) -> Tensor:
+    """Which pictures to mirror: a fixed half in even epochs, the other half in odd ones.
+
+    In two epochs the network sees each picture once each way, which learns faster than flipping
+    at random (Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, arXiv:2404.00498).
+    The half is the top bit of a multiplicative hash of the row.
+
+    Args:
+        rows: integer [N], the position of each picture in the training set.
+        epoch: the number of the epoch.
+
+    Returns:
+        bool [N].
+    """
+    return (((rows.long() * 2654435761) >> 31) + epoch) % 2 == 1
+
+
+# Affine maps are 3×3 matrices [N,3,3] on homogeneous pixel coordinates (x right, y down) around
+# the picture's centre. Each maps the old place of a pixel to its new place.
+
+
+def scaling(x: Tensor, y: Tensor) -> Tensor:
+    """Enlarge by the factors x and y, [N]; -1 mirrors."""
+    return _matrix(x, 0, 0, 0, y, 0)
+
+
+def translation(x: Tensor, y: Tensor) -> Tensor:
+    """Move by x pixels to the right and y down, [N]."""
+    return _matrix(1, 0, x, 0, 1, y)
+
+
+def rotation(degrees: Tensor) -> Tensor:
+    """Turn clockwise, [N]."""
+    angle = torch.deg2rad(degrees)
+    return _matrix(angle.cos(), -angle.sin(), 0, angle.sin(), angle.cos(), 0)
+
+
+def shearing(x: Tensor, y: Tensor) -> Tensor:
+    """Shear by the slopes x, then y, [N] (the tangents of the angles): positive x moves the
+    upper half to the right, positive y the left half down, as torchvision's ``affine`` does."""
+    return _matrix(1, 0, 0, -y, 1, 0) @ _matrix(1, -x, 0, 0, 1, 0)
+
+
+def random_crop(least: float, n: int, size: int, generator: torch.Generator) -> Tensor:
+    """Enlarge random rectangles of n pictures to the whole side (random resized crop of Szegedy
+    et al. 2015, Going Deeper with Convolutions, arXiv:1409.4842).
+
+    Args:
+        least: least area of a rectangle, as a part of the picture; the greatest is 1, and sides
+            are as 3:4 to 4:3.
+        size: side of the pictures in pixels.
+        generator: a CPU generator.
+    """
+    area, aspect, x, y = torch.rand(4, n, generator=generator)
+    area = least + (1 - least) * area
+    aspect = torch.exp((2 * aspect - 1) * math.log(4 / 3) * (least < 1))
+    width = (area * aspect).sqrt().clamp(max=1)
+    height = (area / aspect).sqrt().clamp(max=1)
+    left = translation(size * (1 - width) * (0.5 - x), size * (1 - height) * (0.5 - y))
+    return scaling(1 / width, 1 / height) @ left
+
+
+def resample(images: Tensor, matrix: Tensor, padding: Padding = "reflect") -> Tensor:
+    """Apply one affine map to each picture, with bilinear interpolation.
+
+    Args:
+        images: float32 [N,C,H,W].
+        matrix: [N,3,3] on the CPU, a product of the maps above; the rightmost is applied
+            first.
+        padding: what appears where the picture was moved away from, as in ``move``.
+
+    Returns:
+        float32 [N,C,H,W] in the same range.
+    """
+    height, width = images.shape[2:]
+    x = torch.arange(width, device=images.device) - (width - 1) / 2
+    y = torch.arange(height, device=images.device) - (height - 1) / 2
+    # grid_sample asks for the source of each target pixel, with the outermost pixel centres at ±1:
+    # its reflection is then that of ``move``. Sums instead of a matrix product on the device
+    # keep full precision where a GPU would multiply matrices in TF32.
+    half = torch.tensor([max(width - 1, 1) / 2, max(height - 1, 1) / 2])
+    inverse = (torch.linalg.inv(matrix)[:, :2] / half[:, None]).to(images.device)
+    by_x, by_y, offset = inverse[:, None, None].unbind(-1)
+    grid = x[:, None] * by_x + y[:, None, None] * by_y + offset
+    mode = "reflection" if padding == "reflect" else "zeros"
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=mode, align_corners=True)
+
+
+def _matrix(*rows: Tensor | float) -> Tensor:
+    """Stack the two upper rows of 3×3 matrices from numbers and tensors [N]."""
+    first = next(entry for entry in rows if isinstance(entry, Tensor))
+    entries = [e if isinstance(e, Tensor) else torch.full_like(first, e) for e in (*rows, 0, 0, 1)]
+    return torch.stack(entries, dim=-1).view(-1, 3, 3)
