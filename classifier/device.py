@@ -1,0 +1,152 @@
+"""Where and in which numbers a network is computed."""
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from classifier.errors import UserError
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def keep_large_buffers() -> bool:
+    """Let large CPU buffers stay with the process; call before the first large tensor.
+
+    glibc gives every freed block above 128 kB (at most 32 MiB) back to the kernel, so each
+    training step gets its activations as fresh zeroed pages, and page faults take almost half of
+    the time. With the thresholds raised freed blocks are used again. The same can be had with
+    MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_, but glibc reads those when
+    the process starts, which is too late here.
+
+    Returns:
+        Whether it was done: on Linux with glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # from malloc.h
+    gigabyte = 2**30
+    return all(
+        [
+            mallopt(mmap_threshold, gigabyte),
+            mallopt(trim_threshold, 2**31 - 1),  # an int in C
+            mallopt(top_pad, 64 * 2**20),
+        ]
+    )
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device that ``name`` asks for; ``auto`` takes cuda, then mps, then the CPU.
+
+    In a run of several processes each one gets the GPU of its LOCAL_RANK.
+
+    Raises:
+        UserError: when the device that was asked for is not there.
+    """
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((kind for kind, there in have.items() if there), "cpu")
+    elif not have.get(name, name == "cpu"):
+        raise UserError(
+            f"train.device: {name} is not available to torch {torch.__version__} on this machine;"
+            " use auto or cpu."
+        )
+    if name == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        return device
+    return torch.device(name)
+
+
+def make_deterministic(device: torch.device, on_request: bool) -> None:
+    """Make the CPU always, and a GPU on request, give the same bits again.
+
+    A GPU otherwise picks the fastest kernel it finds and lets additions finish in any order.
+    """
+    strict = on_request or device.type == "cpu"
+    torch.use_deterministic_algorithms(strict)
+    # Filling fresh memory only costs time: nothing here reads what it did not write.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
+        torch.backends.cudnn.benchmark = not strict
+        torch.set_float32_matmul_precision("highest" if strict else "high")
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How a network is computed: number type, memory layout, compiler."""
+
+    precision: str
+    channels_last: bool
+    compile: bool
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """Of weights and activations."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    @property
+    def mixed(self) -> bool:
+        """Whether torch.autocast is to be on."""
+        return self.precision != "fp32"
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type for torch.autocast, or None where it stays off."""
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+
+    def __str__(self) -> str:
+        layout = "channels-last" if self.channels_last else "channels-first"
+        return f"{self.precision}, {layout}, {'compiled' if self.compile else 'not compiled'}"
+
+
+def choose_numerics(
+    device: torch.device,
+    precision: str = "auto",
+    channels_last: bool | str = "auto",
+    compile: bool | str = "auto",
+    multiply_adds: int = 0,
+) -> Numerics:
+    """Choose what the caller leaves open.
+
+    The choice follows from the machine and the network alone. A timed trial at the start would
+    suit each case better, but two runs could then differ in every bit because one machine was
+    busy for a second.
+
+    Args:
+        multiply_adds: of one picture through the network, forward.
+    """
+    if precision == "auto":
+        precision = _faster_precision(device, multiply_adds)
+    if channels_last == "auto":
+        channels_last = device.type != "mps"
+    if compile == "auto":
+        compile = False
+    return Numerics(precision, bool(channels_last), bool(compile))
+
+
+def _faster_precision(device: torch.device, multiply_adds: int) -> str:
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16"
+        return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+    if device.type == "cpu" and multiply_adds >= WORTH_BF16_ON_CPU and _cpu_multiplies_bf16():
+        return "bf16"
+    return "fp32"
+
+
+WORTH_BF16_ON_CPU = 2_000_000
+
+
+def _cpu_multiplies_bf16() -> bool:
+    known = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return known and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

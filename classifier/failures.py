@@ -1,0 +1,49 @@
+"""What ends a training run that is nobody's bug, in one sentence with what to change."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from classifier.errors import UserError
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn exhausted memory, a full disk or a missing compiler into a UserError."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise UserError(_MEMORY) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(_DISK) from error
+        raise
+    except Exception as error:
+        sentence = _sentence(str(error))
+        if sentence is None:
+            raise
+        raise UserError(sentence) from error
+
+
+_MEMORY = (
+    "the memory did not suffice: lower train.batch_size, or raise train.accumulate to compute each"
+    " batch in that many pieces."
+)
+_DISK = "the disk is full: free some space and run again; training goes on from its last state."
+
+
+def _sentence(message: str) -> str | None:
+    lower = message.lower()
+    if "can't allocate memory" in lower or "not enough memory" in lower:  # torch on the CPU
+        return _MEMORY
+    if "out of memory" in lower:  # MPS, and libraries under torch
+        return _MEMORY
+    if "no space left on device" in lower or "disk quota exceeded" in lower:  # safetensors
+        return _DISK
+    if "c++ compiler" in lower:
+        return (
+            "train.compile needs a C++ compiler and there is none: install g++ or set it to false."
+        )
+    return None

@@ -1,0 +1,342 @@
+"""The training loop: one function, `train`, to be read from top to bottom."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Interval
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from classifier.augment import Augmenter, AugmentParams
+from classifier.batches import Batches, predict_logits, standardise, to_unit
+from classifier.board import Board
+from classifier.checkpoint import Checkpoints, interval
+from classifier.device import (
+    DeviceName,
+    PrecisionName,
+    choose_device,
+    choose_numerics,
+    make_deterministic,
+)
+from classifier.distributed import Ranks
+from classifier.errors import UserError
+from classifier.imbalance import class_weights, epoch_order
+from classifier.interrupt import Interrupt
+from classifier.model_summary import summary
+from classifier.models import ModelParams, build
+from classifier.optimizers import OptimizerName, WeightAverage, build_optimizer
+from classifier.prepare import PreparedData
+from classifier.schedules import Schedule, ScheduleName
+from classifier.seeding import derive, generator
+from classifier.trained import Row, Trained
+from classifier.validation import Monitor, validation_scores
+
+Fraction = Annotated[float, Interval(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    """The section ``train`` of params.yaml, which says what each key means."""
+
+    lr: Annotated[float, Gt(0)]
+    epochs: Annotated[int, Ge(1)]
+    batch_size: Annotated[int, Ge(1)]
+    optimizer: OptimizerName
+    seed: Annotated[int, Ge(0)]
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    momentum: Fraction = 0.9
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    backbone_lr: Annotated[float, Gt(0)] = 1.0
+    schedule: ScheduleName = "constant"
+    warmup_epochs: Annotated[float, Ge(0)] = 0.0
+    gamma: Annotated[float, Interval(gt=0, lt=1)] = 0.1
+    step_epochs: Annotated[float, Gt(0)] = 10.0
+    plateau_patience: Annotated[int, Ge(0)] = 3
+    label_smoothing: Fraction = 0.0
+    class_weights: Literal["none", "balanced"] | tuple[Annotated[float, Ge(0)], ...] = "none"
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    clip_norm: Annotated[float, Gt(0)] | None = None
+    accumulate: Annotated[int, Ge(1)] = 1
+    average_decay: Fraction = 0.0
+    monitor: Monitor = "accuracy"
+    patience: Annotated[int, Ge(1)] | None = None
+    device: DeviceName = "auto"
+    precision: PrecisionName = "auto"
+    channels_last: Literal["auto", True, False] = "auto"
+    compile: Literal["auto", True, False] = "auto"
+    data: Literal["auto", "resident", "stream"] = "auto"
+    deterministic: bool = False
+    processes: Annotated[int, Ge(1)] = 1
+    checkpoint_every: str = "1 epoch"
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        interval(self.checkpoint_every)
+        if self.batch_size % (self.processes * self.accumulate):
+            raise UserError(
+                f"train.batch_size: {self.batch_size} is not a multiple of train.processes times"
+                f" train.accumulate ({self.processes * self.accumulate}): change one of them."
+            )
+
+
+def train(
+    params: TrainParams,
+    model: ModelParams,
+    augment: AugmentParams,
+    data: PreparedData,
+    *,
+    checkpoints: Checkpoints | None = None,
+    on_epoch: Callable[[list[Row]], None] = lambda history: None,
+    board: Board | None = None,
+    say: Callable[[str], None] = print,
+) -> Trained:
+    """Train a network on the train split and keep the epoch that is best on the val split.
+
+    On the CPU the result depends on the first four arguments alone, to the bit, however often the
+    run was killed and taken up again. Each random draw comes from a generator that is seeded for
+    its purpose and step, so there is no random state to save.
+
+    Args:
+        checkpoints: where the state of the run is kept, and looked for first.
+        on_epoch: called with the whole history after every epoch, and after a state is taken up.
+        board: TensorBoard's files, when they are wanted.
+        say: called with the few lines that are worth reading.
+
+    With several ranks only the first one calls these, and each one returns the same.
+
+    Raises:
+        UserError: the loss is not a number, or parameters do not fit the data or the machine.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with the state saved.
+    """
+    ranks = Ranks()
+    device = choose_device(params.device)
+    make_deterministic(device, params.deterministic)
+    meta, classes = data.meta, len(data.classes)
+    labels, val_labels = data.labels("train"), data.labels("val")
+    val_images = data.images("val")[ranks.part(len(val_labels))]
+
+    # --- the network, and the numbers it is computed in
+    torch.manual_seed(derive(params.seed, "weights"))
+    network: nn.Module = build(
+        model.name,
+        model.args(),
+        classes=classes,
+        channels=meta["channels"],
+        image_size=meta["image_size"],
+    )
+    facts = summary(model.name, network, meta["channels"], meta["image_size"])
+    numerics = choose_numerics(
+        device, params.precision, params.channels_last, params.compile, facts["multiply_adds"]
+    )
+    network.to(device).to(memory_format=numerics.layout)
+    network = ranks.share_batch_statistics(network, device)
+    forward = torch.compile(network) if numerics.compile else network
+
+    # --- the data
+    batches = Batches(data.images("train"), labels, device, params.data)
+    augmenter = Augmenter(augment, meta["image_size"], meta["channels"], meta["mean"])
+    pieces = ranks.size * params.accumulate
+    batch_size = min(params.batch_size, len(labels)) // pieces * pieces
+    if batch_size == 0:
+        raise UserError(f"{len(labels)} pictures cannot be trained on in {pieces} parts at a time.")
+    steps = len(labels) // batch_size  # an epoch leaves out what does not fill its last batch
+
+    # --- what changes the weights
+    optimizer = build_optimizer(
+        network,
+        params.optimizer,
+        lr=params.lr,
+        weight_decay=params.weight_decay,
+        momentum=params.momentum,
+        betas=(params.beta1, params.beta2),
+        backbone_lr=params.backbone_lr,
+    )
+    scaler = torch.amp.GradScaler(device.type, enabled=numerics.precision == "fp16")
+    schedule = Schedule(
+        params.schedule,
+        steps * params.epochs,
+        steps,
+        round(params.warmup_epochs * steps),
+        params.gamma,
+        params.step_epochs,
+        params.plateau_patience,
+    )
+    class_weight = class_weights(params.class_weights, labels, classes, device)
+    average = WeightAverage(network, params.average_decay)
+    scored = copy.deepcopy(network) if average.active else network  # for validation and the file
+    if ranks.first:
+        say(
+            f"{device.type}, {numerics}; {facts['parameters']:,} parameters; {len(labels):,}"
+            f" pictures {'on the device' if batches.resident else 'streamed'}, {steps} batches of"
+            f" {batch_size}" + (f" in {ranks.size} processes" if ranks.size > 1 else "")
+        )
+
+    # --- where the run stands; what it needs to go on
+    history: list[Row] = []
+    best: dict[str, Any] = {"epoch": 0, "score": [-math.inf], "weights": {}}
+    sums = torch.zeros(2, device=device)  # of this epoch in this rank: loss, right answers
+    first_epoch = first_step = 0
+    parts: dict[str, Any] = {
+        "network": network,
+        "optimizer": optimizer,
+        "scaler": scaler,
+        "schedule": schedule,
+        "average": average,
+    }
+    state = ranks.same(checkpoints.load() if checkpoints and ranks.first else None)
+    if state:
+        first_epoch, first_step = state["epoch"], state["step"]
+        history, best = state["history"], state["best"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        if ranks.first:
+            sums += state["sums"].to(device)
+            say(f"going on with epoch {first_epoch + 1}, batch {first_step + 1}")
+            on_epoch(history)
+
+    def stop_or_save(epoch: int, step: int) -> None:
+        """Keep the state before ``step`` (from 0) when it is time to; answer Ctrl-C."""
+        due = checkpoints is not None and checkpoints.due(epoch_ended=step == 0)
+        if ranks.any(interrupt.asked or (due and ranks.first), device):
+            total = checked(ranks.sum(sums.clone()), epoch, params.lr).cpu()
+            if checkpoints and ranks.first:
+                where = {"epoch": epoch, "step": step, "sums": total}
+                states = {name: part.state_dict() for name, part in parts.items()}
+                checkpoints.save({**where, **states, "history": history, "best": best})
+        if ranks.any(interrupt.asked, device):
+            raise KeyboardInterrupt(
+                f"train stopped in epoch {epoch + 1} of {params.epochs}; run the same command again"
+                " to go on from there."
+            )
+
+    bar = tqdm(
+        total=params.epochs * steps * batch_size,
+        initial=(first_epoch * steps + first_step) * batch_size,
+        desc="train",
+        unit=" pictures",
+        unit_scale=True,
+        disable=None if ranks.first else True,  # None: quiet when not in a terminal
+    )
+    started = time.perf_counter()
+    with bar, Interrupt() as interrupt:
+        for epoch in range(first_epoch, params.epochs):
+            if params.patience and epoch - best["epoch"] >= params.patience:
+                break
+            network.train()
+            random = generator(params.seed, "order", epoch)
+            order = epoch_order(labels, params.sampler, classes, random)
+            rest = batches.epoch(order, batch_size, first_step)
+            for step, (pixels, targets, rows) in enumerate(rest, first_step):
+                number = epoch * steps + step
+                for group in optimizer.param_groups:
+                    group["lr"] = group["initial_lr"] * schedule.factor(number)
+
+                # Every rank augments the whole batch and then takes its part, so that the pictures
+                # are the same for any number of ranks; this costs a few percent of a step.
+                random = generator(params.seed, "augment", number)
+                inputs = augmenter(to_unit(pixels), random, rows, epoch)
+                inputs = standardise(inputs, meta["mean"], meta["std"])
+                aims = targets
+                if augmenter.mixes:
+                    aims = F.one_hot(targets, classes).to(inputs.dtype)
+                    inputs, aims = augmenter.mix(inputs, aims, random)
+
+                torch.manual_seed(derive(params.seed, "dropout", number, ranks.rank))
+                optimizer.zero_grad()
+                ours = (
+                    t[ranks.part(batch_size)].chunk(params.accumulate)
+                    for t in (inputs, aims, targets)
+                )
+                for x, aim, target in zip(*ours, strict=True):
+                    x = x.contiguous(memory_format=numerics.layout)
+                    with torch.autocast(device.type, numerics.autocast, numerics.mixed):
+                        logits = forward(x).float()
+                    loss = F.cross_entropy(
+                        logits,
+                        aim,
+                        class_weight,
+                        reduction="sum",
+                        label_smoothing=params.label_smoothing,
+                    )
+                    scaler.scale(loss / batch_size).backward()
+                    sums += torch.stack([loss.detach(), (logits.argmax(1) == target).sum()])
+                ranks.sum_gradients(network)
+                if params.clip_norm:
+                    scaler.unscale_(optimizer)
+                    nn.utils.clip_grad_norm_(network.parameters(), params.clip_norm)
+                scaler.step(optimizer)
+                scaler.update()
+                average.update(network)
+                bar.update(batch_size)
+                if step + 1 < steps:
+                    stop_or_save(epoch, step + 1)
+
+            # --- the epoch's scores
+            totals = checked(ranks.sum(sums), epoch, params.lr) / (steps * batch_size)
+            first_step = 0
+            sums.zero_()
+            if average.active:
+                scored.load_state_dict(average.values)
+            part = predict_logits(
+                scored, val_images, meta["mean"], meta["std"], device, autocast=numerics.autocast
+            )
+            scores = validation_scores(ranks.gather(part), val_labels)
+            history.append(
+                {
+                    "epoch": epoch + 1,
+                    "train_loss": totals[0].item(),
+                    "train_accuracy": totals[1].item(),
+                    "val_loss": scores["loss"],
+                    "val_accuracy": scores["accuracy"],
+                    f"val_{params.monitor}": scores[params.monitor],
+                    "lr": optimizer.param_groups[0]["lr"],
+                }
+            )
+            # Few pictures give many ties in accuracy, which the loss decides.
+            sign = -1 if params.monitor == "loss" else 1
+            score = [sign * scores[params.monitor], -scores["loss"]]
+            schedule.epoch_ended(improved=score > best["score"])
+            if score > best["score"]:
+                weights = {k: v.to("cpu", copy=True) for k, v in scored.state_dict().items()}
+                best = {"epoch": epoch + 1, "score": score, "weights": weights}
+            bar.set_postfix_str(
+                f"epoch {epoch + 1}/{params.epochs}, loss {totals[0]:.3f}, validation loss"
+                f" {scores['loss']:.3f}, accuracy {scores['accuracy']:.4f}"
+            )
+            if ranks.first:
+                on_epoch(history)
+            if board:
+                board.write(history[-1], network, x)
+            stop_or_save(epoch + 1, 0)
+
+    if ranks.first and len(history) > first_epoch:
+        seconds = time.perf_counter() - started
+        pictures = (len(history) - first_epoch) * steps * batch_size
+        say(
+            f"{len(history)} epochs, the best is {best['epoch']}; {seconds:.1f} s,"
+            f" {pictures / seconds:,.0f} pictures/s, {batches.waited / seconds:.1%} of the time"
+            " waiting for data"
+        )
+    scored.load_state_dict(best["weights"])
+    part = predict_logits(scored, val_images, meta["mean"], meta["std"], device)
+    return Trained(
+        scored.cpu(), facts, history, best["epoch"], ranks.gather(part), np.array(val_labels)
+    )
+
+
+def checked(sums: torch.Tensor, epoch: int, lr: float) -> torch.Tensor:
+    """The same sums; UserError when the loss in them is infinite or not a number."""
+    if not torch.isfinite(sums).all():
+        raise UserError(
+            f"the loss is not a number in epoch {epoch + 1}: lower train.lr ({lr:g}), or set"
+            " train.clip_norm or train.warmup_epochs to 1."
+        )
+    return sums
