@@ -1,12 +1,15 @@
 """Where pictures come from: one module a kind of source, all ending in the same form."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from classifier.sources import digits, folder
+from classifier.errors import UserError
+from classifier.sources import archive, digits, folder, named, table
 from classifier.sources.ingest import Summary, ingest
 from classifier.sources.listing import Listing
 
@@ -17,12 +20,26 @@ SourceName = Literal[
 
 @dataclass(frozen=True)
 class DownloadParams:
-    """The section `download` of params.yaml."""
+    """The section `download` of params.yaml; see there for what each key means."""
 
     source: SourceName
     path: str
     max_rejected: Annotated[float, Interval(ge=0, le=1)] = 0.01
     workers: Annotated[int, Interval(ge=0)] = 0
+    mirror: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    table: str = "train.csv"
+    test_table: str | None = None
+    image_folder: str | None = None
+    test_image_folder: str | None = None
+    image_column: str = "image"
+    label_column: str = "label"
+    group_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and len(self.sha256) != 64:
+            raise UserError("download.sha256 must be 64 hex digits.")
 
 
 def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
@@ -32,12 +49,43 @@ def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
         params: which source, and its settings.
         out: the folder to fill: manifest.csv, shard-*.tar, classes.json, rejected.csv and
             source.json.
-        cache: a folder that may be kept, for downloaded files.
+        cache: a folder for downloads, which later runs use again, and for unpacking archives.
+
+    Raises:
+        UserError: the source cannot be had, or is not what it should be.
     """
-    return ingest(_listing(params), out, max_rejected=params.max_rejected, workers=params.workers)
+    with _listing(params, cache) as listing:
+        return ingest(listing, out, max_rejected=params.max_rejected, workers=params.workers)
 
 
-def _listing(params: DownloadParams) -> Listing:
+@contextmanager
+def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
+    path = Path(params.path)
     if params.source == "digits":
-        return digits.listing()
-    return folder.listing(Path(params.path))
+        yield digits.listing()
+    elif params.source == "folder":
+        yield folder.listing(path)
+    elif params.source == "csv":
+        yield _read_table(params, path)
+    elif params.source == "archive":
+        packed = (
+            archive.remote(params.url, params.sha256, cache) if params.url else archive.local(path)
+        )
+        with archive.listing(
+            packed, params.table, lambda root: _read_table(params, root), cache
+        ) as listing:
+            yield listing
+    else:
+        yield named.listing(params.source, params.mirror, cache)
+
+
+def _read_table(params: DownloadParams, root: Path) -> Listing:
+    return table.listing(
+        root,
+        table.Columns(params.image_column, params.label_column, params.group_column),
+        table=params.table,
+        test_table=params.test_table,
+        image_folder=params.image_folder,
+        test_image_folder=params.test_image_folder,
+        name=params.source,
+    )

@@ -106,16 +106,18 @@ class _Files:
         self.rejected: list[Rejected] = []
 
     def add(self, path: Path, label: str, origin: str) -> None:
-        if _may_be_picture(path):
+        if not _has_text_name(path):
+            self.reject(path, "its name is not valid text: rename it")
+        elif _may_be_picture(path):
             self.items.append(Item(self._id(path), label, origin, "", path))
         elif path.suffix.lower() not in _SIDE_FILES:
             self.reject(path, f"{path.suffix} is not a picture format that can be read")
 
     def reject(self, path: Path, reason: str) -> None:
-        self.rejected.append(Rejected(self._id(path), str(path), reason))
+        self.rejected.append(Rejected(self._id(path), _printable(str(path)), reason))
 
     def _id(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+        return _printable(path.relative_to(self.root).as_posix())
 
 
 def _split_folders(root: Path) -> list[tuple[str, Path]]:
@@ -177,3 +179,12 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _may_be_picture(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS or not path.suffix
+
+
+def _has_text_name(path: Path) -> bool:
+    return str(path) == _printable(str(path))
+
+
+def _printable(text: str) -> str:
+    """The text with bytes that are no UTF-8, which file systems allow in names, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

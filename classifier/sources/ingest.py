@@ -21,6 +21,8 @@ from classifier.sources.listing import Item, Listing, Rejected
 _CHUNK_ITEMS = 256
 _CHUNK_BYTES = 8 * 2**20
 
+_PIXELS = Path("pixels.png")  # stands for pixel arrays, which need not travel back from a worker
+
 
 class Summary(NamedTuple):
     """What was taken in."""
@@ -60,14 +62,15 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
         UserError: too many pictures are broken, or a class has lost all of its pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rejected = list(listing.rejected)
+    rejected = [one._replace(path=_shown(Path(one.path), listing)) for one in listing.rejected]
     records: list[store.Record] = []
     total = listing.total + len(rejected)
     with store.ShardWriter(folder) as shards, _progress(listing.total) as bar:
         for taken in ordered_map(_take_all, _chunks(listing.items), workers):
             for one in taken:
                 if one.reason:
-                    rejected.append(Rejected(one.item.id, str(one.item.picture), one.reason))
+                    path = _shown(one.item.picture, listing)
+                    rejected.append(Rejected(one.item.id, path, one.reason))
                 else:
                     records.append(_store(one, shards))
             bar.update(len(taken))
@@ -106,7 +109,7 @@ def _take_all(items: list[Item]) -> list[_Taken]:
         image = decoded.image
         thumbnails.append(images.thumbnail(image))
         content = images.content_hash(image)
-        kept = item if isinstance(item.picture, Path) else item._replace(picture=Path())
+        kept = item if isinstance(item.picture, Path) else item._replace(picture=_PIXELS)
         taken.append(_Taken(kept, data, *image.size, decoded.mode, content, "", ""))
     hashes = iter(images.perceptual_hashes(thumbnails))
     return [
@@ -150,14 +153,23 @@ def _size(picture: Path | np.ndarray) -> int:
 
 def _store(one: _Taken, shards: store.ShardWriter) -> store.Record:
     item = one.item
-    suffix = item.picture.suffix if isinstance(item.picture, Path) else ""
-    suffix = suffix or ".png"
+    # Ids may lack the extension, and ids from a table may start outside of the table's folder.
+    suffix = item.picture.suffix if isinstance(item.picture, Path) else ".png"
     name = item.id if item.id.lower().endswith(suffix.lower()) else item.id + suffix
-    location = shards.add(name, one.data)
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    location = shards.add("/".join(parts), one.data)
     return store.Record(
         item.id, item.label, item.origin, item.group,
         one.width, one.height, one.mode, one.content, one.phash, *location,
     )  # fmt: skip
+
+
+def _shown(picture: Path | np.ndarray, listing: Listing) -> str:
+    if not isinstance(picture, Path):
+        return ""
+    if listing.base is not None and picture.is_relative_to(listing.base):
+        picture = picture.relative_to(listing.base)
+    return picture.as_posix()
 
 
 def _check_share(rejected: list[Rejected], total: int, limit: float) -> None:

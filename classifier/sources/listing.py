@@ -1,7 +1,7 @@
 """What every source hands over: which pictures there are, before any of them is decoded."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,10 +44,14 @@ class About:
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a source in their lasting order, and its class names in theirs."""
+    """The pictures of a source in their lasting order, and its class names in theirs.
+
+    ``base`` is cut off from the paths that users see: a temporary folder means nothing to them.
+    """
 
     about: About
     classes: tuple[str, ...]
     items: Iterable[Item]
     total: int
-    rejected: tuple[Rejected, ...] = field(default=())
+    rejected: tuple[Rejected, ...] = ()
+    base: Path | None = None

@@ -1,0 +1,163 @@
+"""Unpack a zip or tar file that nobody vouches for.
+
+What an archive can do to the machine that unpacks it, and the answer here: names that lead out of
+the folder (absolute, `..`), links and devices are refused; so are archives that would fill the
+disk or make endless files. The limits are far above any data set of pictures, which hardly
+compress.
+"""
+
+import lzma
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from shutil import disk_usage
+from typing import IO, NamedTuple, NoReturn
+
+from classifier.errors import UserError
+from classifier.sources.folder import is_hidden
+
+MAX_MEMBERS = 5_000_000
+MAX_BYTES = 256 * 2**30
+# A bomb is known by how much more comes out than went in; small archives may be what they like.
+MAX_RATIO = 100
+RATIO_FROM_BYTES = 64 * 2**20
+
+_BLOCK = 2**20
+
+
+class _Member(NamedTuple):
+    name: str
+    is_folder: bool
+    stream: IO[bytes] | None  # None for a folder
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack ``archive`` (zip, or tar plain or with gz, bz2 or xz) into the new ``folder``.
+
+    Hidden files and folders such as `__MACOSX` are left out.
+
+    Raises:
+        UserError: the file is no such archive, is damaged or encrypted, or does one of the
+            things that are refused; what was unpacked so far is for the caller to remove.
+    """
+    folder.mkdir(parents=True)
+    budget = _Budget(archive, folder)
+    try:
+        with _members(archive) as members:
+            for member in members:
+                budget.count_member()
+                path = _place(archive, folder, member.name)
+                if path is None:
+                    continue
+                if member.stream is None:
+                    path.mkdir(parents=True, exist_ok=True)
+                else:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _write(archive, member, path, budget)
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+        raise UserError(f"{archive} is damaged ({error}): replace it.") from None
+    except (OSError, NotImplementedError) as error:  # bz2 raises OSError on damaged data
+        raise UserError(f"{archive} cannot be unpacked ({error}).") from None
+
+
+class _Budget:
+    """Counts what comes out of an archive against the limits; headers are not believed."""
+
+    def __init__(self, archive: Path, folder: Path) -> None:
+        self._archive = archive
+        self._packed = archive.stat().st_size
+        self._free = disk_usage(folder).free
+        self._members = 0
+        self._bytes = 0
+
+    def count_member(self) -> None:
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            _refuse(self._archive, f"it holds more than {MAX_MEMBERS:,} files")
+
+    def count_bytes(self, number: int) -> None:
+        self._bytes += number
+        if self._bytes > MAX_BYTES:
+            _refuse(self._archive, f"it unpacks to more than {MAX_BYTES / 2**30:g} GiB")
+        if self._bytes > max(RATIO_FROM_BYTES, MAX_RATIO * self._packed):
+            _refuse(
+                self._archive,
+                f"it unpacks to more than {MAX_RATIO} times its size, as an archive bomb does",
+            )
+        if self._bytes > self._free:
+            raise UserError(f"{self._archive}: the disk is too full to unpack it: free some space.")
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[Iterator[_Member]]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            yield _zip_members(archive, packed)
+        return
+    try:
+        tar = tarfile.open(archive, "r:*")  # noqa: SIM115 - closed below
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError):
+        raise UserError(
+            f"{archive} is neither a zip nor a tar file (.tar, .tar.gz, .tar.bz2, .tar.xz), or is "
+            "damaged."
+        ) from None
+    with tar:
+        yield _tar_members(archive, tar)
+
+
+def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
+    for info in packed.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            _refuse(archive, f"{info.filename} is a link or a device")
+        if info.flag_bits & 1:
+            raise UserError(f"{archive} is encrypted: unpack it yourself and use source folder.")
+        if info.is_dir():
+            yield _Member(info.filename, True, None)
+        else:
+            with packed.open(info) as stream:
+                yield _Member(info.filename, False, stream)
+
+
+def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
+    for info in tar:
+        # Otherwise the list of members grows with every file that was passed.
+        tar.members = []  # type: ignore[attr-defined]
+        if info.isdir():
+            yield _Member(info.name, True, None)
+        elif info.isreg():
+            yield _Member(info.name, False, tar.extractfile(info))
+        else:
+            _refuse(archive, f"{info.name} is a link or a device")
+
+
+def _place(archive: Path, folder: Path, name: str) -> Path | None:
+    """Where a member goes; None for what is left out."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or re.match("[A-Za-z]:", name) or "\0" in name:
+        _refuse(archive, f"{name!r} is an absolute path")
+    if ".." in path.parts:
+        _refuse(archive, f"{name!r} leads out of the folder")
+    if any(is_hidden(part) for part in path.parts):
+        return None
+    return folder.joinpath(*path.parts)
+
+
+def _write(archive: Path, member: _Member, path: Path, budget: _Budget) -> None:
+    assert member.stream is not None
+    try:
+        with path.open("xb") as out:
+            while block := member.stream.read(_BLOCK):
+                budget.count_bytes(len(block))
+                out.write(block)
+    except FileExistsError:
+        _refuse(archive, f"it holds {member.name!r} twice")
+
+
+def _refuse(archive: Path, reason: str) -> NoReturn:
+    raise UserError(f"{archive} is refused: {reason}; unpack it yourself if you trust it.")
