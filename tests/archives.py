@@ -1,4 +1,4 @@
-"""Small archives in the real formats of published sets, and a server on loopback to fetch them from.
+"""Small archives in the formats of published sets, and a server on loopback to fetch them from.
 
     archive = make_cifar10(folder, per_class=8)
     with serve(folder) as url:
@@ -84,7 +84,7 @@ def make_idx(folder: Path, per_class: int = 5) -> list[Path]:
 
 
 def pin(name: str, folder: Path) -> None:
-    """Let the set ``name`` expect the files in ``folder``, and ask no server but those of params."""
+    """Let the set ``name`` expect the files in ``folder`` and ask download.mirror alone."""
     chosen = named.SETS[name]
     files = tuple(
         replace(file, size=path.stat().st_size, checksum=f"md5:{_md5(path)}")
@@ -148,7 +148,7 @@ def serving(folder: Path) -> Iterator[Server]:
     """A server on loopback for the files in ``folder``, to be told to fail in some way."""
     with Server(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as server:
         server.asked = []
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield server
