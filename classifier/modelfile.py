@@ -1,0 +1,159 @@
+"""The model file: weights, and everything needed to use them, in one safetensors file.
+
+Its header's metadata has one entry, ``classifier``: a JSON object with the format version and the
+fields of ``ModelSpec``. (One entry, because safetensors writes several in no fixed order, and the
+same model must give the same bytes.) No pickle, so that opening a file never runs code from it.
+Format: https://github.com/huggingface/safetensors#format
+"""
+
+import dataclasses
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from classifier.errors import UserError
+from classifier.files import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from classifier.models import Classifier
+
+FORMAT = 1
+_KEY = "classifier"
+_LARGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How to rebuild a network and prepare images for it.
+
+    ``name`` and ``args`` go to ``classifier.models.build``. ``mean`` and ``std`` have one figure a
+    channel on the 0..1 scale; ``resize`` is the way of ``classifier.images.to_array``. Logits are
+    divided by ``temperature`` before the softmax. ``extra`` is free for metrics; JSON values only.
+    """
+
+    name: str
+    args: Mapping[str, Any]
+    classes: tuple[str, ...]
+    channels: int
+    image_size: int
+    resize: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    temperature: float = 1.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save(path: PathLike, network: "nn.Module", spec: ModelSpec) -> None:
+    """Write weights and spec; the same inputs give the same bytes, and a kill leaves no half file.
+
+    Weights are stored on the CPU, in the precision that they have.
+    """
+    import safetensors.torch
+
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    content = {"format": FORMAT, **dataclasses.asdict(spec)}
+    metadata = {_KEY: json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)}
+    with replacing(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(weights, metadata))
+
+
+def load(path: PathLike, device: str = "cpu") -> tuple["Classifier", ModelSpec]:
+    """Rebuild the network of a model file on ``device``, in eval mode.
+
+    Raises:
+        UserError: no such file, not a model file, or weights that do not fit their spec.
+    """
+    import torch
+
+    from classifier.models import build
+
+    spec = read_spec(path)
+    with torch.random.fork_rng():  # the discarded first weights must not move the caller's state
+        network = build(
+            spec.name,
+            spec.args,
+            classes=len(spec.classes),
+            channels=spec.channels,
+            image_size=spec.image_size,
+        )
+    try:
+        network.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(
+            f"{path}: its weights do not fit the network {spec.name!r} of this version of the "
+            f"project ({reason}): use the version that trained it, or train again"
+        ) from None
+    return network.to(device).eval(), spec
+
+
+def read_weights(path: PathLike) -> dict[str, "Tensor"]:
+    """The tensors of a safetensors file by name, on the CPU."""
+    import safetensors
+    import safetensors.torch
+
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _damaged(path, str(error)) from None
+
+
+def read_spec(path: PathLike) -> ModelSpec:
+    """The spec alone, from the file's header: imports no torch and reads no weights.
+
+    Raises:
+        UserError: no such file, or not a model file of this project.
+    """
+    header = _header(Path(path))
+    try:
+        content = json.loads(header["__metadata__"][_KEY])
+        version = content.pop("format")
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{path}: a safetensors file, but not one that this project's train stage wrote"
+        ) from None
+    if version != FORMAT:
+        raise UserError(
+            f"{path}: model file format {version}, this version of the project reads {FORMAT}: "
+            "use the version that wrote it, or train again"
+        )
+    try:
+        lists = {name: tuple(content[name]) for name in ("classes", "mean", "std")}
+        return ModelSpec(**{**content, **lists})
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, f"its description is not complete: {error}") from None
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file, after checking that the file is as long as it says."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            first = file.read(8)
+            length = struct.unpack("<Q", first)[0] if len(first) == 8 else _LARGEST_HEADER
+            if length >= min(size, _LARGEST_HEADER):
+                raise _damaged(path, "it has no safetensors header")
+            header = json.loads(file.read(length))
+            ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): train a model first") from None
+    except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+        raise _damaged(path, "its header is not readable") from None
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise _damaged(path, f"it has {size} bytes and should have {expected}")
+    return header
+
+
+def _damaged(path: PathLike, reason: str) -> UserError:
+    return UserError(f"{path}: not a model file, or damaged ({reason}): train or download it again")

@@ -1,0 +1,117 @@
+"""The networks that ``model.name`` can choose, and the one way to build them.
+
+To add one: a file here with a frozen dataclass of settings and a function
+``(settings, classes, channels, image_size) -> Classifier``, a line in ``NETWORKS``, and a field in
+``ModelParams``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+from torch import nn
+
+from classifier.errors import UserError
+from classifier.models.base import Classifier, Entry
+from classifier.models.cnn import CnnParams, cnn
+from classifier.models.mlp import MlpParams, mlp
+from classifier.params import parse, suggestion
+
+
+@dataclass(frozen=True)
+class Network:
+    """A registry entry: the settings' dataclass and the function that builds from them."""
+
+    params: type[Any]
+    build: Callable[[Any, int, int, int], Classifier]
+
+
+NETWORKS: dict[str, Network] = {
+    "mlp": Network(MlpParams, mlp),
+    "cnn": Network(CnnParams, cnn),
+}
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The section ``model`` of params.yaml. Each network has its own settings under its name."""
+
+    name: str
+    pretrained: Literal[False] | str = False
+    freeze: Literal["none", "backbone"] | Annotated[int, Ge(0)] = "none"
+    unfreeze_every: Annotated[int, Ge(0)] = 0
+    input_size: Annotated[int, Ge(1)] | None = None
+    mlp: MlpParams = field(default_factory=MlpParams)
+    cnn: CnnParams = field(default_factory=CnnParams)
+
+    def __post_init__(self) -> None:
+        _look_up(self.name)
+        if self.unfreeze_every and self.freeze == "none":
+            raise UserError(
+                "model.unfreeze_every: nothing is frozen; set model.freeze to backbone or a number"
+            )
+        if self.freeze not in ("none", 0) and not self.pretrained:
+            raise UserError(
+                "model.freeze: random weights would stay random; set model.pretrained as well, "
+                "or model.freeze to none"
+            )
+
+    def args(self) -> dict[str, Any]:
+        """The chosen network's settings as plain JSON values, for ``build`` and the model file."""
+        settings = asdict(getattr(self, self.name))
+        args = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+        if self.input_size is not None:
+            args["entry"] = {"size": self.input_size}
+        return args
+
+
+def names() -> list[str]:
+    """Every name that ``build`` knows, torchvision's included (which imports torchvision)."""
+    return [*NETWORKS]
+
+
+def build(
+    name: str, args: Mapping[str, Any], *, classes: int, channels: int, image_size: int
+) -> Classifier:
+    """Build a network with fresh weights, drawn from torch's global random state.
+
+    Args:
+        name: a key of ``NETWORKS``, or ``torchvision/NAME``.
+        args: the network's settings; what is left out has its default. ``entry`` may describe an
+            ``Entry`` (keys size, mean, std) that adapts the images to what the weights expect.
+        classes: the number of logits.
+        channels: of the prepared images, 1 or 3.
+        image_size: side of the prepared images in pixels.
+
+    Raises:
+        UserError: unknown name or setting, or images too small for the network.
+    """
+    _look_up(name)
+    settings = dict(args)
+    entry = settings.pop("entry", None)
+    if entry:
+        image_size = entry["size"]
+        channels = len(entry["mean"]) if entry.get("mean") else channels
+    params = parse(NETWORKS[name].params, settings, f"model.{name}")
+    network = NETWORKS[name].build(params, classes, channels, image_size)
+    _start_undecided(network)
+    if entry:
+        stages = {"entry": Entry(**entry), **dict(network.backbone.named_children())}
+        network = Classifier(stages, network.head)
+    return network
+
+
+def _look_up(name: str) -> None:
+    """Raise UserError for a name that is not known, with the list and the nearest match."""
+    if name not in NETWORKS:
+        wrong = suggestion(name, NETWORKS)
+        raise UserError(f"model.name: {name!r} is not a network{wrong}")
+
+
+def _start_undecided(network: Classifier) -> None:
+    # Tiny last weights give every class nearly the same probability, so that training starts at a
+    # loss of ln(classes) rather than by unlearning confident guesses.
+    nn.init.normal_(network.last_linear.weight, std=0.01)
+    if network.last_linear.bias is not None:
+        nn.init.zeros_(network.last_linear.bias)

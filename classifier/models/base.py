@@ -1,0 +1,167 @@
+"""What every network has in common: a backbone of named stages and a head that ends in a Linear."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from classifier.errors import UserError
+
+ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": lambda: nn.ReLU(inplace=True),
+    "leaky_relu": lambda: nn.LeakyReLU(0.1, inplace=True),
+    "elu": lambda: nn.ELU(inplace=True),
+    "gelu": nn.GELU,
+    "silu": lambda: nn.SiLU(inplace=True),
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+class Classifier(nn.Module):
+    """A network in two parts, so that freezing, Grad-CAM and embeddings need no special cases.
+
+    ``backbone``: a Sequential of named stages; a convolutional stage returns maps [N, C, H, W].
+    ``head``: pooling, perhaps hidden layers, and a last ``nn.Linear``.
+    Input: standardised floats [N, channels, H, W]; output: logits [N, classes].
+    """
+
+    def __init__(self, backbone: Mapping[str, nn.Module], head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(OrderedDict(backbone))
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes] of standardised images [N, channels, H, W]."""
+        logits: Tensor = self.head(self.backbone(images))
+        return logits
+
+    @property
+    def last_linear(self) -> nn.Linear:
+        """The layer that makes the logits; its input is the image's embedding."""
+        return [module for module in self.head.modules() if isinstance(module, nn.Linear)][-1]
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """Switch to training, except for frozen stages: their batch statistics stay as learnt."""
+        super().train(mode)
+        if mode:
+            for stage in (*self.backbone, self.head):
+                parameters = list(stage.parameters())
+                if parameters and not any(parameter.requires_grad for parameter in parameters):
+                    stage.eval()
+        return self
+
+
+class Entry(nn.Module):
+    """Turn prepared images into what pretrained weights were trained on. Has no weights.
+
+    Resizes to ``size`` × ``size`` pixels (bilinear, antialiased when shrinking); if ``mean`` and
+    ``std`` are given, repeats the one gray channel, in 0..1, and standardises each copy with the
+    weights' own figures. That is exact, where summing the first layer's weights is not: zero
+    padding stands for the mean colour, which differs between channels.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, size: int, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.repeats = mean is not None
+        # Not persistent: they are in the model file's settings already.
+        self.register_buffer("mean", torch.tensor(mean or ()).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std or ()).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C or len(mean), size, size]."""
+        if self.size != images.shape[-1]:
+            shrinks = self.size < images.shape[-1]
+            images = F.interpolate(
+                images, size=(self.size, self.size), mode="bilinear", antialias=shrinks
+            )
+        return (images - self.mean) / self.std if self.repeats else images
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, repeats={self.repeats}"
+
+
+def activation(name: str) -> nn.Module:
+    """A new activation layer. ``name`` is one of ``ActivationName``."""
+    assert set(_ACTIVATIONS) == set(get_args(ActivationName))
+    return _ACTIVATIONS[name]()
+
+
+def halved(size: int) -> int:
+    """The side of a map after a stride or pool of 2, which is only done from 4 pixels on.
+
+    Networks made for large images would otherwise shrink small ones to nothing: an 8×8 digit
+    keeps at least a 2×2 map, which batch norm can also still train on one image at a time.
+    """
+    return size // 2 if size >= 4 else size
+
+
+def conv_norm(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+) -> list[nn.Module]:
+    """Convolution with 'same' padding, batch norm and ReLU."""
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
+
+
+def pooled_head(features: int, classes: int, dropout: float = 0.0) -> nn.Sequential:
+    """Global average pooling, dropout if any, and the last Linear."""
+    drop = [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *drop, nn.Linear(features, classes))
+
+
+def dense_head(
+    features: int, hidden: Sequence[int], classes: int, dropout: float, act: str = "relu"
+) -> list[nn.Module]:
+    """Linear layers, each hidden one followed by its activation and dropout, and the last one."""
+    layers: list[nn.Module] = []
+    for units in hidden:
+        layers += [nn.Linear(features, units), activation(act)]
+        layers += [nn.Dropout(dropout)] if dropout else []
+        features = units
+    return [*layers, nn.Linear(features, classes)]
+
+
+def he_initialise(network: nn.Module) -> None:
+    """Draw weights that keep the signal's variance through ReLU layers, norm or no norm.
+
+    He et al., "Delving deep into rectifiers", 2015, https://arxiv.org/abs/1502.01852.
+    torch's own default shrinks it in every layer: a VGG-19 without batch norm would not learn.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def transformer_initialise(network: nn.Module) -> None:
+    """Normal weights of deviation 0.02, zero biases: what ViT and ConvNeXt start from."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def require_size(name: str, image_size: int, minimum: int) -> None:
+    """Raise UserError if images are smaller than the network can take."""
+    if image_size < minimum:
+        raise UserError(
+            f"model.name: {name} needs images of at least {minimum}×{minimum} pixels, these have "
+            f"{image_size}×{image_size}; raise preprocess.image_size or model.input_size"
+        )
