@@ -153,11 +153,11 @@ class Augmenter:
             mixup = torch.rand((), generator=generator).item() < 0.5
         share = mixing.beta(params.mixup if mixup else params.cutmix, n, generator)
         if mixup:
-            return mixing.mixup(images, labels, share.to(images.device))
+            return mixing.mixup(images, labels, share)
         side = self.image_size * (1 - share).sqrt()
         center = self.image_size * torch.rand(2, n, generator=generator)
-        inside, area = mixing.boxes(center, side, side, self.image_size)
-        return mixing.cutmix(images, labels, inside.to(images.device), area.to(images.device))
+        inside = mixing.boxes(center, side, side, self.image_size)
+        return mixing.cutmix(images, labels, inside)
 
     def _geometry(
         self, images: Tensor, generator: torch.Generator, rows: Tensor | None, epoch: int
@@ -235,15 +235,17 @@ class Augmenter:
 
     def _erase(self, images: Tensor, generator: torch.Generator) -> Tensor:
         size, n = self.image_size, len(images)
-        fill = self.fill.to(images.device, images.dtype)
+        fill = self.fill.to(images.device, images.dtype).expand(-1, -1, size, size)
         if self.params.cutout:
             side = torch.full((n,), self.params.cutout * size)
             center = size * torch.rand(2, n, generator=generator)
-            images = mixing.erase(images, mixing.boxes(center, side, side, size)[0], fill)
+            # A square at any place, cut off at the edges (DeVries & Taylor 2017, Improved
+            # Regularization of Convolutional Neural Networks with Cutout, arXiv:1708.04552).
+            images = mixing.paste(images, fill, mixing.boxes(center, side, side, size))
         if self.params.erasing:
             chosen = _happens(self.params.erasing, n, generator)
-            inside = mixing.random_boxes(n, size, generator) & chosen.view(n, 1, 1, 1)
-            images = mixing.erase(images, inside, fill)
+            rows, columns = mixing.random_boxes(n, size, generator)
+            images = mixing.paste(images, fill, mixing.Boxes(rows & chosen[:, None], columns))
         return images
 
 

@@ -41,11 +41,18 @@ def move(
     columns, inside_x = _sources(width, flip_x, shift_x)
     rows, inside_y = _sources(height, flip_y, shift_y)
     picture = torch.arange(n, device=images.device)[:, None]
-    index = ((picture * height + rows) * width)[:, :, None] + columns[:, None, :]
-    moved = pixels.reshape(-1, channels).index_select(0, index.flatten()).view(pixels.shape)
+    rows = (picture * height + rows) * width
+    source = pixels.view(-1, channels)
     if padding == "zero":
-        moved.masked_fill_(~(inside_y[:, :, None] & inside_x[:, None, :])[..., None], 0)
-    return moved.permute(0, 3, 1, 2)
+        # One black pixel at the end, and indices that reach at least there from outside.
+        black = len(source)
+        source = torch.cat([source, source.new_zeros(1, channels)])
+        rows = torch.where(inside_y, rows, black)
+        columns = torch.where(inside_x, columns, black)
+        index = (rows[:, :, None] + columns[:, None, :]).clamp_(max=black)
+    else:
+        index = rows[:, :, None] + columns[:, None, :]
+    return source.index_select(0, index.flatten()).view(pixels.shape).permute(0, 3, 1, 2)
 
 
 def _sources(size: int, flip: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
