@@ -83,7 +83,7 @@ class _Budget:
     def count_bytes(self, number: int) -> None:
         self._bytes += number
         if self._bytes > MAX_BYTES:
-            _refuse(self._archive, f"it unpacks to more than {MAX_BYTES / 2**30:g} GiB")
+            _refuse(self._archive, f"it unpacks to more than {MAX_BYTES / 2**30:.4g} GiB")
         if self._bytes > max(RATIO_FROM_BYTES, MAX_RATIO * self._packed):
             _refuse(
                 self._archive,
