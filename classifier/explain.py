@@ -1,4 +1,4 @@
-"""What the network looks at: Grad-CAM, first-layer filters, feature maps, an embedding of the test set.
+"""What the network looks at: Grad-CAM, first-layer filters, feature maps, embeddings.
 
 The stage ``evaluate`` writes the following files to ``data/explain/``; all can be read with numpy
 and the csv module alone, and none holds pickled objects. Pictures are uint8 [H, W, C] as in
@@ -31,3 +31,156 @@ From the network (this module):
 - ``explain.json``: gradcam_stage (name of the backbone stage or null), embedding_variance (share of
   the variance that x and y hold).
 """
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from classifier.models.base import Classifier
+
+Pictures = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+FINEST = 4  # positions a side that a heat map should have, so that it can show a place
+MOST_MAPS = 16  # feature maps kept of each stage
+_TOGETHER = 64  # pictures whose gradients are held at a time
+
+
+@dataclass(frozen=True)
+class HeatMaps:
+    """Where the evidence for a class lies: ``heat`` float32 [M, H, W] in 0..1, and its source."""
+
+    heat: Floats
+    stage: str
+
+
+def grad_cam(network: Classifier, images: Tensor, targets: Sequence[int]) -> HeatMaps | None:
+    """Grad-CAM: weigh the maps of a late stage by the class's gradient, keep what speaks for it.
+
+    Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391, equations 1 and 2, on the last
+    convolutional stage with at least FINEST x FINEST positions (the last of several positions if
+    there is none), enlarged bilinearly to the picture and scaled so that its highest value is 1.
+
+    Args:
+        network: in eval mode.
+        images: standardised float [M, C, H, W] on the network's device.
+        targets: the class of each picture whose evidence is asked for.
+
+    Returns:
+        None for a network without stages that return maps.
+    """
+    shapes = {name: maps.shape for name, maps in stage_maps(network, images[:1]).items()}
+    shown = [name for name, shape in shapes.items() if min(shape[2:]) >= FINEST]
+    shown = shown or [name for name, shape in shapes.items() if shape[2] * shape[3] > 1]
+    if not shown:
+        return None
+    heat = []
+    for start in range(0, len(images), _TOGETHER):
+        part = images[start : start + _TOGETHER]
+        wanted = torch.as_tensor(targets[start : start + _TOGETHER], device=part.device)
+        heat.append(_cam(network, part, wanted, shown[-1]))
+    return HeatMaps(np.concatenate(heat), shown[-1])
+
+
+def _cam(network: Classifier, images: Tensor, targets: Tensor, stage: str) -> Floats:
+    with torch.enable_grad():
+        values = images
+        maps = images
+        for name, module in network.backbone.named_children():
+            values = module(values)
+            if name == stage:
+                # Cut from what came before: only the gradient from here on is needed. The copy
+                # is for later stages that work in place.
+                maps = values.detach().requires_grad_()
+                values = maps.clone()
+        logits = network.head(values)
+        chosen = logits.gather(1, targets[:, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, maps)
+    weights = gradient.mean(dim=(2, 3), keepdim=True)
+    heat = F.relu((weights * maps.detach()).sum(dim=1, keepdim=True)).float()
+    heat = F.interpolate(heat, size=images.shape[2:], mode="bilinear", align_corners=False)
+    highest = heat.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+    result: Floats = (heat / highest)[:, 0].cpu().numpy()
+    return result
+
+
+@torch.inference_mode()
+def stage_maps(network: Classifier, images: Tensor) -> dict[str, Tensor]:
+    """The output of each stage of the backbone that returns maps: name -> [N, C, h, w]."""
+    found = {}
+    values = images
+    for name, module in network.backbone.named_children():
+        values = module(values)
+        if values.ndim == 4:
+            found[name] = values.clone()  # the next stage may work in place
+    return found
+
+
+def feature_maps(network: Classifier, image: Tensor) -> dict[str, Floats]:
+    """The first MOST_MAPS maps of each stage for one standardised picture [1, C, H, W]."""
+    maps = stage_maps(network, image)
+    return {name: values[0, :MOST_MAPS].float().cpu().numpy() for name, values in maps.items()}
+
+
+def first_filters(network: nn.Module) -> Floats | None:
+    """The weights [F, C, h, w] of the first convolution; None in a network without one."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            weights: Floats = module.weight.detach().float().cpu().numpy()
+            return weights
+    return None
+
+
+@contextmanager
+def recorded_embeddings(
+    network: Classifier, rows: npt.NDArray[np.int64]
+) -> Iterator[Callable[[], Floats]]:
+    """Keep the inputs of the last linear layer for some rows of what passes through the network.
+
+    ``rows`` (ascending) count pictures from the start of the block. Yields a function that gives
+    the embeddings float32 [len(rows), D], so that they need no second pass.
+    """
+    kept: list[Tensor] = []
+    seen = 0
+
+    def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal seen
+        values = inputs[0]
+        inside = rows[(rows >= seen) & (rows < seen + len(values))] - seen
+        kept.append(values[torch.from_numpy(inside).to(values.device)].float().cpu())
+        seen += len(values)
+
+    def found() -> Floats:
+        result: Floats = torch.cat(kept).numpy()
+        assert len(result) == len(rows)
+        return result
+
+    handle = network.last_linear.register_forward_pre_hook(keep)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def principal_plane(embeddings: Floats) -> tuple[npt.NDArray[np.float64], list[float]]:
+    """Project [N, D] on the two directions of largest variance.
+
+    Returns:
+        [N, 2] coordinates, and the share of the variance (0..1) that each of the two holds. The
+        sign of a direction is free: here its largest component is positive.
+    """
+    centred = np.asarray(embeddings, np.float64) - embeddings.mean(axis=0, dtype=np.float64)
+    variances, directions = np.linalg.eigh(centred.T @ centred)
+    plane = directions[:, ::-1][:, :2]
+    plane = plane * np.sign(plane[np.abs(plane).argmax(axis=0), np.arange(plane.shape[1])])
+    if plane.shape[1] < 2:
+        plane = np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
+    total = max(float(variances.sum()), 1e-300)
+    shares = [max(0.0, float(v)) / total for v in variances[::-1][:2]]
+    return centred @ plane, shares

@@ -1,0 +1,77 @@
+"""Percentile bootstrap: how far a figure could be off, had other pictures been drawn.
+
+Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13. A resample is a weight for
+each picture (how often it was drawn), so that every statistic made of sums over pictures is one
+product of a sparse matrix with the weights of all resamples.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Weights = npt.NDArray[Any]  # [N, B]: how often each of N pictures is in each resample
+BLOCK = 1 << 23  # weights held at a time
+
+
+def resamples(count: int, samples: int, seed: int) -> Iterator[Weights]:
+    """Yield float32 weights [count, b] in blocks of bounded size, ``samples`` resamples in all.
+
+    float32 holds the sums exactly up to 16 million pictures.
+    """
+    generator = np.random.default_rng(seed)
+    step = max(1, BLOCK // max(1, count))
+    for start in range(0, samples, step):
+        size = min(step, samples - start)
+        drawn = np.empty((size, count), np.float32)
+        for row in drawn:
+            row[:] = np.bincount(generator.integers(0, count, count), minlength=count)
+        yield np.ascontiguousarray(drawn.T)
+
+
+def group_sums(
+    weights: Weights,
+    groups: npt.NDArray[np.integer],
+    number: int,
+    values: npt.NDArray[np.floating] | None = None,
+    pictures: npt.NDArray[np.integer] | None = None,
+) -> Weights:
+    """Sum weights, times ``values`` if given, within groups of pictures, for each resample.
+
+    Args:
+        weights: [N, B].
+        groups: [n] group 0..number-1 of each picture that takes part.
+        number: how many groups.
+        values: [n] by which a picture's weight is multiplied.
+        pictures: [n] rows of ``weights`` that take part; None: all of them.
+
+    Returns:
+        [number, B].
+    """
+    from scipy.sparse import csr_array
+
+    if pictures is None:
+        pictures = np.arange(len(weights))
+    if values is None:
+        values = np.ones(len(pictures))
+    entries = (values.astype(weights.dtype), (groups, pictures))
+    sums: Weights = csr_array(entries, shape=(number, len(weights))) @ weights
+    return sums
+
+
+def interval(values: Weights, confidence: float) -> tuple[Weights, Weights]:
+    """Low and high percentile over the last axis; resamples without a value (nan) do not count.
+
+    nan where no resample has a value.
+    """
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    if not np.isnan(values).any():
+        low, high = np.quantile(values, tails, axis=-1)
+        return low, high
+    # np.nanquantile would warn of rows without any value.
+    known = ~np.isnan(values).all(axis=-1)
+    low, high = np.full((2, *known.shape), np.nan)
+    if known.any():
+        low[known], high[known] = np.nanquantile(values[known], tails, axis=-1)
+    return low, high

@@ -1,0 +1,160 @@
+"""Score a model on the splits of a data set: the network runs once, all else is arithmetic."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from classifier import tables
+from classifier.batches import predict_logits
+from classifier.errors import UserError
+from classifier.explain import Floats, recorded_embeddings
+from classifier.files import replacing, write_json
+from classifier.modelfile import ModelSpec
+from classifier.models.base import Classifier
+from classifier.outcomes import Outcomes
+from classifier.prepare import PreparedData
+from classifier.scoring import EvaluateParams, Scores, headline, score
+from classifier.views import averaged_logits
+
+Logits = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the network said about each split, and the figures of those that have labels.
+
+    ``outcomes`` and ``scores`` have the keys test and, where there are such pictures, val and
+    train; ``augmented`` are the scores of the test split under test-time augmentation.
+    ``embedding_rows`` [n] are test rows, ``embeddings`` [n, D] what the last layer saw of them.
+    """
+
+    classes: list[str]
+    outcomes: Mapping[str, Outcomes]
+    scores: Mapping[str, Scores]
+    augmented: Scores | None
+    unlabelled: Logits | None
+    embedding_rows: Rows
+    embeddings: Floats
+
+
+def evaluate(
+    network: Classifier,
+    spec: ModelSpec,
+    data: PreparedData,
+    params: EvaluateParams,
+    device: torch.device,
+) -> Evaluation:
+    """Run the network over test, val, unlabelled and a sample of train, and score what has labels.
+
+    Raises:
+        UserError: no test pictures, or a model of other classes or pictures than the data.
+    """
+    _check(spec, data)
+
+    def predict(images: npt.NDArray[np.uint8]) -> Logits:
+        return predict_logits(network, images, spec.mean, spec.std, device, params.batch_size)
+
+    rows = _sample(data.meta["counts"]["test"], params.embedding_images, params.seed)
+    with recorded_embeddings(network, rows) as embeddings:
+        logits = {"test": predict(data.images("test"))}
+    labels = {"test": data.labels("test")}
+    if "val" in data.splits:
+        logits["val"], labels["val"] = predict(data.images("val")), data.labels("val")
+    seen = _sample(data.meta["counts"]["train"], params.train_images, params.seed)
+    if len(seen):
+        logits["train"] = predict(data.images("train")[seen])
+        labels["train"] = data.labels("train")[seen]
+    outcomes = {
+        split: Outcomes(found, labels[split], spec.temperature) for split, found in logits.items()
+    }
+    augmented = None
+    if params.test_time_augmentation != "none":
+        kind = params.test_time_augmentation
+        mean = averaged_logits(predict, data.images("test"), kind, params.batch_size)
+        augmented = score(Outcomes(mean, labels["test"], spec.temperature), params)
+    return Evaluation(
+        classes=data.classes,
+        outcomes=outcomes,
+        scores={split: score(found, params) for split, found in outcomes.items()},
+        augmented=augmented,
+        unlabelled=predict(data.images("unlabelled")) if "unlabelled" in data.splits else None,
+        embedding_rows=rows,
+        embeddings=embeddings(),
+    )
+
+
+def _check(spec: ModelSpec, data: PreparedData) -> None:
+    if "test" not in data.splits:
+        raise UserError(
+            "data/prepared has no test pictures to evaluate on: set split.test_fraction above 0, "
+            "or give the test pictures labels."
+        )
+    facts = ("classes", "channels", "image_size")
+    wrong = [name for name in facts if _plain(getattr(spec, name)) != data.meta[name]]
+    if wrong:
+        raise UserError(
+            f"models/model.safetensors was trained on other data (its {wrong[0]} differs from "
+            "data/prepared): run dvc repro train."
+        )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _sample(count: int, most: int, seed: int) -> Rows:
+    """Up to ``most`` of ``count`` rows, drawn at random, ascending."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) -> None:
+    """Write {val,test,unlabelled}_logits.npy, predictions.csv and unlabelled.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("val", "test"):
+        if split in evaluation.outcomes:
+            np.save(folder / f"{split}_logits.npy", evaluation.outcomes[split].logits)
+    test, classes = evaluation.outcomes["test"], evaluation.classes
+    found = tables.predictions(data.ids("test"), test.logits, classes, test.labels)
+    found.write(folder / "predictions.csv")
+    if evaluation.unlabelled is not None:
+        np.save(folder / "unlabelled_logits.npy", evaluation.unlabelled)
+        found = tables.predictions(data.ids("unlabelled"), evaluation.unlabelled, classes)
+        found.write(folder / "unlabelled.csv")
+
+
+def write_metrics(
+    evaluation: Evaluation, params: EvaluateParams, temperature: float, folder: Path
+) -> None:
+    """Write evaluate.json, details.json, per_class.csv and plots/*.csv."""
+    test, scores, classes = evaluation.outcomes["test"], evaluation.scores, evaluation.classes
+    write_json(folder / "evaluate.json", headline(scores["test"]))
+    details: dict[str, Any] = {
+        "bootstrap": {
+            "confidence": params.confidence,
+            "samples": params.bootstrap_samples,
+            "samples_of_ranking": scores["test"].ranking_samples,
+        },
+        "images": {split: len(found.labels) for split, found in evaluation.outcomes.items()},
+        "temperature": temperature,
+        **{split: found.table() for split, found in scores.items()},
+    }
+    if evaluation.augmented is not None:
+        kind = params.test_time_augmentation
+        details["test_time_augmentation"] = {"views": kind, **evaluation.augmented.table()}
+    write_json(folder / "details.json", details)
+    tables.per_class(test, scores["test"], classes).write(folder / "per_class.csv")
+    with replacing(folder / "plots") as plots:
+        plots.mkdir()
+        tables.confusion(test, classes).write(plots / "confusion.csv")
+        tables.roc(test, classes).write(plots / "roc.csv")
+        tables.pr(test, classes).write(plots / "pr.csv")
+        bins = tables.reliability_bins(test, params.calibration_bins)
+        bins.write(plots / "reliability.csv")

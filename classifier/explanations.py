@@ -1,0 +1,131 @@
+"""Write ``data/explain/``; the files are described in classifier/explain.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from classifier.batches import normalise
+from classifier.evaluation import Evaluation
+from classifier.explain import feature_maps, first_filters, grad_cam, principal_plane
+from classifier.files import write_json
+from classifier.label_errors import find_label_errors
+from classifier.mistakes import confident_mistakes, confused_pairs, least_certain
+from classifier.modelfile import ModelSpec
+from classifier.models.base import Classifier
+from classifier.outcomes import Outcomes
+from classifier.prepare import PreparedData
+from classifier.scoring import EvaluateParams
+from classifier.tables import Table
+
+HEAT_MAPS = 8  # of right predictions, and as many of wrong ones
+
+
+def write_explanations(
+    evaluation: Evaluation,
+    network: Classifier,
+    spec: ModelSpec,
+    data: PreparedData,
+    params: EvaluateParams,
+    device: torch.device,
+    folder: Path,
+) -> None:
+    """Write every file of the folder; what does not apply to this network is left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    test, classes, ids = evaluation.outcomes["test"], evaluation.classes, data.ids("test")
+    confident_mistakes(test, ids, classes, params.examples).write(folder / "mistakes.csv")
+    least_certain(test, ids, classes, params.examples).write(folder / "uncertain.csv")
+    confused_pairs(test, classes, params.examples).write(folder / "confused_pairs.csv")
+    label_errors(evaluation, data, params.examples).write(folder / "label_errors.csv")
+
+    def standardised(rows: Sequence[int]) -> Tensor:
+        pictures = torch.from_numpy(np.array(data.images("test")[rows])).to(device)
+        return normalise(pictures, spec.mean, spec.std)
+
+    plane, shares = principal_plane(evaluation.embeddings)
+    embedding(evaluation, plane, ids).write(folder / "embedding.csv")
+    rows = examples(test, params.seed)
+    heat = grad_cam(network, standardised(rows), test.predicted[rows].tolist())
+    if heat is not None:
+        np.save(folder / "gradcam_heat.npy", heat.heat)
+        np.save(folder / "gradcam_images.npy", data.images("test")[rows])
+        heat_rows(test, rows, ids, classes).write(folder / "gradcam.csv")
+    filters = first_filters(network)
+    if filters is not None:
+        np.save(folder / "filters.npy", filters)
+    maps = feature_maps(network, standardised(rows[:1]))
+    if maps:
+        picture = np.array(data.images("test")[rows[0]])
+        _savez(folder / "feature_maps.npz", {"picture": picture, **maps})
+    write_json(
+        folder / "explain.json",
+        {"gradcam_stage": heat.stage if heat else None, "embedding_variance": shares},
+    )
+
+
+def examples(test: Outcomes, seed: int) -> list[int]:
+    """Up to HEAT_MAPS right and as many wrong test rows, drawn at random, right ones first."""
+    generator = np.random.default_rng(seed)
+    rows: list[int] = []
+    for group in (np.flatnonzero(test.right), np.flatnonzero(~test.right)):
+        rows += generator.permutation(group)[:HEAT_MAPS].tolist()
+    return rows
+
+
+def label_errors(evaluation: Evaluation, data: PreparedData, most: int) -> Table:
+    """Likely label errors of val and test together, most suspicious first.
+
+    Both are pictures that the weights were not fitted to, and together they give the thresholds of
+    confident learning a better footing.
+    """
+    splits = [split for split in ("val", "test") if split in evaluation.outcomes]
+    parts = [evaluation.outcomes[split] for split in splits]
+    logits = np.concatenate([part.logits for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    found = find_label_errors(logits, labels, parts[0].temperature)
+    places = [(split, row) for split, part in zip(splits, parts, strict=True)
+              for row in range(len(part.labels))]  # fmt: skip
+    ids = {split: data.ids(split) for split in splits}
+    rows = []
+    for row, suggested, score in zip(found.rows[:most], found.suggested, found.score, strict=False):
+        split, place = places[row]
+        given = evaluation.classes[labels[row]]
+        rows.append((ids[split][place], split, place, given, evaluation.classes[suggested], score))
+    return Table(["id", "split", "row", "given", "suggested", "score"], rows)
+
+
+def embedding(evaluation: Evaluation, plane: npt.NDArray[np.float64], ids: Sequence[str]) -> Table:
+    """One line a sampled test picture: row, id, x, y, actual, predicted."""
+    test, classes = evaluation.outcomes["test"], evaluation.classes
+    rows = [
+        (row, ids[row], x, y, classes[test.labels[row]], classes[test.predicted[row]])
+        for row, (x, y) in zip(evaluation.embedding_rows.tolist(), plane, strict=True)
+    ]
+    return Table(["row", "id", "x", "y", "actual", "predicted"], rows)
+
+
+def heat_rows(
+    test: Outcomes, rows: Sequence[int], ids: Sequence[str], classes: Sequence[str]
+) -> Table:
+    """One line a heat map: index, row, id, actual, predicted, probability, right."""
+    lines = [
+        (
+            index,
+            row,
+            ids[row],
+            classes[test.labels[row]],
+            classes[test.predicted[row]],
+            test.confidence[row],
+            int(test.right[row]),
+        )
+        for index, row in enumerate(rows)
+    ]
+    columns = ["index", "row", "id", "actual", "predicted", "probability", "right"]
+    return Table(columns, lines)
+
+
+def _savez(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+    np.savez(path, **arrays)  # type: ignore[arg-type]

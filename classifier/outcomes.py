@@ -1,0 +1,94 @@
+"""What the logits of a split say about each of its pictures."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier.calibration import log_partition
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+_CHUNK = 1 << 22  # logits looked at together
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Logits and labels of a split, and what follows from them; nothing here is [N,K] but logits.
+
+    ``logits`` float32 [N,K]; ``labels`` int64 [N]; ``temperature`` divides the logits wherever
+    ``calibrated`` is asked for.
+    """
+
+    logits: npt.NDArray[np.float32]
+    labels: Integers
+    temperature: float = 1.0
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, K."""
+        return int(self.logits.shape[1])
+
+    @cached_property
+    def predicted(self) -> Integers:
+        """[N] class with the highest logit; the first of several."""
+        return np.asarray(self.logits.argmax(axis=1), np.int64)
+
+    @cached_property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """[N] whether the prediction is the label."""
+        return self.predicted == self.labels
+
+    @cached_property
+    def loss(self) -> Floats:
+        """[N] cross-entropy in nats."""
+        return self._partition - self._logit(self.labels)
+
+    @cached_property
+    def confidence(self) -> Floats:
+        """[N] probability of the predicted class, 0..1."""
+        return np.exp(self._logit(self.predicted) - self._partition)
+
+    @cached_property
+    def calibrated_confidence(self) -> Floats:
+        """[N] probability of the predicted class after temperature scaling, 0..1."""
+        scaled = log_partition(self.logits, self.temperature)
+        return np.exp(self._logit(self.predicted) / self.temperature - scaled)
+
+    @cached_property
+    def runner_up(self) -> Integers:
+        """[N] class with the second-highest logit."""
+        found = np.empty(len(self.logits), np.int64)
+        for rows in self._chunks():
+            part = self.logits[rows].copy()
+            part[np.arange(len(part)), self.predicted[rows]] = -np.inf
+            found[rows] = part.argmax(axis=1)
+        return found
+
+    @cached_property
+    def place(self) -> Integers:
+        """[N] how many classes rank above the label; ties go to the class that comes last."""
+        found = np.empty(len(self.logits), np.int64)
+        numbers = np.arange(self.classes)
+        for rows in self._chunks():
+            part, labels = self.logits[rows], self.labels[rows, None]
+            own = np.take_along_axis(part, labels, axis=1)
+            found[rows] = ((part > own) | ((part == own) & (numbers > labels))).sum(axis=1)
+        return found
+
+    def probability(self, wanted: int | Integers) -> Floats:
+        """[N] probability of one class, or of one class for each picture, 0..1."""
+        return np.exp(self._logit(wanted) - self._partition)
+
+    @cached_property
+    def _partition(self) -> Floats:
+        return log_partition(self.logits)
+
+    def _logit(self, wanted: int | Integers) -> Floats:
+        return np.asarray(self.logits[np.arange(len(self.logits)), wanted], np.float64)
+
+    def _chunks(self) -> list[slice]:
+        step = max(1, _CHUNK // max(1, self.classes))
+        return [slice(start, start + step) for start in range(0, len(self.logits), step)]

@@ -1,0 +1,37 @@
+"""Score the model on every split with one pass of the network, and keep all that it says."""
+
+from pathlib import Path
+
+from classifier.device import choose_device, keep_large_buffers
+from classifier.evaluation import evaluate, write_metrics, write_predictions
+from classifier.explanations import write_explanations
+from classifier.files import replacing
+from classifier.modelfile import load as load_model
+from classifier.params import load
+from classifier.prepare import PreparedData
+from classifier.process import stage
+from classifier.scoring import EvaluateParams
+
+
+def main() -> None:
+    keep_large_buffers()
+    params = load("evaluate", EvaluateParams)
+    data = PreparedData.open("data/prepared")
+    device = choose_device(params.device)
+    network, spec = load_model("models/model.safetensors", str(device))
+    evaluation = evaluate(network, spec, data, params, device)
+    with replacing("data/predictions") as folder:
+        write_predictions(evaluation, data, folder)
+    with replacing("data/explain") as folder:
+        write_explanations(evaluation, network, spec, data, params, device, folder)
+    write_metrics(evaluation, params, spec.temperature, Path("metrics"))
+    test = evaluation.scores["test"]
+    low, high = test.bounds["accuracy"]
+    print(
+        f"Test accuracy {test.values['accuracy']:.4f} ({low:.4f} to {high:.4f}), "
+        f"loss {test.values['loss']:.4f}, {len(evaluation.outcomes['test'].labels)} pictures."
+    )
+
+
+if __name__ == "__main__":
+    stage("evaluate", main)
