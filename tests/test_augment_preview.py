@@ -1,0 +1,52 @@
+"""The arrays behind the figure of augmentations."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from classifier.augment import AugmentParams
+from classifier.augment.preview import preview, save
+
+PARAMS = AugmentParams(shift=0.125, cutout=0.25, policy="rand", mixup=0.4)
+
+
+def pictures(channels: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(256, size=(6, 24, 24, channels), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_augmentation_is_shown_alone_and_all_that_are_on_together(channels):
+    images = pictures(channels)
+    shown = preview(images, PARAMS, fill=[0.5] * channels)
+    k = len(shown["names"])
+    assert k == (23 if channels == 3 else 20)
+    assert shown["pictures"].shape == (k, *images.shape)
+    assert shown["pictures"].dtype == shown["after"].dtype == np.uint8
+    np.testing.assert_array_equal(shown["before"], images)
+    assert not np.array_equal(shown["after"], images)
+    for name, changed in zip(shown["names"], shown["pictures"], strict=True):
+        assert not np.array_equal(changed, images), name
+    assert shown["names"][shown["on"]].tolist() == ["shift", "cutout", "mixup", "policy"]
+    assert shown["settings"][shown["on"]].tolist() == ["0.125", "0.25", "0.4", "rand"]
+
+
+def test_all_off_leaves_the_pictures_and_still_shows_what_there_is():
+    images = pictures(3)
+    shown = preview(images, AugmentParams())
+    assert not shown["on"].any()
+    np.testing.assert_array_equal(shown["after"], images)
+
+
+def test_alternate_flip_can_be_shown():
+    shown = preview(pictures(3), replace(PARAMS, horizontal_flip="alternate"))
+    assert shown["settings"][0] == "alternate"
+
+
+def test_saved_arrays_load_without_pickle_and_with_the_same_bytes(tmp_path):
+    for name in ("a.npz", "b.npz"):
+        save(tmp_path / name, preview(pictures(1), PARAMS))
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as loaded:
+        assert set(loaded.files) == {"before", "after", "names", "settings", "on", "pictures"}
+        assert loaded["names"][0] == "horizontal_flip"
