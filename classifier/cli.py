@@ -9,6 +9,26 @@ from classifier.params import suggestion
 
 # verb -> (what it does, an example that `--help` ends with)
 VERBS = {
+    "recipe": (
+        "run a named parameter overlay as an experiment",
+        "python -m classifier recipe ladder-4-augment -S train.epochs=5",
+    ),
+    "compare": (
+        "say whether one revision or experiment is better than another, or only luckier",
+        "python -m classifier compare main my-experiment --md",
+    ),
+    "ensemble": (
+        "combine the saved predictions of several revisions or experiments",
+        "python -m classifier ensemble seed-1 seed-2 seed-3 --method weighted",
+    ),
+    "tune": (
+        "search for better parameters, each trial an experiment",
+        "python -m classifier tune --trials 20 -S 'train.lr=log(1e-4,1e-1)'",
+    ),
+    "folds": (
+        "cross-validate: run the folds as experiments and pool their predictions",
+        "python -m classifier folds -k 5 -S train.epochs=10",
+    ),
     "verify": (
         "run the pipeline twice from scratch in temporary clones and compare every byte",
         "python -m classifier verify",

@@ -24,7 +24,7 @@ T = TypeVar("T")
 PARAMS_FILE = Path("params.yaml")
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, but 5e-4 is a number, and a key given twice is an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -39,7 +39,7 @@ class _Loader(yaml.SafeLoader):
 
 
 # PyYAML's own pattern wants a dot in the mantissa and a sign in the exponent.
-_Loader.add_implicit_resolver(
+Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
     list("-+0123456789."),
@@ -66,7 +66,7 @@ def read(path: str | Path = PARAMS_FILE) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run from the project's top folder.") from None
     try:
-        content = yaml.load(text, Loader=_Loader)  # a SafeLoader
+        content = yaml.load(text, Loader=Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     except UserError as error:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests import workspace
+from tests import toy_project, workspace
+from tests.toy_project import Toy
 from tests.workspace import Workspace
 
 
@@ -13,3 +14,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     result.dvc("repro")
     result.commit("the default run")
     return result
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """A made-up project of trivial stages, run and committed. Do not change it: copy it."""
+    return toy_project.create(tmp_path_factory.mktemp("toy") / "project")

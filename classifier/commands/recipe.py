@@ -1,0 +1,63 @@
+"""`recipe`: run a named parameter overlay as an experiment."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from classifier.errors import UserError
+from classifier.overrides import check, combinations, dvc, flags, parse_overrides
+from classifier.recipes import load_recipe, recipe_names
+from classifier.revisions import experiment_exists
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `recipe`."""
+    parser.add_argument("name", nargs="?", help="a file in recipes/, without .yaml")
+    parser.add_argument(
+        "-S",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="key=value",
+        help="change the recipe for this run; with --queue also key=1,2,3",
+    )
+    parser.add_argument("-l", "--list", action="store_true", help="describe every recipe")
+    parser.add_argument("-n", "--experiment", metavar="NAME", help="default: the recipe's name")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--temp", action="store_true", help="run in a temporary folder")
+    where.add_argument("--queue", action="store_true", help="queue it for dvc queue start")
+    where.add_argument("--check", action="store_true", help="check it and print the dvc command")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check a recipe against the stages' own parameters, then hand it to `dvc exp run`."""
+    if args.list:
+        return _list()
+    if args.name is None:
+        raise UserError("name a recipe, or see them with --list.")
+    recipe = load_recipe(args.name)
+    changes = recipe.changes | parse_overrides(args.changes, sweeps=args.queue)
+    for combination in combinations(changes):
+        check(combination)
+    name = args.experiment or recipe.name
+    command = ["exp", "run", "-n", name, *flags(changes)]
+    if args.check:
+        print(f"dvc {shlex.join(command)}")
+        return 0
+    if experiment_exists(name, Path()):
+        raise UserError(
+            f"there is an experiment {name!r} already: give this run a name with -n, or run "
+            f"dvc exp remove {name}."
+        )
+    mode = ["--queue"] if args.queue else ["--temp"] if args.temp else []
+    return dvc(*command, *mode).returncode
+
+
+def _list() -> int:
+    recipes = [load_recipe(name) for name in recipe_names()]
+    if not recipes:
+        raise UserError("recipes/ holds no recipe: run from the project's top folder.")
+    width = max(len(recipe.name) for recipe in recipes)
+    for recipe in recipes:
+        print(f"{recipe.name:{width}}  {recipe.description}")
+    return 0

@@ -1,0 +1,191 @@
+"""Comparisons of revisions: what they read, what they conclude, what they refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from classifier.compare import compare, holm, mcnemar
+from classifier.errors import UserError
+from classifier.outcomes import Outcomes
+from classifier.revisions import Predictions, Revision, resolve
+from classifier.scoring import EvaluateParams, score
+from tests import toy_project
+from tests.toy_project import Toy
+
+PARAMS = EvaluateParams(batch_size=64, top_k=2, seed=0, bootstrap_samples=300)
+
+
+def made_up(name: str, quality: float, seed: int, pictures: int = 500) -> Predictions:
+    labels = np.random.default_rng(0).integers(0, 3, pictures)
+    noise = np.random.default_rng(seed).normal(size=(pictures, 3))
+    logits = (4 * quality * np.eye(3)[labels] + 1.5 * noise).astype(np.float32)
+    ids = np.array([f"i{n}" for n in range(pictures)])
+    revision = Revision(name, None, "workspace", Path("nowhere"))
+    return Predictions(revision, "test", ("a", "b", "c"), ids, labels, logits)
+
+
+def test_mcnemar_is_the_sign_test_of_disagreements() -> None:
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(3, 12) == pytest.approx(binomtest(3, 15).pvalue)
+    assert mcnemar(12, 3) == mcnemar(3, 12)
+    # Fagerland et al. 2013, table 1: 1 against 7 disagreements, exact p 0.0703.
+    assert mcnemar(1, 7) == pytest.approx(0.0703, abs=5e-5)
+    # mid-p: half of the probability of what was seen does not count
+    many = binomtest(40, 100).pvalue
+    assert 0.8 * many < mcnemar(40, 60) < many
+    assert mcnemar(50, 50) <= 1
+
+
+def test_mcnemar_keeps_its_level() -> None:
+    generator = np.random.default_rng(1)
+    low = [mcnemar(k := int(generator.binomial(80, 0.5)), 80 - k) < 0.05 for _ in range(4000)]
+    assert 0.035 < np.mean(low) <= 0.055
+
+
+def test_holm_corrects_in_order() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_a_clear_gain_is_better_and_its_mirror_worse() -> None:
+    base, other = made_up("base", 0.4, 1), made_up("other", 0.6, 2)
+    (there,) = compare([base, other], PARAMS)
+    (back,) = compare([other, base], PARAMS)
+    assert (there.verdict, back.verdict) == ("better", "worse")
+    assert there.fixed == back.broken
+    assert there.p == back.p
+    accuracy = there.metrics["accuracy"]
+    assert 0 < accuracy.low < accuracy.change < accuracy.high
+    assert accuracy.change == pytest.approx((len(there.fixed) - len(there.broken)) / 500)
+    assert there.metrics["loss"].high < 0
+
+
+def test_figures_are_those_of_evaluate() -> None:
+    base, other = made_up("base", 0.4, 1), made_up("other", 0.6, 2)
+    (found,) = compare([base, other], PARAMS)
+    scores = score(Outcomes(other.logits, other.labels), PARAMS)
+    assert {"accuracy", "loss", "f1_macro", "top2_accuracy", "ece", "roc_auc"} <= set(found.metrics)
+    for name, figure in found.metrics.items():
+        assert figure.other == pytest.approx(scores.values[name])
+
+
+def test_equal_models_give_no_evidence() -> None:
+    same = made_up("base", 0.5, 1)
+    (found,) = compare([same, made_up("twin", 0.5, 1)], PARAMS)
+    assert found.verdict == "no evidence"
+    assert (found.p, found.fixed, found.broken) == (1.0, (), ())
+    assert all(d.low == d.high == 0 for d in found.metrics.values())
+
+
+def test_pairing_makes_the_interval_narrower_than_two_intervals_apart() -> None:
+    labels = made_up("x", 0.5, 1).labels
+    base = made_up("base", 0.5, 1)
+    logits = base.logits.copy()
+    logits[:10] = 9 * np.eye(3)[labels[:10]]  # the same model, but for ten pictures
+    other = Predictions(base.revision, "test", base.classes, base.ids, labels, logits)
+    (found,) = compare([base, other], PARAMS)
+    low, high = score(Outcomes(base.logits, labels), PARAMS).bounds["accuracy"]
+    accuracy = found.metrics["accuracy"]
+    assert accuracy.high - accuracy.low < (high - low) / 2
+
+
+def test_many_equal_models_rarely_look_different() -> None:
+    models = [made_up(str(seed), 0.5, seed) for seed in range(1, 9)]
+    found = compare(models, PARAMS)
+    assert {item.verdict for item in found} == {"no evidence"}
+    assert all(item.corrected >= item.p for item in found)
+
+
+def test_different_test_sets_are_refused() -> None:
+    base = made_up("base", 0.5, 1)
+    with pytest.raises(UserError, match="different test sets"):
+        compare([base, made_up("other", 0.5, 1, pictures=400)], PARAMS)
+    relabelled = made_up("other", 0.5, 1)
+    relabelled.labels[:3] = (relabelled.labels[:3] + 1) % 3
+    with pytest.raises(UserError, match="different labels for 3"):
+        compare([base, relabelled], PARAMS)
+
+
+@pytest.fixture(scope="module")
+def project(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """Two experiments, one queued and one failed, besides the branch main."""
+    project = toy_project.copy(toy, tmp_path_factory.mktemp("compare") / "project")
+    project.experiment("good", "train.lr=0.9")
+    project.experiment("other-data", "split.seed=5")
+    project.run("git", "checkout", "--quiet", "--force", "main")
+    project.dvc("checkout", "--quiet")
+    project.dvc("exp", "run", "--queue", "-n", "waiting", "-S", "train.lr=0.3")
+    return project
+
+
+def test_revisions_are_read_without_running_anything(project: Toy) -> None:
+    before = project.run("git", "status", "--porcelain").stdout
+    printed = project.classifier("compare", "main", "good")
+    assert printed.startswith("good against main: better")
+    assert "train.lr" in printed
+    assert "400 test images" in printed
+    assert project.run("git", "status", "--porcelain").stdout == before
+
+    item = json.loads(project.classifier("compare", "main", "good", "workspace", "--json"))[0]
+    assert item["params"] == {"train.lr": [0.5, 0.9]}
+    assert item["metrics"]["accuracy"]["other"] > 0.8
+    assert len(item["fixed"]) > len(item["broken"])
+    own = json.loads(project.read("metrics/evaluate.json"))["test_accuracy"]
+    assert item["metrics"]["accuracy"]["base"] == pytest.approx(own)
+
+    several = project.classifier("compare", "main", "good", "workspace", "--md")
+    assert several.startswith("|")
+    assert "## workspace against main: no evidence" in several
+    assert "No parameter differs." in several
+
+
+def test_the_workspace_is_the_default_and_another_clone_can_be_named(
+    project: Toy, tmp_path: Path
+) -> None:
+    assert "workspace against HEAD: no evidence" in project.classifier("compare")
+    clone = toy_project.copy(project, tmp_path / "clone")
+    clone.set(train__lr=0.9)
+    clone.dvc("repro", "--quiet")
+    printed = project.classifier("compare", "workspace", str(clone.path))
+    assert f"{clone.path} against workspace: better" in printed
+
+
+def test_mistakes_get_one_sentence(project: Toy, tmp_path: Path) -> None:
+    assert "no revision or experiment 'goood': did you mean 'good'" in project.refused(
+        "compare", "main", "goood"
+    )
+    assert "'waiting' is not yet run (queued): run dvc queue start" in project.refused(
+        "compare", "main", "waiting"
+    )
+    assert "different test sets (400 and 400 pictures, 0 in both)" in project.refused(
+        "compare", "main", "other-data"
+    )
+    assert "named twice" in project.refused("compare", "main", "main")
+
+    project.run("git", "branch", "never", "main")
+    project.run("git", "tag", "marked", "main")
+    clone = toy_project.copy(project, tmp_path / "clone")
+    clone.run("git", "rm", "--quiet", "dvc.lock")
+    clone.commit("Unrun")
+    clone.run("git", "clean", "-fdxq", "data", "models")
+    assert clone.refused("compare", "never", "workspace") == (
+        "workspace is not yet run (it has no data/predictions/test_logits.npy): run dvc repro."
+    )
+    assert clone.refused("compare", "never", "main").endswith("check it out and run dvc repro.")
+    digest = resolve("good", clone.path).file("data/predictions/test_logits.npy")
+    digest.chmod(0o644)
+    digest.unlink()
+    assert clone.refused("compare", "never", "good") == (
+        "data/predictions/test_logits.npy of good is missing from the cache: "
+        "run dvc exp pull origin good."
+    )
+    (clone.path / ".dvc/cache/files/md5").rename(tmp_path / "gone")
+    for name, advice in (
+        ("marked", "run dvc fetch --all-tags data/predictions."),
+        ("never", "run dvc fetch --all-branches data/predictions."),
+    ):
+        assert clone.refused("compare", name, "good").endswith(advice)

@@ -1,0 +1,141 @@
+"""Recipes and overrides: checked as the stages would, then run by DVC as experiments."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from classifier.errors import UserError
+from classifier.overrides import SECTIONS, check, combinations, flags, parse_overrides
+from classifier.params import read
+from classifier.recipes import load_recipe, recipe_names
+from tests import toy_project
+from tests.import_closure import ROOT
+from tests.toy_project import Toy
+
+LADDER = ["ladder-1-baseline", "ladder-2-batchnorm", "ladder-3-dropout", "ladder-4-augment"]
+
+
+def test_every_section_has_its_dataclass() -> None:
+    assert set(SECTIONS) == set(read(ROOT / "params.yaml"))
+
+
+@pytest.mark.parametrize("name", recipe_names(ROOT / "recipes"))
+def test_recipes_hold_nothing_that_a_stage_would_refuse(name: str) -> None:
+    recipe = load_recipe(name, ROOT / "recipes")
+    assert check(recipe.changes, ROOT)
+
+
+def test_each_step_of_the_ladder_changes_one_thing() -> None:
+    steps = [load_recipe(name, ROOT / "recipes").changes for name in LADDER]
+    changed = [
+        {key for key in after if after[key] != before[key]} for before, after in pairwise(steps)
+    ]
+    assert changed == [
+        {"model.cnn.batch_norm"},
+        {"model.cnn.dropout"},
+        {"augment.horizontal_flip", "augment.shift"},
+    ]
+
+
+def test_values_are_read_like_params_yaml() -> None:
+    changes = parse_overrides(
+        ["train.lr=5e-4", "train.patience=null", "model.cnn.filters=[8, 16]", "download.path=a b"]
+    )
+    assert changes == {
+        "train.lr": 5e-4,
+        "train.patience": None,
+        "model.cnn.filters": [8, 16],
+        "download.path": "a b",
+    }
+
+
+def test_a_sweep_is_a_grid() -> None:
+    changes = parse_overrides(["train.seed=1,2", "train.lr=0.1,0.2", "a.b=[1,2]"], sweeps=True)
+    assert len(list(combinations(changes))) == 4
+    assert flags(changes) == [
+        "-S", "++train.seed=1,2", "-S", "++train.lr=0.1,0.2", "-S", "++a.b=[1,2]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["train.lr"], "give section.key=value"),
+        (["lr=1"], "give section.key=value"),
+        (["train.lr=1", "train.lr=2"], "given twice"),
+        (["train.lr=0.1,0.2"], "add --queue"),
+        (["train.lr=[1"], "not valid YAML"),
+    ],
+)
+def test_a_wrong_override_is_refused(texts: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        parse_overrides(texts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trains.lr": 1}, "trains is not a section.*did you mean 'train'"),
+        ({"train.learning": 1}, r"train\.learning is not a parameter"),
+        ({"train.lr": "fast"}, r"train\.lr is 'fast': give a number"),
+        ({"split.test_fraction": 2.0}, r"split\.test_fraction is 2"),
+        ({"model.cnn.dropuot": 0.1}, r"model\.cnn\.dropuot.*did you mean 'dropout'"),
+    ],
+)
+def test_unknown_keys_and_values_are_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        check({"model.name": "cnn", **changes}, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: {lr: 0.1}", "no description"),
+        ("description: Nothing.", "changes nothing"),
+        ("description: A.\ntrain: 5", "train must be a mapping"),
+    ],
+)
+def test_a_recipe_that_is_no_overlay_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        load_recipe("mine", tmp_path)
+    with pytest.raises(UserError, match=r"no recipe 'mien' .*did you mean 'mine'"):
+        load_recipe("mien", tmp_path)
+
+
+def test_a_recipe_runs_as_an_experiment(toy: Toy, tmp_path: Path) -> None:
+    project = toy_project.copy(toy, tmp_path / "project")
+    (project.path / "recipes").mkdir()
+    text = "description: Higher\n  rate.\ntrain:\n  lr: 0.8\n  class_weights: [1, 2, 1]\n"
+    (project.path / "recipes" / "fast.yaml").write_text(text, encoding="utf-8")
+    assert project.classifier("recipe", "--list") == "fast  Higher rate.\n"
+
+    printed = project.classifier("recipe", "fast", "-S", "train.seed=7", "--check")
+    assert printed.startswith("dvc exp run -n fast -S ++train.lr=0.8 ")
+    project.classifier("recipe", "fast", "-S", "train.seed=7")
+    params = yaml.safe_load(project.read("params.yaml"))["train"]
+    assert params["lr"] == 0.8
+    assert params["seed"] == 7
+    assert params["class_weights"] == [1, 2, 1]
+    assert "fast" in project.dvc("exp", "list", "--names-only").stdout.split()
+
+    assert "already" in project.refused("recipe", "fast")
+    assert "train.lrr is not a parameter" in project.refused("recipe", "fast", "-S", "train.lrr=1")
+    assert "no recipe 'fats'" in project.refused("recipe", "fats")
+
+    project.classifier(
+        "recipe",
+        "fast",
+        "--queue",
+        "-n",
+        "seeds",
+        "-S",
+        "train.seed=1,2",
+        "-S",
+        "train.optimizer=sgd",
+    )
+    queued = project.dvc("queue", "status").stdout
+    assert queued.count("Queued") == 2
+    assert "seeds-1" in queued
