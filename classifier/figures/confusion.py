@@ -74,8 +74,9 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
     cell = 0.9 if number <= 3 else 0.46 if number <= 12 else 0.34 if number <= 30 else 0.11
     side = min(cell * number, 11.0)
     names = [style.shorten(name, 20) for name in classes]
-    margin = 1.1 + 0.075 * max(map(len, names))
-    figure = style.new_figure(max(4.2, side + margin + 0.7), max(3.4, side + margin))
+    numbers = number <= NUMBERS_UP_TO
+    margin = 1.0 + 0.09 * max(map(len, names))
+    figure = style.new_figure(max(4.2, side + margin + (0 if numbers else 1.1)), side + margin)
     axes = figure.subplots()
     top = float(values.max()) or 1.0
     # The square root keeps rare mistakes visible beside a full diagonal.
@@ -84,7 +85,7 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     _names(axes, names, cell)
-    if number <= NUMBERS_UP_TO:
+    if numbers:
         size = 12 if number <= 3 else 9 if number <= 12 else 6.5
         for row in range(number):
             for column in range(number):
@@ -97,7 +98,8 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
         edges = np.arange(number + 1) - 0.5
         axes.hlines(edges, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
         axes.vlines(edges, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
-    bar = figure.colorbar(picture, ax=axes, fraction=0.04, pad=0.02, shrink=0.8)
+        return figure
+    bar = figure.colorbar(picture, ax=axes, fraction=0.03, pad=0.02, shrink=0.6)
     marks = np.array([0, 0.05, 0.25, 0.5, 0.75, 1.0])
     percent = label.startswith("share")
     bar.set_ticks(

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from classifier.figures import style
 
@@ -50,18 +52,25 @@ def sizes(widths: np.ndarray, heights: np.ndarray, prepared: int) -> Figure | No
     top = float(max(widths.max(), heights.max(), prepared)) * 1.05
     low = float(min(widths.min(), heights.min(), prepared)) * 0.9
     low = 0.0 if low < 0.35 * top else low
-    bins = np.linspace(low, top, 41)
+    # Squares of whole pixels, or counts would alternate between neighbours.
+    step = max(1, int(np.ceil((top - low) / 40)))
+    bins = np.arange(np.floor(low) - 0.5, top + step, step)
     table, _, _ = np.histogram2d(heights, widths, bins=(bins, bins))
     shown = np.ma.masked_equal(table, 0)
-    mesh = axes.pcolormesh(bins, bins, shown, cmap="cividis_r", norm="log", rasterized=True)
-    bar = figure.colorbar(mesh, ax=axes, pad=0.02)
+    norm = LogNorm(1, max(2, table.max()))
+    mesh = axes.pcolormesh(bins, bins, shown, cmap="cividis_r", norm=norm, rasterized=True)
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02, shrink=0.8)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     bar.set_label("pictures")
     bar.outline.set_visible(False)
-    axes.plot([prepared], [prepared], marker="+", markersize=14, markeredgewidth=2,
-              color=style.VERMILLION, linestyle="none", label=f"prepared: {prepared}×{prepared}")  # fmt: skip
+    axes.plot(
+        [prepared], [prepared], marker="+", markersize=14, markeredgewidth=2, linestyle="none",
+        color=style.VERMILLION, label=f"prepared: {prepared}×{prepared}",
+    )  # fmt: skip
     axes.plot([low, top], [low, top], color=style.GREY, linewidth=1, linestyle=(0, (2, 3)))
     axes.set_xlabel("width in pixels")
     axes.set_ylabel("height in pixels")
     axes.set_aspect("equal")
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside upper center")
     return figure

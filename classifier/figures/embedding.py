@@ -39,20 +39,40 @@ def plane(
         label=f"{len(wrong)} predicted wrong",
     )  # fmt: skip
     halo = [withStroke(linewidth=2.5, foreground="white")]
-    for number, name in enumerate(classes):
-        here = numbers == number
-        if here.any():
-            x, y = np.median(points[here], axis=0)
-            axes.text(
-                x, y, style.shorten(name, 16), ha="center", va="center", path_effects=halo,
-                fontsize=9 if few else 6.5, fontweight="bold" if few else "normal",
-            )  # fmt: skip
+    present = [number for number in range(len(classes)) if (numbers == number).any()]
+    centres = np.array([np.median(points[numbers == number], axis=0) for number in present])
+    centres = _apart(centres, np.ptp(points, axis=0))
+    for number, (x, y) in zip(present, centres.tolist(), strict=True):
+        axes.text(
+            x, y, style.shorten(classes[number], 16), ha="center", va="center",
+            path_effects=halo, fontsize=9 if few else 6.5,
+            fontweight="bold" if few else "normal",
+        )  # fmt: skip
     shares = [f" ({100 * share:.0f} % of the variance)" for share in variance] or ["", ""]
     axes.set_xlabel(f"first principal component{shares[0]}")
     axes.set_ylabel(f"second principal component{shares[-1]}")
     if len(wrong):
         axes.legend(loc="best", fontsize=8)
     return figure
+
+
+def _apart(places: np.ndarray, span: np.ndarray) -> np.ndarray:
+    """Move labels [K, 2] that overlap up or down, a little at a time."""
+    width, height = 0.14 * span[0], 0.035 * span[1]
+    for _ in range(60):
+        order = np.argsort(places[:, 1], kind="stable")
+        moved = False
+        for position, low in enumerate(order):
+            for high in order[position + 1 :]:
+                gap = places[high] - places[low]
+                if abs(gap[0]) < width and abs(gap[1]) < height:
+                    push = (height - abs(gap[1])) / 2 + 1e-9
+                    places[low, 1] -= push
+                    places[high, 1] += push
+                    moved = True
+        if not moved:
+            break
+    return places
 
 
 def _hue(number: int, total: int) -> tuple[float, float, float, float]:

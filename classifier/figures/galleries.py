@@ -1,130 +1,314 @@
-"""Pictures with captions: tiles, and the sheets that lay them out.
+"""The galleries of a run: which pictures they show, in what order, with what captions."""
 
-A tile is one picture or a strip of a few that belong together. The sheets are PNG files of their
-own; the report lays the same tiles out by itself, so that captions reflow on a phone.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
-from classifier.figures import style
-
-Tone = Literal["plain", "right", "wrong"]
-
-GAP = 2  # pixels between the pictures of a strip, at the strip's own scale
+from classifier.figures.tiles import Tile, heat, shaded, strip
+from classifier.results import Results, Row
 
 
 @dataclass(frozen=True)
-class Tile:
-    """uint8 [h, w, 3] pixels, a caption, a second line, and whether it shows right or wrong."""
+class Gallery:
+    """Tiles of one kind, with a title and a sentence on how to read them."""
 
-    picture: np.ndarray
-    caption: str
-    note: str = ""
-    tone: Tone = "plain"
-
-
-def colour(picture: np.ndarray) -> np.ndarray:
-    """Return uint8 [H, W, 3] of a uint8 picture [H, W], [H, W, 1] or [H, W, 3]."""
-    if picture.ndim == 2:
-        picture = picture[:, :, None]
-    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture[:, :, :3]
+    section: str
+    name: str
+    title: str
+    reading: str
+    tiles: Sequence[Tile]
+    columns: int | None = None
 
 
-def scaled(picture: np.ndarray, side: int) -> np.ndarray:
-    """Bring a picture to about ``side`` pixels: tiny ones by whole factors, large ones averaged.
+def galleries(results: Results, most: int) -> Iterator[Gallery]:
+    """Yield every gallery that has pictures, of up to ``most`` tiles each."""
+    found = (
+        Gallery(
+            "data",
+            "samples",
+            "Training pictures of each class",
+            "As the network gets them, after resizing. Look for pictures that do not belong.",
+            _samples(results),
+        ),
+        Gallery(
+            "data",
+            "augmentation",
+            "Augmentation",
+            "Each row starts with a training picture; what follows is what training made of it. "
+            "The class must stay recognisable.",
+            _augmented(results),
+        ),
+        Gallery(
+            "mistakes",
+            "predictions",
+            "Predictions",
+            "Test images drawn at random: what was predicted and how surely, with the actual "
+            "class where that was wrong.",
+            _predictions(results, most),
+        ),
+        Gallery(
+            "mistakes",
+            "mistakes",
+            "Most confident mistakes",
+            "Predicted and actual class. Often the label is at fault, or the picture shows both.",
+            _mistakes(results, most),
+        ),
+        Gallery(
+            "mistakes",
+            "uncertain",
+            "Least certain images",
+            "Images whose first two classes are almost equally likely: worth labelling more of.",
+            _uncertain(results, most),
+        ),
+        Gallery(
+            "mistakes",
+            "pair_examples",
+            "Examples of the most confused pairs",
+            "actual → predicted, the most confident examples first.",
+            _pairs(results),
+        ),
+        Gallery(
+            "quality",
+            "label_errors",
+            "Likely label errors",
+            "The label that was given, and the one that confident learning suggests. Look at each "
+            "before you change it: some are only hard.",
+            _label_errors(results, most),
+        ),
+        Gallery(
+            "quality",
+            "duplicates",
+            "Near-duplicates",
+            "Pairs with almost the same perceptual hash. A pair across train and test flatters "
+            "the score.",
+            _duplicates(results, most),
+        ),
+        Gallery(
+            "explanation",
+            "gradcam",
+            "Grad-CAM",
+            "Bright is where the evidence for the predicted class comes from. A bright background "
+            "means that the network learnt the surroundings.",
+            _gradcam(results),
+        ),
+        Gallery(
+            "explanation",
+            "filters",
+            "First-layer filters",
+            "The patterns that the first layer looks for, each scaled by itself. Smooth ones have "
+            "learnt; noisy ones have not.",
+            _filters(results),
+        ),
+        Gallery(
+            "explanation",
+            "feature_maps",
+            "One image through the network",
+            "The strongest responses of each stage to one picture, from edges to coarse parts.",
+            _feature_maps(results),
+            1,
+        ),
+    )
+    for gallery in found:
+        if gallery.tiles:
+            yield gallery
 
-    Whole factors keep the pixels of an 8x8 picture square and sharp.
-    """
-    picture = colour(picture)
-    longest = max(picture.shape[:2])
-    if longest <= side:
-        factor = max(1, round(side / longest))
-        return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    height, width = (max(1, round(edge * side / longest)) for edge in picture.shape[:2])
-    image = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+
+def _side(results: Results, side: int) -> int:
+    """How large to show pictures whose true size may be smaller or larger."""
+    return max(side, min(results.data.meta["image_size"], 128))
 
 
-def strip(pictures: Sequence[np.ndarray], side: int, places: int | None = None) -> np.ndarray:
-    """Join pictures of one shape in a row, each about ``side`` pixels, white between them.
-
-    ``places`` fixes the number of places; what is missing stays white.
-    """
-    parts = [scaled(picture, side) for picture in pictures]
-    height, width = parts[0].shape[:2]
-    number = places or len(parts)
-    sheet = np.full((height, number * (width + GAP) - GAP, 3), 255, dtype=np.uint8)
-    for place, part in enumerate(parts[:number]):
-        left = place * (width + GAP)
-        sheet[:, left : left + width] = part
-    return sheet
-
-
-def heat(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Lay a map of evidence, float [H, W] in 0..1, over a uint8 picture [H, W, C].
-
-    Where there is no evidence the picture is shown dimmed, where there is much in full light under
-    a warm colour, so that what the network looked at can still be recognised.
-    """
-    from matplotlib import colormaps
-
-    base = colour(picture).astype(np.float32) / 255
-    warm = colormaps["inferno"](np.clip(strength, 0, 1))[..., :3].astype(np.float32)
-    weight = 0.65 * np.clip(strength, 0, 1)[..., None]
-    mixed = base * (0.75 - 0.3 * weight) * (1 - weight) + warm * weight + base * 0.1
-    return (np.clip(mixed, 0, 1) * 255).round().astype(np.uint8)
+def _samples(results: Results) -> list[Tile]:
+    classes = results.data.classes[:200]
+    split = "train" if "train" in results.data.splits else results.data.splits[0]
+    labels = results.data.labels(split)
+    each = 10 if len(classes) <= 12 else 4
+    side = 64 if len(classes) <= 30 else 48
+    tiles = []
+    for label, name in enumerate(classes):
+        rows = np.flatnonzero(labels == label)
+        if len(rows):
+            # Spread over the split, so that a sorted source shows more than its first minutes.
+            rows = rows[np.linspace(0, len(rows) - 1, min(each, len(rows))).astype(int)]
+            pictures = [results.picture(split, row) for row in rows.tolist()]
+            tiles.append(Tile(strip(pictures, side, each), name))
+    return tiles
 
 
-def shaded(values: np.ndarray) -> np.ndarray:
-    """Show one map of numbers [h, w] in cividis, dark lowest and light highest: uint8 [h, w, 3]."""
-    from matplotlib import colormaps
-
-    low, high = float(values.min()), float(values.max())
-    span = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    return (colormaps["cividis"](span)[..., :3] * 255).round().astype(np.uint8)
+def _augmented(results: Results) -> list[Tile]:
+    pictures = results.array("augmented")
+    if pictures is None:
+        return []
+    return [Tile(strip(list(row), _side(results, 80)), "") for row in pictures]
 
 
-def sheet(tiles: Sequence[Tile], columns: int | None = None) -> Figure:
-    """Lay tiles out in a grid with their captions below them.
+def _predictions(results: Results, most: int) -> list[Tile]:
+    number = len(results.actual)
+    rows = np.random.default_rng(0).permutation(number)[:most]
+    chosen = np.sort(rows).tolist()
+    classes, side = results.data.classes, _side(results, 96)
+    tiles = []
+    for row in chosen:
+        actual, predicted = int(results.actual[row]), int(results.predicted[row])
+        right = actual == predicted
+        logits = results.logits[row].astype(np.float64)
+        surely = 1 / np.exp(logits - logits.max()).sum()
+        tiles.append(
+            Tile(
+                strip([results.picture("test", row)], side),
+                f"{classes[predicted]} {_percent(surely)}",
+                "" if right else f"is {classes[actual]}",
+                "right" if right else "wrong",
+            )
+        )
+    return tiles
 
-    Everything is placed in pixels, so that a pixel of a tile is a whole number of pixels of the
-    figure and stays sharp.
-    """
-    tallest = max(tile.picture.shape[0] for tile in tiles)
-    widest = max(tile.picture.shape[1] for tile in tiles)
-    lines = any(tile.caption for tile in tiles) + any(tile.note for tile in tiles)
-    line, gap, edge = 24, 22, 16  # pixels
-    cell_width, cell_height = max(widest, 120) + gap, tallest + lines * line + gap
-    columns = columns or max(1, min(len(tiles), 1240 // cell_width))
-    rows = -(-len(tiles) // columns)
-    width, height = columns * cell_width - gap + 2 * edge, rows * cell_height - gap + 2 * edge
-    canvas = np.full((height, width, 3), 255, dtype=np.uint8)
-    figure = style.new_figure(width / style.DPI, height / style.DPI)
-    figure.set_layout_engine("none")
-    letters = max(6, int((cell_width - 6) / 10.2))  # about the width of a letter at 8 points
-    tones = {"plain": style.INK, "right": style.RIGHT, "wrong": style.WRONG}
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, columns)
-        left, top = edge + column * cell_width, edge + row * cell_height
-        tall, wide = tile.picture.shape[:2]
-        canvas[top : top + tall, left : left + wide] = tile.picture
-        for place, text in enumerate((tile.caption, tile.note)):
-            if text:
-                figure.text(
-                    left / width,
-                    1 - (top + tall + place * line + 3) / height,
-                    style.shorten(text, letters),
-                    ha="left",
-                    va="top",
-                    fontsize=8,
-                    color=style.GREY if place else tones[tile.tone],
-                    fontweight="bold" if tile.tone == "wrong" and not place else "normal",
+
+def _mistakes(results: Results, most: int) -> list[Tile]:
+    side = _side(results, 96)
+    return [
+        Tile(
+            strip([results.picture("test", int(row["row"]))], side),
+            f"{row['predicted']} {_percent(row['probability'])}",
+            f"is {row['actual']}",
+            "wrong",
+        )
+        for row in results.explained("mistakes")[:most]
+    ]
+
+
+def _uncertain(results: Results, most: int) -> list[Tile]:
+    side = _side(results, 96)
+    return [
+        Tile(
+            strip([results.picture("test", int(row["row"]))], side),
+            f"{row['predicted']} {_percent(row['probability'])}",
+            f"or {row['runner_up']}" + _unless(row["actual"], row["predicted"], row["runner_up"]),
+            "right" if row["actual"] == row["predicted"] else "wrong",
+        )
+        for row in results.explained("uncertain")[:most]
+    ]
+
+
+def _unless(actual: str, *named: str) -> str:
+    return "" if actual in named else f", is {actual}"
+
+
+def _pairs(results: Results) -> list[Tile]:
+    side = _side(results, 72)
+    tiles = []
+    for row in results.explained("confused_pairs")[:12]:
+        rows = [int(place) for place in row["rows"].split()][:5]
+        pictures = [results.picture("test", place) for place in rows]
+        share = _percent(row["share"])
+        tiles.append(
+            Tile(
+                strip(pictures, side, 5),
+                f"{row['actual']} → {row['predicted']}",
+                f"{row['count']} images, {share} of {row['actual']}",
+            )
+        )
+    return tiles
+
+
+def _label_errors(results: Results, most: int) -> list[Tile]:
+    side = _side(results, 96)
+    return [
+        Tile(
+            strip([results.picture(row["split"], int(row["row"]))], side),
+            f"given {row['given']}",
+            f"rather {row['suggested']}?",
+        )
+        for row in results.explained("label_errors")[:most]
+    ]
+
+
+def _duplicates(results: Results, most: int) -> list[Tile]:
+    side = _side(results, 80)
+    tiles = []
+    for pair in results.metrics("quality").get("near_duplicate_pairs", []):
+        places = [results.places.get(str(pair[end])) for end in ("first", "second")]
+        if len(tiles) < most and all(places):
+            known = [place for place in places if place]
+            pictures = [results.picture(split, row) for split, row in known]
+            splits = " · ".join(split for split, _ in known)
+            crossing = known[0][0] != known[1][0]
+            tiles.append(
+                Tile(
+                    strip(pictures, side),
+                    splits,
+                    f"{pair['first']} · {pair['second']}",
+                    "wrong" if crossing else "plain",
                 )
-    figure.figimage(canvas, 0, 0, origin="upper")
-    return figure
+            )
+    return tiles
+
+
+def _gradcam(results: Results) -> list[Tile]:
+    pictures, maps = results.array("gradcam_images"), results.array("gradcam_heat")
+    if pictures is None or maps is None:
+        return []
+    side = _side(results, 96)
+    tiles = []
+    for row in results.explained("gradcam"):
+        index = int(row["index"])
+        pair = [np.asarray(pictures[index]), heat(pictures[index], maps[index])]
+        tiles.append(_judged(row, strip([_three(part) for part in pair], side)))
+    return tiles
+
+
+def _judged(row: Row, picture: np.ndarray) -> Tile:
+    right = row["actual"] == row["predicted"]
+    return Tile(
+        picture,
+        f"{row['predicted']} {_percent(row['probability'])}",
+        "" if right else f"is {row['actual']}",
+        "right" if right else "wrong",
+    )
+
+
+def _three(picture: np.ndarray) -> np.ndarray:
+    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+
+
+def _filters(results: Results) -> list[Tile]:
+    weights = results.array("filters")
+    if weights is None:
+        return []
+    pictures = []
+    for kernel in np.asarray(weights)[:64]:
+        if kernel.shape[0] == 3:
+            span = np.ptp(kernel) or 1.0
+            picture = (255 * (kernel - kernel.min()) / span).round().astype(np.uint8)
+            pictures.append(picture.transpose(1, 2, 0))
+        else:
+            pictures.append(shaded(kernel.mean(axis=0)))
+    return [Tile(strip(pictures[at : at + 8], 44, 8), "") for at in range(0, len(pictures), 8)]
+
+
+def _feature_maps(results: Results) -> list[Tile]:
+    path = results.folders.explain / "feature_maps.npz"
+    if not path.exists():
+        return []
+    with np.load(path) as stages:
+        side = 72
+        tiles = [Tile(strip([stages["picture"]], side), "the picture")]
+        for name in stages.files:
+            if name != "picture":
+                maps = stages[name][:12]
+                note = " × ".join(str(edge) for edge in maps.shape[1:])
+                tiles.append(Tile(strip([shaded(one) for one in maps], side), name, note))
+    return tiles
+
+
+def _percent(share: str | float) -> str:
+    value = 100 * float(share)
+    # A mistake at 99.97 % must not read as one at 100 %.
+    return (
+        f"{value:.1f} %"
+        if 99 < value < 99.95
+        else ">99.9 %"
+        if value >= 99.95
+        else f"{value:.0f} %"
+    )

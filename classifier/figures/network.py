@@ -36,14 +36,14 @@ def diagram(summary: Mapping[str, Any], input_shape: Sequence[int]) -> Figure:
     axes.set_ylim(len(layers) + 2.1, -1.6)
     parameters = max(1, sum(layer["parameters"] for layer in layers))
     work = max(1, sum(layer["multiply_adds"] for layer in layers))
-    heads = ((2, "layer"), (41, "output"), (59, "weights"), (81, "multiply-adds"))
+    heads = ((2, "layer"), (42, "output"), (59, "weights"), (81, "multiply-adds"))
     for x, text in heads:
         axes.text(x, -1, text, fontsize=8.5, color=style.GREY, va="center")
     _box(axes, 0, "#FFFFFF", f"input · {'×'.join(map(str, input_shape))} picture")
     for row, layer in enumerate(layers, start=1):
         _box(axes, row, _kind(layer)[1], _title(layer))
         shape = "×".join(str(edge) for edge in layer["output"])
-        axes.text(41, row, shape, fontsize=8, va="center")
+        axes.text(42, row, shape, fontsize=8, va="center")
         _bar(axes, row, 59, layer["parameters"], parameters)
         _bar(axes, row, 81, layer["multiply_adds"], work)
     last = len(layers) + 1.1
@@ -86,7 +86,7 @@ def _folded(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _title(layer: Mapping[str, Any]) -> str:
     kind = f"{layer['count']} layers" if layer["count"] > 1 else str(layer["kind"])
-    return style.shorten(f"{layer['name']} · {kind}", 34)
+    return style.shorten(f"{layer['name']} · {kind}", 31)
 
 
 def _kind(layer: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -96,7 +96,7 @@ def _kind(layer: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _box(axes: Any, row: float, colour: str, text: str) -> None:
     box = FancyBboxPatch(
-        (1, row - 0.36), 37, 0.72,
+        (1, row - 0.36), 39, 0.72,
         boxstyle="round,pad=0,rounding_size=0.3", mutation_aspect=0.3,
         facecolor="#F7F7F7", edgecolor=style.FAINT, linewidth=0.8,
     )  # fmt: skip

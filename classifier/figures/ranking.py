@@ -51,7 +51,11 @@ def curves(
         title=title, title_fontsize=8.5, fontsize=8, alignment="left",
         frameon=True, framealpha=0.85, edgecolor="none",
     )  # fmt: skip
-    axes.set_xlim(-0.01, 1.01)
+    end = 1.0
+    if kind == "roc" and all(np.interp(0.1, *line) > 0.97 for line in lines.values()):
+        end = 0.1  # all else is a flat line
+        axes.set_xlabel("false positive rate, up to 0.1")
+    axes.set_xlim(-0.01 * end, 1.01 * end)
     axes.set_ylim(-0.01, 1.02)
     return figure
 

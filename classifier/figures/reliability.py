@@ -10,7 +10,7 @@ from classifier.figures import style
 
 @dataclass(frozen=True)
 class Bins:
-    """Test images sorted into bins of confidence: mean confidence, share right and count of each."""
+    """Test images in bins of confidence: mean confidence, share right and count of each."""
 
     confidence: Sequence[float]
     accuracy: Sequence[float]
@@ -35,7 +35,7 @@ def diagram(parts: Mapping[str, Bins], errors: Mapping[str, float]) -> Figure:
         places = [confidence + side * 0.008 for confidence in bins.confidence]
         lower.bar(places, shares, width=0.015, color=colour)
     upper.set_ylabel("share right")
-    upper.legend(loc="upper left")
+    figure.legend(loc="outside upper left")
     upper.set_ylim(-0.02, 1.04)
     lower.set_ylabel("images")
     lower.set_xlabel("confidence: probability of the predicted class")

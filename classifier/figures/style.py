@@ -42,7 +42,9 @@ STYLE = {
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.09,  # inches
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.09,
     "figure.dpi": DPI,
     "figure.facecolor": "white",
     "font.family": "DejaVu Sans",

@@ -1,0 +1,129 @@
+"""Pictures with captions: tiles, and the sheets that lay them out.
+
+A tile is one picture or a strip of a few that belong together. The sheets are PNG files of their
+own; the report lays the same tiles out by itself, so that captions reflow on a phone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from classifier.figures import style
+
+Tone = Literal["plain", "right", "wrong"]
+
+GAP = 2  # pixels between the pictures of a strip, at the strip's own scale
+
+
+@dataclass(frozen=True)
+class Tile:
+    """uint8 [h, w, 3] pixels, a caption, a second line, and whether it shows right or wrong."""
+
+    picture: np.ndarray
+    caption: str
+    note: str = ""
+    tone: Tone = "plain"
+
+
+def colour(picture: np.ndarray) -> np.ndarray:
+    """Return uint8 [H, W, 3] of a uint8 picture [H, W], [H, W, 1] or [H, W, 3]."""
+    if picture.ndim == 2:
+        picture = picture[:, :, None]
+    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture[:, :, :3]
+
+
+def scaled(picture: np.ndarray, side: int) -> np.ndarray:
+    """Bring a picture to about ``side`` pixels: tiny ones by whole factors, large ones averaged.
+
+    Whole factors keep the pixels of an 8x8 picture square and sharp.
+    """
+    picture = colour(picture)
+    longest = max(picture.shape[:2])
+    if longest <= side:
+        factor = max(1, round(side / longest))
+        return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    height, width = (max(1, round(edge * side / longest)) for edge in picture.shape[:2])
+    image = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def strip(pictures: Sequence[np.ndarray], side: int, places: int | None = None) -> np.ndarray:
+    """Join pictures of one shape in a row, each about ``side`` pixels, white between them.
+
+    ``places`` fixes the number of places; what is missing stays white.
+    """
+    parts = [scaled(picture, side) for picture in pictures]
+    height, width = parts[0].shape[:2]
+    number = places or len(parts)
+    sheet = np.full((height, number * (width + GAP) - GAP, 3), 255, dtype=np.uint8)
+    for place, part in enumerate(parts[:number]):
+        left = place * (width + GAP)
+        sheet[:, left : left + width] = part
+    return sheet
+
+
+def heat(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Lay a map of evidence, float [H, W] in 0..1, over a uint8 picture [H, W, C].
+
+    Where there is no evidence the picture is shown dimmed, where there is much in full light under
+    a warm colour, so that what the network looked at can still be recognised.
+    """
+    from matplotlib import colormaps
+
+    base = colour(picture).astype(np.float32) / 255
+    warm = colormaps["inferno"](np.clip(strength, 0, 1))[..., :3].astype(np.float32)
+    weight = 0.65 * np.clip(strength, 0, 1)[..., None]
+    mixed = base * (0.75 - 0.3 * weight) * (1 - weight) + warm * weight + base * 0.1
+    return (np.clip(mixed, 0, 1) * 255).round().astype(np.uint8)
+
+
+def shaded(values: np.ndarray) -> np.ndarray:
+    """Show one map of numbers [h, w] in cividis, dark lowest and light highest: uint8 [h, w, 3]."""
+    from matplotlib import colormaps
+
+    low, high = float(values.min()), float(values.max())
+    span = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return (colormaps["cividis"](span)[..., :3] * 255).round().astype(np.uint8)
+
+
+def sheet(tiles: Sequence[Tile], columns: int | None = None) -> Figure:
+    """Lay tiles out in a grid with their captions below them.
+
+    Everything is placed in pixels, so that a pixel of a tile is a whole number of pixels of the
+    figure and stays sharp.
+    """
+    tallest = max(tile.picture.shape[0] for tile in tiles)
+    widest = max(tile.picture.shape[1] for tile in tiles)
+    lines = any(tile.caption for tile in tiles) + any(tile.note for tile in tiles)
+    line, gap, edge = 24, 22, 16  # pixels
+    cell_width, cell_height = max(widest, 140) + gap, tallest + lines * line + gap
+    columns = columns or max(1, min(len(tiles), 1300 // cell_width))
+    rows = -(-len(tiles) // columns)
+    width, height = columns * cell_width - gap + 2 * edge, rows * cell_height - gap + 2 * edge
+    canvas = np.full((height, width, 3), 255, dtype=np.uint8)
+    figure = style.new_figure(width / style.DPI, height / style.DPI)
+    figure.set_layout_engine("none")
+    letters = max(6, int((cell_width - 6) / 10.4))  # about the width of a letter at 8 points
+    tones = {"plain": style.INK, "right": style.RIGHT, "wrong": style.WRONG}
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        left, top = edge + column * cell_width, edge + row * cell_height
+        tall, wide = tile.picture.shape[:2]
+        canvas[top : top + tall, left : left + wide] = tile.picture
+        for place, text in enumerate((tile.caption, tile.note)):
+            if text:
+                figure.text(
+                    left / width,
+                    1 - (top + tall + place * line + 3) / height,
+                    style.shorten(text, letters),
+                    ha="left",
+                    va="top",
+                    fontsize=8,
+                    color=style.GREY if place else tones[tile.tone],
+                )
+    figure.figimage(canvas, 0, 0, origin="upper")
+    return figure

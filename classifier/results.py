@@ -1,0 +1,146 @@
+"""What a run left behind, read for its figures, its report and its model card. No torch."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from classifier.errors import UserError
+from classifier.files import read_json
+from classifier.prepare import PreparedData
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the stages wrote."""
+
+    raw: Path
+    prepared: Path
+    predictions: Path
+    explain: Path
+    metrics: Path
+    models: Path
+    params: Path
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of one run. What an earlier stage did not write reads as empty."""
+
+    folders: Folders
+    data: PreparedData
+    params: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folders: Folders) -> "Results":
+        """Open the results of a run; UserError when it was not prepared and evaluated."""
+        data = PreparedData.open(folders.prepared)
+        if not (folders.predictions / "test_logits.npy").exists():
+            raise UserError(f"{folders.predictions} has no predictions: run dvc repro evaluate.")
+        params = yaml.safe_load(folders.params.read_text(encoding="utf-8"))
+        return cls(folders, data, params or {})
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        """Return ``metrics/NAME.json``, {} when it is missing."""
+        return _json(self.folders.metrics / f"{name}.json")
+
+    def table(self, path: Path) -> list[Row]:
+        """Return the rows of a CSV file, [] when it is missing."""
+        if not path.exists():
+            return []
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def explained(self, name: str) -> list[Row]:
+        """Return the rows of ``data/explain/NAME.csv``, [] when it is missing."""
+        return self.table(self.folders.explain / f"{name}.csv")
+
+    def array(self, name: str) -> npt.NDArray[Any] | None:
+        """Return ``data/explain/NAME.npy``, memory-mapped; None when it is missing."""
+        path = self.folders.explain / f"{name}.npy"
+        return np.load(path, mmap_mode="r") if path.exists() else None
+
+    @property
+    def explanation(self) -> dict[str, Any]:
+        """Return ``data/explain/explain.json``, {} when it is missing."""
+        return _json(self.folders.explain / "explain.json")
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What the data set says about itself."""
+        return _json(self.folders.raw / "source.json")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The network, layer by layer."""
+        return _json(self.folders.models / "summary.json")
+
+    @cached_property
+    def history(self) -> dict[str, list[float]]:
+        """Columns of ``metrics/history.csv``: one value an epoch, nan where there is none."""
+        rows = self.table(self.folders.metrics / "history.csv")
+        keys = rows[0].keys() if rows else ()
+        return {key: [_number(row[key]) for row in rows] for key in keys}
+
+    @cached_property
+    def per_class(self) -> list[Row]:
+        """Rows of ``metrics/per_class.csv``."""
+        return self.table(self.folders.metrics / "per_class.csv")
+
+    @cached_property
+    def actual(self) -> npt.NDArray[np.int64]:
+        """[N] class numbers of the test pictures."""
+        return self.data.labels("test")
+
+    @cached_property
+    def logits(self) -> npt.NDArray[np.float32]:
+        """[N, K] logits of the test pictures."""
+        return np.load(self.folders.predictions / "test_logits.npy")
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """[N] predicted class numbers of the test pictures."""
+        return self.logits.argmax(axis=1)
+
+    @cached_property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """[K, K] counts on the test split, rows the actual class, columns the predicted one."""
+        number = len(self.data.classes)
+        flat = np.bincount(self.actual * number + self.predicted, minlength=number * number)
+        return flat.reshape(number, number)
+
+    @cached_property
+    def places(self) -> dict[str, tuple[str, int]]:
+        """Where each picture is: id -> (split, row)."""
+        return {
+            name: (split, row)
+            for split in self.data.splits
+            for row, name in enumerate(self.data.ids(split))
+        }
+
+    def picture(self, split: str, row: int) -> npt.NDArray[np.uint8]:
+        """Return one prepared picture, uint8 [H, W, C]."""
+        return np.asarray(self._images[split][row])
+
+    @cached_property
+    def _images(self) -> dict[str, npt.NDArray[np.uint8]]:
+        return {split: self.data.images(split) for split in self.data.splits}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")
