@@ -11,18 +11,32 @@ LIMITS = (0.05, 20.0)  # of the temperature
 _CHUNK = 1 << 22  # logits that are held in double precision at a time
 
 
-def log_partition(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> Floats:
-    """Logarithm of the softmax's denominator, float64 [N]; logits [N,K] are read in chunks.
+def softmax_parts(
+    logits: npt.NDArray[np.floating], temperature: float = 1.0
+) -> tuple[Floats, Floats]:
+    """Highest logit / temperature and the softmax's denominator, float64 [N] each.
 
-    The log-probability of class k is ``logits[:, k] / temperature - log_partition(...)``.
+    The probability of class k is ``exp(logits[:, k] / temperature - highest) / denominator``: to
+    the last bit what a softmax in double precision gives, so that ties stay ties, without ever
+    holding all of it. Logits [N,K] are read in chunks.
     """
-    found = np.empty(len(logits))
+    highest, denominator = np.empty((2, len(logits)))
     step = max(1, _CHUNK // max(1, logits.shape[1]))
     for start in range(0, len(logits), step):
         part = np.asarray(logits[start : start + step], np.float64) / temperature
         top = part.max(axis=1)
-        found[start : start + step] = top + np.log(np.exp(part - top[:, None]).sum(axis=1))
-    return found
+        highest[start : start + step] = top
+        denominator[start : start + step] = np.exp(part - top[:, None]).sum(axis=1)
+    return highest, denominator
+
+
+def log_partition(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> Floats:
+    """Logarithm of the softmax's denominator, float64 [N].
+
+    The log-probability of class k is ``logits[:, k] / temperature - log_partition(...)``.
+    """
+    highest, denominator = softmax_parts(logits, temperature)
+    return highest + np.log(denominator)
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:

@@ -175,12 +175,17 @@ def principal_plane(embeddings: Floats) -> tuple[npt.NDArray[np.float64], list[f
         [N, 2] coordinates, and the share of the variance (0..1) that each of the two holds. The
         sign of a direction is free: here its largest component is positive.
     """
+    from scipy.linalg import eigh
+
+    if len(embeddings) == 0:
+        return np.zeros((0, 2)), [0.0, 0.0]
     centred = np.asarray(embeddings, np.float64) - embeddings.mean(axis=0, dtype=np.float64)
-    variances, directions = np.linalg.eigh(centred.T @ centred)
-    plane = directions[:, ::-1][:, :2]
-    plane = plane * np.sign(plane[np.abs(plane).argmax(axis=0), np.arange(plane.shape[1])])
-    if plane.shape[1] < 2:
-        plane = np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))
-    total = max(float(variances.sum()), 1e-300)
-    shares = [max(0.0, float(v)) / total for v in variances[::-1][:2]]
-    return centred @ plane, shares
+    if centred.shape[1] < 2:
+        centred = np.pad(centred, ((0, 0), (0, 1)))
+    scatter = centred.T @ centred
+    size = len(scatter)
+    variances, directions = eigh(scatter, subset_by_index=[size - 2, size - 1])
+    plane = directions[:, ::-1]
+    plane = plane * np.where(plane[np.abs(plane).argmax(axis=0), [0, 1]] < 0, -1, 1)
+    total = max(float(np.trace(scatter)), 1e-300)
+    return centred @ plane, [max(0.0, float(v)) / total for v in variances[::-1]]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from classifier.calibration import log_partition
+from classifier.calibration import softmax_parts
 
 _CHUNK = 1 << 22  # probabilities held at a time
 
@@ -43,8 +43,9 @@ def find_label_errors(
         temperature: divides the logits; calibrated probabilities make better thresholds.
     """
     classes = logits.shape[1]
-    partition = log_partition(logits, temperature)
-    own = np.exp(logits[np.arange(len(labels)), labels] / temperature - partition)
+    highest, denominator = softmax_parts(logits, temperature)
+    own = np.asarray(logits[np.arange(len(labels)), labels], np.float64)
+    own = np.exp(own / temperature - highest) / denominator
     counts = np.bincount(labels, minlength=classes)
     # No picture can be confidently counted for a class that nothing is labelled with.
     thresholds = np.full(classes, np.inf)
@@ -54,7 +55,9 @@ def find_label_errors(
     step = max(1, _CHUNK // classes)
     for start in range(0, len(labels), step):
         rows = slice(start, start + step)
-        shares = np.exp(logits[rows] / temperature - partition[rows, None])
+        part = np.asarray(logits[rows], np.float64)
+        shares = np.exp(part / temperature - highest[rows, None])
+        shares /= denominator[rows, None]
         # A mean of equal numbers may exceed them by a rounding error.
         shares[shares < thresholds - 1e-12] = -1.0
         best = shares.argmax(axis=1)

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from classifier.calibration import log_partition
+from classifier.calibration import softmax_parts
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -44,18 +44,19 @@ class Outcomes:
     @cached_property
     def loss(self) -> Floats:
         """[N] cross-entropy in nats."""
-        return self._partition - self._logit(self.labels)
+        highest, denominator = self._softmax
+        return np.log(denominator) - (self._logit(self.labels) - highest)
 
     @cached_property
     def confidence(self) -> Floats:
         """[N] probability of the predicted class, 0..1."""
-        return np.exp(self._logit(self.predicted) - self._partition)
+        return self.probability(self.predicted)
 
     @cached_property
     def calibrated_confidence(self) -> Floats:
         """[N] probability of the predicted class after temperature scaling, 0..1."""
-        scaled = log_partition(self.logits, self.temperature)
-        return np.exp(self._logit(self.predicted) / self.temperature - scaled)
+        # The predicted class has the highest logit: its share of the denominator is exp(0).
+        return 1 / softmax_parts(self.logits, self.temperature)[1]
 
     @cached_property
     def runner_up(self) -> Integers:
@@ -80,11 +81,12 @@ class Outcomes:
 
     def probability(self, wanted: int | Integers) -> Floats:
         """[N] probability of one class, or of one class for each picture, 0..1."""
-        return np.exp(self._logit(wanted) - self._partition)
+        highest, denominator = self._softmax
+        return np.exp(self._logit(wanted) - highest) / denominator
 
     @cached_property
-    def _partition(self) -> Floats:
-        return log_partition(self.logits)
+    def _softmax(self) -> tuple[Floats, Floats]:
+        return softmax_parts(self.logits)
 
     def _logit(self, wanted: int | Integers) -> Floats:
         return np.asarray(self.logits[np.arange(len(self.logits)), wanted], np.float64)

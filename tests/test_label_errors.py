@@ -1,0 +1,58 @@
+"""Confident learning finds labels that were made wrong on purpose."""
+
+import numpy as np
+import pytest
+
+from classifier import label_errors
+from classifier.label_errors import find_label_errors
+
+
+def noisy(count: int = 3000, classes: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits of a good network, labels of which 5 % are wrong, and the true classes."""
+    generator = np.random.default_rng(0)
+    true = generator.integers(0, classes, count)
+    logits = generator.normal(size=(count, classes)).astype(np.float32)
+    logits[np.arange(count), true] += 5
+    labels = true.copy()
+    wrong = generator.choice(count, count // 20, replace=False)
+    labels[wrong] = (true[wrong] + generator.integers(1, classes, len(wrong))) % classes
+    return logits, labels, true
+
+
+def test_wrong_labels_are_found_and_the_right_ones_suggested() -> None:
+    logits, labels, true = noisy()
+    found = find_label_errors(logits, labels)
+    wrong = labels[found.rows] != true[found.rows]
+    assert wrong.mean() > 0.9
+    assert wrong.sum() > 0.7 * (labels != true).sum()
+    assert (found.suggested == true[found.rows])[wrong].mean() > 0.95
+    assert (np.diff(found.score) <= 0).all()
+    assert ((found.score > -1) & (found.score <= 1)).all()
+
+
+def test_a_hand_made_confident_joint() -> None:
+    """Thresholds are 0.8 and 0.7: the last picture reaches the second, and not its own."""
+    first = np.array([0.9, 0.9, 0.9, 0.3, 0.3, 0.5, 0.1])
+    labels = np.array([0, 0, 0, 1, 1, 0, 0])
+    logits = np.log(np.column_stack([first, 1 - first]))
+    found = find_label_errors(logits, labels)
+    assert found.rows.tolist() == [6]
+    assert found.suggested.tolist() == [1]
+    assert found.score == pytest.approx([0.8])
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels, _ = noisy(300)
+    whole = find_label_errors(logits, labels)
+    monkeypatch.setattr(label_errors, "_CHUNK", 70)
+    parts = find_label_errors(logits, labels)
+    assert (parts.rows == whole.rows).all()
+    assert (parts.score == whole.score).all()
+
+
+def test_perfect_labels_and_absent_classes() -> None:
+    logits = np.full((5, 4), -9.0, np.float32)
+    logits[:, 1] = 9
+    assert len(find_label_errors(logits, np.ones(5, np.int64)).rows) == 0
+    # Class 1 is what the network sees, but no label vouches for it.
+    assert len(find_label_errors(logits, np.zeros(5, np.int64)).rows) == 0

@@ -1,0 +1,177 @@
+"""Every figure against scikit-learn, on ordinary and on awkward sets."""
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from classifier.outcomes import Outcomes
+from classifier.scoring import EvaluateParams, Scores, headline, score
+
+pytestmark = pytest.mark.filterwarnings("ignore:y_pred contains classes")
+
+PARAMS = EvaluateParams(batch_size=64, top_k=3, seed=0, bootstrap_samples=200)
+EXACT = {"rel": 1e-12, "abs": 1e-15}
+
+
+def some_outcomes(
+    count: int = 500, classes: int = 7, seed: int = 0, temperature: float = 1.5
+) -> Outcomes:
+    """Predictions that are mostly right, with ties among the logits and uneven classes."""
+    generator = np.random.default_rng(seed)
+    share = generator.dirichlet(np.full(classes, 2.0))
+    labels = generator.choice(classes, count, p=share)
+    logits = generator.normal(size=(count, classes)).astype(np.float32)
+    logits[np.arange(count), labels] += 1.5
+    logits[: count // 4, 1] = logits[: count // 4, 0]  # ties between classes
+    logits[-(count // 4) :] = logits[: count // 4]  # and, for ranking, between pictures
+    return Outcomes(logits, labels, temperature)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities in double precision."""
+    shares = np.exp(np.float64(logits) - np.float64(logits).max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def reference(outcomes: Outcomes) -> dict[str, float]:
+    """What scikit-learn says; macro ranking figures over the classes that occur."""
+    actual, predicted = outcomes.labels, outcomes.predicted
+    shares = softmax(outcomes.logits)
+    numbers = range(outcomes.classes)
+    occurring = np.unique(actual)
+    found = {
+        "accuracy": metrics.accuracy_score(actual, predicted),
+        "loss": metrics.log_loss(actual, shares, labels=numbers),
+        "balanced_accuracy": metrics.balanced_accuracy_score(actual, predicted),
+        "mcc": metrics.matthews_corrcoef(actual, predicted),
+        "kappa": metrics.cohen_kappa_score(actual, predicted),
+        "roc_auc": np.mean([metrics.roc_auc_score(actual == k, shares[:, k]) for k in occurring]),
+        "average_precision": np.mean(
+            [metrics.average_precision_score(actual == k, shares[:, k]) for k in occurring]
+        ),
+    }
+    for average in ("macro", "weighted"):
+        names = [f"{name}_{average}" for name in ("precision", "recall", "f1")]
+        values = metrics.precision_recall_fscore_support(
+            actual, predicted, average=average, zero_division=0
+        )
+        found |= dict(zip(names, values, strict=False))
+    if outcomes.classes > 3:
+        found["top3_accuracy"] = metrics.top_k_accuracy_score(
+            actual, outcomes.logits, k=3, labels=numbers
+        )
+    return found
+
+
+@pytest.mark.parametrize(("count", "classes"), [(500, 7), (40, 2), (2000, 100), (30, 25)])
+def test_figures_are_those_of_scikit_learn(count: int, classes: int) -> None:
+    outcomes = some_outcomes(count, classes)
+    found = score(outcomes, PARAMS).values
+    expected = reference(outcomes)
+    assert set(found) == {*expected, "ece", "ece_calibrated"}
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, **EXACT), name
+
+
+def test_figures_of_each_class_are_those_of_scikit_learn() -> None:
+    outcomes = some_outcomes()
+    found = score(outcomes, PARAMS).class_values
+    shares = softmax(outcomes.logits)
+    values = metrics.precision_recall_fscore_support(outcomes.labels, outcomes.predicted)
+    for name, value in zip(("precision", "recall", "f1"), values, strict=False):
+        assert found[f"class_{name}"] == pytest.approx(value, **EXACT)
+    for k in range(outcomes.classes):
+        positive = outcomes.labels == k
+        auc = metrics.roc_auc_score(positive, shares[:, k])
+        area = metrics.average_precision_score(positive, shares[:, k])
+        assert found["class_roc_auc"][k] == pytest.approx(auc, **EXACT)
+        assert found["class_average_precision"][k] == pytest.approx(area, **EXACT)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_intervals_are_percentiles_over_resampled_pictures(classes: int) -> None:
+    """The vectorised resamples give what scoring each drawn set of pictures by itself gives."""
+    outcomes = some_outcomes(60, classes)
+    params = EvaluateParams(batch_size=64, top_k=3, seed=4, bootstrap_samples=40)
+    found = score(outcomes, params)
+    generator = np.random.default_rng(4)
+    drawn = []
+    for _ in range(40):
+        rows = generator.integers(0, 60, 60)
+        drawn.append(reference(Outcomes(outcomes.logits[rows], outcomes.labels[rows])))
+    for name in drawn[0]:
+        bounds = np.quantile([figures[name] for figures in drawn], [0.025, 0.975])
+        assert found.bounds[name] == pytest.approx(tuple(bounds), rel=1e-5), name
+
+
+def test_interval_holds_the_figure_and_narrows_with_more_pictures() -> None:
+    few, many = (score(some_outcomes(count), PARAMS) for count in (100, 10_000))
+    for scores in (few, many):
+        low, high = scores.bounds["accuracy"]
+        assert low < scores.values["accuracy"] < high
+    assert _width(many) < 0.2 * _width(few)
+
+
+def _width(scores: Scores) -> float:
+    low, high = scores.bounds["accuracy"]
+    return high - low
+
+
+def test_a_class_without_test_pictures() -> None:
+    outcomes = some_outcomes(80, 6)
+    kept = outcomes.labels != 3
+    outcomes = Outcomes(outcomes.logits[kept], outcomes.labels[kept])
+    found = score(outcomes, PARAMS)
+    assert 3 in outcomes.predicted
+    assert np.isnan(found.class_values["class_recall"][3])
+    assert np.isnan(found.class_bounds["class_recall"]).any(axis=0).tolist() == [
+        k == 3 for k in range(6)
+    ]
+    assert found.class_values["class_f1"][3] == 0
+    expected = reference(outcomes)
+    for name, value in expected.items():
+        assert found.values[name] == pytest.approx(value, **EXACT), name
+
+
+def test_one_picture() -> None:
+    found = score(Outcomes(np.array([[2.0, 1.0]], np.float32), np.array([0])), PARAMS)
+    assert found.values["accuracy"] == 1
+    assert found.bounds["accuracy"] == (1, 1)
+    assert found.values["mcc"] == 0  # as scikit-learn has it
+    assert np.isnan(found.values["roc_auc"])
+
+
+def test_all_right() -> None:
+    labels = np.arange(30) % 3
+    found = score(Outcomes(20 * np.eye(3, dtype=np.float32)[labels], labels), PARAMS)
+    for name in ("accuracy", "f1_macro", "mcc", "kappa", "roc_auc", "average_precision"):
+        assert found.values[name] == 1, name
+    assert found.values["ece"] == pytest.approx(0, abs=1e-7)
+
+
+def test_the_same_seed_gives_the_same_intervals() -> None:
+    outcomes = some_outcomes(200)
+    assert score(outcomes, PARAMS).bounds == score(outcomes, PARAMS).bounds
+
+
+def test_a_thousand_classes() -> None:
+    found = score(some_outcomes(3000, 1000), PARAMS)
+    assert found.ranking_samples == 200
+    low, high = found.bounds["roc_auc"]
+    assert low <= found.values["roc_auc"] <= high
+
+
+def test_headline_is_flat_and_names_its_figures() -> None:
+    scores = score(some_outcomes(), PARAMS)
+    found = headline(scores)
+    assert set(found) == {
+        "test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss",
+        "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "balanced_accuracy",
+        "top3_accuracy", "mcc", "kappa", "roc_auc", "average_precision", "ece", "ece_calibrated",
+    }  # fmt: skip
+    assert all(isinstance(value, float) for value in found.values())
+    assert found["test_accuracy_low"] < found["test_accuracy"] < found["test_accuracy_high"]
+
+
+def test_top_k_is_left_out_where_it_says_nothing() -> None:
+    assert "top3_accuracy" not in headline(score(some_outcomes(50, 3), PARAMS))
