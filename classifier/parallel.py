@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,6 +15,7 @@ from classifier.errors import UserError
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
+WORTH_PROCESSES = 0.5  # seconds of work; starting processes takes about as long
 _AHEAD = 3  # pieces waiting or finished per worker: enough that none of them idles
 
 
@@ -29,19 +31,25 @@ def ordered_map(
 ) -> Iterator[Result]:
     """Yield ``function(piece)`` for each piece, in the order of ``pieces``.
 
-    Works in ``workers`` processes (0: one a core), but in this process if there is only one
-    worker or one piece. Only a few pieces a worker are under way at a time, so neither a slow
-    consumer nor an endless ``pieces`` fills the memory. ``function`` and the pieces must pickle.
+    Works in ``workers`` processes (0: one a core), which are started once the work turns out to
+    take longer than starting them; with one worker, all is done in this process. Only a few
+    pieces a worker are under way at a time, so neither a slow consumer nor an endless ``pieces``
+    fills the memory. ``function`` and the pieces must pickle.
 
     Raises:
         UserError: the system ended a worker, most often because memory ran out.
     """
     workers = workers or cores()
     source = iter(pieces)
-    first = [piece for _, piece in zip(range(2), source, strict=False)]
-    if workers == 1 or len(first) < 2:
-        yield from map(function, first)
-        yield from map(function, source)
+    spent = 0.0
+    for piece in source:
+        started = time.perf_counter()
+        result = function(piece)
+        spent += time.perf_counter() - started
+        yield result
+        if workers > 1 and spent > WORTH_PROCESSES:
+            break
+    else:
         return
     # A forked copy of a process that has threads (OpenMP, tqdm) can hang; a fork server and
     # spawned processes cannot.
@@ -51,8 +59,6 @@ def ordered_map(
     )
     under_way: deque[Future[Result]] = deque()
     try:
-        for piece in first:
-            under_way.append(pool.submit(function, piece))
         for piece in source:
             if len(under_way) >= workers * _AHEAD:
                 yield under_way.popleft().result()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier import images, store
+from classifier import images, parallel, store
 from classifier.errors import UserError
 from classifier.manifest import Manifest
 from classifier.sources import DownloadParams, Summary, download
@@ -157,7 +157,10 @@ def test_a_class_of_broken_pictures_only_is_refused(tmp_path: Path, out: Path) -
         take(root, out, max_rejected=1.0)
 
 
-def test_the_files_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+def test_the_files_do_not_depend_on_the_number_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "WORTH_PROCESSES", 0.0)
     names = [f"{name}/{number}.png" for name in ("cat", "dog") for number in range(300)]
     root = folder_of(tmp_path / "in", *names)
     (root / "cat" / "0.png").write_bytes(b"broken")

@@ -111,7 +111,7 @@ def test_tables_that_are_no_text(root: Path, out: Path) -> None:
     ("text", "sentence"),
     [
         ("image,label\ne.png,cow\n", "class 'cow' is not among the training table's classes"),
-        ("image\na.png\n", "named by the test table and by"),
+        ("image\na.png\n", "of the test table is a picture that"),
         ("picture\ne.png\n", "no column 'image'"),
         ("image,label\n" + "".join(f"{n},cat\n" for n in range(10)), "template for submissions"),
     ],
@@ -137,5 +137,5 @@ def test_paths_that_name_no_table(root: Path, out: Path) -> None:
         table(root / "nowhere", out)
     with pytest.raises(UserError, match=r"download.table: the table .*other.csv does not exist"):
         table(root, out, table="other.csv")
-    with pytest.raises(UserError, match=r"download.image_folder: the folder .* does not exist"):
+    with pytest.raises(UserError, match=r"4 of 4 rows name a file that is not in .*nowhere"):
         table(root, out, image_folder="nowhere")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from annotated_types import Interval
 from classifier.errors import UserError
 from classifier.sources import archive, digits, folder, named, table
 from classifier.sources.ingest import Summary, ingest
-from classifier.sources.listing import Listing
+from classifier.sources.listing import Files, Listing
 
 SourceName = Literal[
     "digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "folder", "csv", "archive"
@@ -64,23 +65,23 @@ def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
     if params.source == "digits":
         yield digits.listing()
     elif params.source == "folder":
-        yield folder.listing(path)
+        yield folder.listing(folder.files_below(path), path)
     elif params.source == "csv":
-        yield _read_table(params, path)
+        table.check_root(path)
+        yield _read_table(params, folder.files_below(path), path)
     elif params.source == "archive":
         packed = (
             archive.remote(params.url, params.sha256, cache) if params.url else archive.local(path)
         )
-        with archive.listing(
-            packed, params.table, lambda root: _read_table(params, root), cache
-        ) as listing:
+        with archive.listing(packed, params.table, partial(_read_table, params), cache) as listing:
             yield listing
     else:
         yield named.listing(params.source, params.mirror, cache)
 
 
-def _read_table(params: DownloadParams, root: Path) -> Listing:
+def _read_table(params: DownloadParams, files: Files, root: Path) -> Listing:
     return table.listing(
+        files,
         root,
         table.Columns(params.image_column, params.label_column, params.group_column),
         table=params.table,

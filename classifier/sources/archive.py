@@ -5,28 +5,27 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from classifier.errors import UserError
 from classifier.images import EXTENSIONS
 from classifier.sources import folder
 from classifier.sources.fetch import RemoteFile, fetch, is_url, sha256_of, url_name
-from classifier.sources.listing import Listing
+from classifier.sources.listing import Files, Listing, suffix
 from classifier.sources.unpack import unpack
 
 
 @contextmanager
 def listing(
-    archive: Path, table: str, read_table: Callable[[Path], Listing], cache: Path
+    archive: Path, table: str, read_table: Callable[[Files, Path], Listing], cache: Path
 ) -> Iterator[Listing]:
     """Unpack an archive and list its pictures; the unpacked files last as long as the context.
 
     Args:
         archive: the zip or tar file.
-        table: file name of a table; where the archive holds it, ``read_table`` lists the folder
-            that it lies in, otherwise its class folders are listed.
-        read_table: lists a folder with a table in it.
+        table: path of a table; where the archive holds it, ``read_table`` lists the files,
+            otherwise its class folders are listed.
+        read_table: lists files with a table among them, given them and what to call their root.
         cache: where the archive may be unpacked for the time.
 
     Raises:
@@ -34,17 +33,12 @@ def listing(
     """
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unpacked-", dir=cache) as temporary:
-        root = Path(temporary) / archive.name
-        unpack(archive, root)
-        root = _below_single_folders(root, table)
-        try:
-            found = (
-                read_table(root) if (root / table).is_file() else folder.listing(root, "archive")
-            )
-        except UserError as error:
-            # The temporary path means nothing to the user.
-            raise UserError(str(error).replace(str(Path(temporary)) + "/", "")) from None
-        yield replace(found, base=Path(temporary))
+        spans = unpack(archive, Path(temporary) / "files")
+        files, root = _below_single_folders(spans, Path(archive.name), table)
+        if table in files:
+            yield read_table(files, root)
+        else:
+            yield folder.listing(files, root, "archive")
 
 
 def local(path: Path) -> Path:
@@ -56,7 +50,8 @@ def local(path: Path) -> Path:
             f"download.path: the archive {path} does not exist: name a zip or tar file, or set "
             "download.url."
         )
-    files = [entry for entry in folder.visible(path)[1] if entry.suffix.lower() != ".md"]
+    found = folder.files_below(path)
+    files = [file for name, file in found.items() if suffix(name) != ".md"]
     if len(files) != 1:
         raise UserError(
             f"download.path: {path} is a folder with {len(files)} files: name the zip or tar file "
@@ -81,16 +76,18 @@ def remote(url: str, sha256: str | None, cache: Path) -> Path:
     return path
 
 
-def _below_single_folders(root: Path, table: str) -> Path:
-    """Go down while there is one folder and nothing else, as when a whole folder was packed."""
-    while not (root / table).is_file():
-        folders, files = folder.visible(root)
-        if len(folders) != 1 or any(file.suffix.lower() in EXTENSIONS for file in files):
+def _below_single_folders(files: Files, root: Path, table: str) -> tuple[Files, Path]:
+    """Go down while there is one folder and no picture, as when a whole folder was packed."""
+    while table not in files:
+        tops = {name.split("/")[0] for name in files if "/" in name}
+        if len(tops) != 1 or any(suffix(name) in EXTENSIONS for name in files if "/" not in name):
             break
-        inner, _ = folder.visible(folders[0])
-        if folders[0].name.lower() in folder.SPLITS and inner:
-            break
-        if not inner and not (folders[0] / table).is_file():
+        (top,) = tops
+        inner = {name[len(top) + 1 :]: file for name, file in files.items() if "/" in name}
+        divided = any("/" in name for name in inner)
+        if not divided and table not in inner:
             break  # pictures right below: a class
-        root = folders[0]
-    return root
+        if divided and top.lower() in folder.SPLITS:
+            break
+        files, root = inner, root / top
+    return files, root

@@ -15,7 +15,7 @@ from classifier import images, store
 from classifier.errors import UserError
 from classifier.files import write_json
 from classifier.parallel import ordered_map
-from classifier.sources.listing import Item, Listing, Rejected
+from classifier.sources.listing import Item, Listing, Rejected, Span, read, suffix
 
 # A piece of work is small enough that a few of them fit into memory whatever their pictures.
 _CHUNK_ITEMS = 256
@@ -62,15 +62,14 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
         UserError: too many pictures are broken, or a class has lost all of its pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rejected = [one._replace(path=_shown(Path(one.path), listing)) for one in listing.rejected]
+    rejected = list(listing.rejected)
     records: list[store.Record] = []
     total = listing.total + len(rejected)
     with store.ShardWriter(folder) as shards, _progress(listing.total) as bar:
         for taken in ordered_map(_take_all, _chunks(listing.items), workers):
             for one in taken:
                 if one.reason:
-                    path = _shown(one.item.picture, listing)
-                    rejected.append(Rejected(one.item.id, path, one.reason))
+                    rejected.append(Rejected(one.item.id, _shown(one.item.picture), one.reason))
                 else:
                     records.append(_store(one, shards))
             bar.update(len(taken))
@@ -109,7 +108,7 @@ def _take_all(items: list[Item]) -> list[_Taken]:
         image = decoded.image
         thumbnails.append(images.thumbnail(image))
         content = images.content_hash(image)
-        kept = item if isinstance(item.picture, Path) else item._replace(picture=_PIXELS)
+        kept = item._replace(picture=_PIXELS) if isinstance(item.picture, np.ndarray) else item
         taken.append(_Taken(kept, data, *image.size, decoded.mode, content, "", ""))
     hashes = iter(images.perceptual_hashes(thumbnails))
     return [
@@ -118,8 +117,8 @@ def _take_all(items: list[Item]) -> list[_Taken]:
 
 
 def _read(item: Item) -> tuple[bytes, images.Decoded]:
-    if isinstance(item.picture, Path):
-        data = item.picture.read_bytes()
+    if not isinstance(item.picture, np.ndarray):
+        data = read(item.picture)
         return data, images.inspect(data)
     image = Image.fromarray(item.picture)
     buffer = io.BytesIO()
@@ -142,9 +141,11 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _size(picture: Path | np.ndarray) -> int:
+def _size(picture: Path | Span | np.ndarray) -> int:
     if isinstance(picture, np.ndarray):
         return picture.nbytes
+    if isinstance(picture, Span):
+        return picture.size
     try:
         return picture.stat().st_size
     except OSError:  # the worker says why
@@ -154,8 +155,8 @@ def _size(picture: Path | np.ndarray) -> int:
 def _store(one: _Taken, shards: store.ShardWriter) -> store.Record:
     item = one.item
     # Ids may lack the extension, and ids from a table may start outside of the table's folder.
-    suffix = item.picture.suffix if isinstance(item.picture, Path) else ".png"
-    name = item.id if item.id.lower().endswith(suffix.lower()) else item.id + suffix
+    extension = suffix(_shown(item.picture))
+    name = item.id if item.id.lower().endswith(extension) else item.id + extension
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     location = shards.add("/".join(parts), one.data)
     return store.Record(
@@ -164,12 +165,10 @@ def _store(one: _Taken, shards: store.ShardWriter) -> store.Record:
     )  # fmt: skip
 
 
-def _shown(picture: Path | np.ndarray, listing: Listing) -> str:
-    if not isinstance(picture, Path):
+def _shown(picture: Path | Span | np.ndarray) -> str:
+    if isinstance(picture, np.ndarray):
         return ""
-    if listing.base is not None and picture.is_relative_to(listing.base):
-        picture = picture.relative_to(listing.base)
-    return picture.as_posix()
+    return picture.name if isinstance(picture, Span) else picture.as_posix()
 
 
 def _check_share(rejected: list[Rejected], total: int, limit: float) -> None:

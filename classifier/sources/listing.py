@@ -1,11 +1,24 @@
 """What every source hands over: which pictures there are, before any of them is decoded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+
+
+class Span(NamedTuple):
+    """A file that lies inside another one; ``name`` is what users see, such as a.zip/cat/1.png."""
+
+    path: Path
+    offset: int
+    size: int
+    name: str
+
+
+# The files of a source by their paths below its root, with / between the parts.
+Files = Mapping[str, Path | Span]
 
 
 class Item(NamedTuple):
@@ -20,7 +33,7 @@ class Item(NamedTuple):
     label: str
     origin: str
     group: str
-    picture: Path | np.ndarray
+    picture: Path | Span | np.ndarray
 
 
 class Rejected(NamedTuple):
@@ -44,14 +57,24 @@ class About:
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a source in their lasting order, and its class names in theirs.
-
-    ``base`` is cut off from the paths that users see: a temporary folder means nothing to them.
-    """
+    """The pictures of a source in their lasting order, and its class names in theirs."""
 
     about: About
     classes: tuple[str, ...]
     items: Iterable[Item]
     total: int
     rejected: tuple[Rejected, ...] = ()
-    base: Path | None = None
+
+
+def read(file: Path | Span) -> bytes:
+    """The content of a file."""
+    if isinstance(file, Path):
+        return file.read_bytes()
+    with file.path.open("rb", buffering=0) as stream:
+        stream.seek(file.offset)
+        return stream.read(file.size)
+
+
+def suffix(name: str) -> str:
+    """The extension of a path in lower case, with its dot, or nothing."""
+    return PurePosixPath(name).suffix.lower()

@@ -6,7 +6,9 @@ official test set; without a label column, or with empty labels, its pictures ar
 
 import csv
 import difflib
+import io
 import os
+import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import NamedTuple
 
 from classifier.errors import UserError
 from classifier.images import EXTENSIONS
-from classifier.sources.listing import About, Item, Listing
+from classifier.sources.listing import About, Files, Item, Listing, Span, read, suffix
 
 # From this many rows on, one label for all of them is taken for a placeholder.
 _TEMPLATE_ROWS = 10
@@ -36,7 +38,17 @@ class _Row(NamedTuple):
     group: str
 
 
+def check_root(root: Path) -> None:
+    """Refuse a table in the place of its folder."""
+    if root.is_file():
+        raise UserError(
+            f"download.path: {root} is a table: set download.path to its folder {root.parent} and "
+            f"download.table to {root.name}, so that DVC tracks the pictures as well."
+        )
+
+
 def listing(
+    files: Files,
     root: Path,
     columns: Columns,
     *,
@@ -46,19 +58,19 @@ def listing(
     test_image_folder: str | None = None,
     name: str = "csv",
 ) -> Listing:
-    """List the pictures that a table below ``root`` names; ids are the names as they stand there.
+    """List the pictures that a table names; ids are the names as they stand there.
 
     A name is a path below the image folder; its extension may be left out (``7`` finds
     ``7.png``). Where both tables use the same name for different pictures, the test's ids start
     with ``test/``. Classes are the sorted labels of the first table.
 
     Args:
-        root: the folder that holds the tables and the pictures.
+        files: the files by their paths below the root, the tables among them.
+        root: what to call the root in messages.
         columns: which columns to read.
-        table: file name of the table, relative to ``root``.
-        test_table: file name of the official test set's table, relative to ``root``, or None.
-        image_folder: folder that the names start from, relative to ``root``; None for the
-            table's own folder.
+        table: path of the table.
+        test_table: path of the official test set's table, or None.
+        image_folder: folder that the names start from; None for the table's own folder.
         test_image_folder: the same for the test table; None for what holds for the first.
         name: of the source, for source.json.
 
@@ -66,63 +78,51 @@ def listing(
         UserError: a table, column or picture is missing, a name stands twice, a training row has
             no label, there is one class only, or the test has a class that training lacks.
     """
-    if not root.exists():
-        raise UserError(f"download.path: the folder {root} does not exist.")
-    if not root.is_dir():
-        raise UserError(
-            f"download.path: {root} is a table: set download.path to its folder {root.parent} and "
-            f"download.table to {root.name}, so that DVC tracks the pictures as well."
-        )
-    origin = "train" if test_table else ""
-    path = root / table
-    rows = _read(path, columns, "download.table", labelled=True)
+    lookup = _Lookup(files, root)
+    rows = _read(files, root, table, columns, "download.table", labelled=True)
     classes = tuple(sorted({row.label for row in rows}))
     if len(classes) < 2:
         raise UserError(
-            f"{path}: column {columns.label!r} holds one class only ({classes[0]!r}); a "
+            f"{root / table}: column {columns.label!r} holds one class only ({classes[0]!r}); a "
             "classifier needs at least two."
         )
-    base = root / image_folder if image_folder is not None else path.parent
-    items = _items(rows, path, root, base, origin)
+    base = image_folder if image_folder is not None else posixpath.dirname(table)
+    items = _items(rows, root / table, lookup, base, "train" if test_table else "")
     if test_table:
-        test_path = root / test_table
-        test_rows = _read(test_path, columns, "download.test_table", labelled=False)
-        _check_test_labels(test_rows, test_path, columns, classes)
+        test_rows = _read(files, root, test_table, columns, "download.test_table", labelled=False)
+        _check_test_labels(test_rows, root / test_table, columns, classes)
         chosen = test_image_folder if test_image_folder is not None else image_folder
-        test_base = root / chosen if chosen is not None else test_path.parent
-        items += _apart(items, _items(test_rows, test_path, root, test_base, "test"), path)
+        test_base = chosen if chosen is not None else posixpath.dirname(test_table)
+        tested = _items(test_rows, root / test_table, lookup, test_base, "test")
+        items += _apart(items, tested, root / table)
     items.sort(key=lambda item: item.id)
     about = About(name, f"pictures named in {table} ({len(classes)} classes)")
     return Listing(about, classes, items, len(items))
 
 
-def _read(path: Path, columns: Columns, key: str, *, labelled: bool) -> list[_Row]:
-    if not path.is_file():
+def _read(
+    files: Files, root: Path, table: str, columns: Columns, key: str, *, labelled: bool
+) -> list[_Row]:
+    path = root / table
+    if table not in files:
         raise UserError(f"{key}: the table {path} does not exist.")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header_line = file.readline()
-            delimiter = max(",;\t", key=header_line.count)
-            header = [cell.strip() for cell in next(csv.reader([header_line], delimiter=delimiter))]
-            table = csv.DictReader(file, header, delimiter=delimiter, restval="")
-            image = _column(path, header, columns.image, "download.image_column")
-            group = columns.group and _column(path, header, columns.group, "download.group_column")
-            label: str | None = columns.label
-            if labelled or columns.label in header:
-                label = _column(path, header, columns.label, "download.label_column")
-            else:
-                label = None
-            rows = [
-                _Row(
-                    table.line_num + 1,
-                    (row[image] or "").strip(),
-                    (row[label] or "").strip() if label else "",
-                    (row[group] or "").strip() if group else "",
-                )
-                for row in table
-            ]
-    except StopIteration:
-        rows, header = [], []
+        text = io.StringIO(read(files[table]).decode("utf-8-sig"), newline="")
+        delimiter = max(",;\t", key=text.readline().count)
+        text.seek(0)
+        cells = csv.reader(text, delimiter=delimiter)
+        header = [cell.strip() for cell in next(cells, [])]
+        image = _column(path, header, columns.image, "download.image_column")
+        label = group = None
+        if labelled or columns.label in header:
+            label = _column(path, header, columns.label, "download.label_column")
+        if columns.group:
+            group = _column(path, header, columns.group, "download.group_column")
+        rows = [
+            _Row(cells.line_num, _cell(row, image), _cell(row, label), _cell(row, group))
+            for row in cells
+            if row
+        ]
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text: save the table as UTF-8.") from None
     except csv.Error as error:
@@ -133,13 +133,17 @@ def _read(path: Path, columns: Columns, key: str, *, labelled: bool) -> list[_Ro
     return rows
 
 
-def _column(path: Path, header: list[str], name: str, key: str) -> str:
+def _cell(row: list[str], column: int | None) -> str:
+    return row[column].strip() if column is not None and column < len(row) else ""
+
+
+def _column(path: Path, header: list[str], name: str, key: str) -> int:
     if name not in header:
         near = difflib.get_close_matches(name, header, n=1, cutoff=0.4)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         found = ", ".join(repr(cell) for cell in header)
         raise UserError(f"{path} has no column {name!r}{hint}; it has {found}: set {key}.")
-    return name
+    return header.index(name)
 
 
 def _check_rows(path: Path, rows: list[_Row], columns: Columns, *, labelled: bool) -> None:
@@ -178,64 +182,53 @@ def _check_test_labels(
         )
 
 
-def _items(rows: list[_Row], path: Path, root: Path, base: Path, origin: str) -> list[Item]:
-    if not base.is_dir():
-        raise UserError(f"download.image_folder: the folder {base} does not exist.")
-    lookup = _Lookup()
-    inside = root.resolve()
+def _items(rows: list[_Row], table: Path, lookup: "_Lookup", base: str, origin: str) -> list[Item]:
     missing: list[str] = []
     items: list[Item] = []
     for row in rows:
-        name = Path(row.image.replace("\\", "/"))
-        picture = lookup.find(base, name, path)
-        if picture is None:
+        file = lookup.find(base, row, table)
+        if file is None:
             missing.append(row.image)
-            continue
-        wanders = ".." in name.parts or name.is_absolute()
-        if wanders and not picture.resolve().is_relative_to(inside):
-            raise UserError(
-                f"{path}: row {row.line} names {row.image}, which is outside {root}, where DVC "
-                "would not track it: set download.path to a folder that holds both."
-            )
-        items.append(Item(row.image, row.label, origin, row.group, picture))
+        else:
+            items.append(Item(row.image, row.label, origin, row.group, file))
     if missing:
         raise UserError(
-            f"{path}: {len(missing):,} of {len(rows):,} rows name a file that is not in {base} "
-            f"({_first(missing)}): add the files, remove the rows, or set download.image_folder."
+            f"{table}: {len(missing):,} of {len(rows):,} rows name a file that is not in "
+            f"{lookup.root / base} ({_first(missing)}): add the files, remove the rows, or set "
+            "download.image_folder."
         )
     return items
 
 
 class _Lookup:
-    """Finds pictures by name, with or without extension, reading each folder once."""
+    """Finds pictures by name, with or without extension."""
 
-    def __init__(self) -> None:
-        self._folders: dict[Path, tuple[frozenset[str], dict[str, list[str]]]] = {}
+    def __init__(self, files: Files, root: Path) -> None:
+        self.root = root
+        self._files = files
+        self._stems: dict[str, list[str]] = {}
+        for path in sorted(files):
+            if suffix(path) in EXTENSIONS:
+                self._stems.setdefault(posixpath.splitext(path)[0], []).append(path)
 
-    def find(self, base: Path, name: Path, table: Path) -> Path | None:
-        folder = base / name.parent
-        if folder not in self._folders:
-            self._folders[folder] = self._read(folder)
-        names, stems = self._folders[folder]
-        if name.name in names:
-            return folder / name.name
-        fits = stems.get(name.name, [])
+    def find(self, base: str, row: _Row, table: Path) -> Path | Span | None:
+        name = row.image.replace("\\", "/")
+        if name.startswith("/"):
+            name = os.path.relpath(name, self.root.absolute() / base).replace(os.sep, "/")
+        path = posixpath.normpath(posixpath.join(base, name))
+        if path.startswith("../"):
+            raise UserError(
+                f"{table}: row {row.line} names {row.image}, which is outside {self.root}, where "
+                "DVC would not track it: set download.path to a folder that holds both."
+            )
+        if path in self._files:
+            return self._files[path]
+        fits = self._stems.get(path, [])
         if len(fits) > 1:
-            raise UserError(f"{table}: {name} fits {_first(fits)}: write the extension as well.")
-        return folder / fits[0] if fits else None
-
-    @staticmethod
-    def _read(folder: Path) -> tuple[frozenset[str], dict[str, list[str]]]:
-        """The names in a folder, and the pictures among them by their names less extension."""
-        if not folder.is_dir():
-            return frozenset(), {}
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-        stems: dict[str, list[str]] = {}
-        for name in names:
-            stem, dot, extension = name.rpartition(".")
-            if dot and f".{extension.lower()}" in EXTENSIONS:
-                stems.setdefault(stem, []).append(name)
-        return frozenset(names), stems
+            raise UserError(
+                f"{table}: {row.image} fits {_first(fits)}: write the extension as well."
+            )
+        return self._files[fits[0]] if fits else None
 
 
 def _apart(items: list[Item], tested: list[Item], path: Path) -> list[Item]:
@@ -245,7 +238,8 @@ def _apart(items: list[Item], tested: list[Item], path: Path) -> list[Item]:
     for item in shared:
         if trained[item.id] == item.picture:
             raise UserError(
-                f"{item.picture} is named by the test table and by {path}: remove one of the rows."
+                f"{item.id!r} of the test table is a picture that {path} names too: remove one of "
+                "the rows."
             )
     if not shared:
         return tested

@@ -1,9 +1,10 @@
 """Unpack a zip or tar file that nobody vouches for.
 
-What an archive can do to the machine that unpacks it, and the answer here: names that lead out of
-the folder (absolute, `..`), links and devices are refused; so are archives that would fill the
-disk or make endless files. The limits are far above any data set of pictures, which hardly
-compress.
+Its files are written one behind the other into a single file: making tens of thousands of small
+ones takes longer than decoding them, and so no name of the archive's reaches the file system.
+Archives that hold names leading elsewhere (absolute, `..`), links or devices are refused all the
+same, as are those that would fill the disk; the limits are far above any data set of pictures,
+which hardly compress.
 """
 
 import lzma
@@ -19,7 +20,8 @@ from shutil import disk_usage
 from typing import IO, NamedTuple, NoReturn
 
 from classifier.errors import UserError
-from classifier.sources.folder import is_hidden
+from classifier.sources.folder import is_hidden, printable
+from classifier.sources.listing import Span
 
 MAX_MEMBERS = 5_000_000
 MAX_BYTES = 256 * 2**30
@@ -32,37 +34,40 @@ _BLOCK = 2**20
 
 class _Member(NamedTuple):
     name: str
-    is_folder: bool
     stream: IO[bytes] | None  # None for a folder
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack ``archive`` (zip, or tar plain or with gz, bz2 or xz) into the new ``folder``.
+def unpack(archive: Path, spool: Path) -> dict[str, Span]:
+    """Unpack ``archive`` (zip, or tar plain or with gz, bz2 or xz) into the new file ``spool``.
 
-    Hidden files and folders such as `__MACOSX` are left out.
+    Returns where each file lies in it, by its path in the archive. Hidden files and folders such
+    as `__MACOSX` are left out.
 
     Raises:
         UserError: the file is no such archive, is damaged or encrypted, or does one of the
-            things that are refused; what was unpacked so far is for the caller to remove.
+            things that are refused; ``spool`` is for the caller to remove.
     """
-    folder.mkdir(parents=True)
-    budget = _Budget(archive, folder)
+    spans: dict[str, Span] = {}
     try:
-        with _members(archive) as members:
+        with _members(archive) as members, spool.open("xb") as out:
+            budget = _Budget(archive, spool.parent)
             for member in members:
                 budget.count_member()
-                path = _place(archive, folder, member.name)
-                if path is None:
+                name = _checked(archive, member.name)
+                if name is None or member.stream is None:
                     continue
-                if member.stream is None:
-                    path.mkdir(parents=True, exist_ok=True)
-                else:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    _write(archive, member, path, budget)
+                if name in spans:
+                    _refuse(archive, f"it holds {member.name!r} twice")
+                start = out.tell()
+                while block := member.stream.read(_BLOCK):
+                    budget.count_bytes(len(block))
+                    out.write(block)
+                spans[name] = Span(spool, start, out.tell() - start, f"{archive.name}/{name}")
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
         raise UserError(f"{archive} is damaged ({error}): replace it.") from None
     except (OSError, NotImplementedError) as error:  # bz2 raises OSError on damaged data
         raise UserError(f"{archive} cannot be unpacked ({error}).") from None
+    return spans
 
 
 class _Budget:
@@ -118,10 +123,10 @@ def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
         if info.flag_bits & 1:
             raise UserError(f"{archive} is encrypted: unpack it yourself and use source folder.")
         if info.is_dir():
-            yield _Member(info.filename, True, None)
+            yield _Member(info.filename, None)
         else:
             with packed.open(info) as stream:
-                yield _Member(info.filename, False, stream)
+                yield _Member(info.filename, stream)
 
 
 def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
@@ -129,34 +134,23 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
         # Otherwise the list of members grows with every file that was passed.
         tar.members = []  # type: ignore[attr-defined]
         if info.isdir():
-            yield _Member(info.name, True, None)
+            yield _Member(info.name, None)
         elif info.isreg():
-            yield _Member(info.name, False, tar.extractfile(info))
+            yield _Member(info.name, tar.extractfile(info))
         else:
             _refuse(archive, f"{info.name} is a link or a device")
 
 
-def _place(archive: Path, folder: Path, name: str) -> Path | None:
-    """Where a member goes; None for what is left out."""
+def _checked(archive: Path, name: str) -> str | None:
+    """A member's path in plain form; None for what is left out."""
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or re.match("[A-Za-z]:", name) or "\0" in name:
+    if path.is_absolute() or re.match("[A-Za-z]:", name):
         _refuse(archive, f"{name!r} is an absolute path")
     if ".." in path.parts:
         _refuse(archive, f"{name!r} leads out of the folder")
     if any(is_hidden(part) for part in path.parts):
         return None
-    return folder.joinpath(*path.parts)
-
-
-def _write(archive: Path, member: _Member, path: Path, budget: _Budget) -> None:
-    assert member.stream is not None
-    try:
-        with path.open("xb") as out:
-            while block := member.stream.read(_BLOCK):
-                budget.count_bytes(len(block))
-                out.write(block)
-    except FileExistsError:
-        _refuse(archive, f"it holds {member.name!r} twice")
+    return printable(path.as_posix())
 
 
 def _refuse(archive: Path, reason: str) -> NoReturn:
