@@ -13,10 +13,26 @@ from annotated_types import Ge
 from torch import nn
 
 from classifier.errors import UserError
+from classifier.models.alexnet import AlexnetParams, alexnet
 from classifier.models.base import Classifier, Entry
 from classifier.models.cnn import CnnParams, cnn
+from classifier.models.convnext import ConvnextParams, convnext
+from classifier.models.ensemble import ensemble
+from classifier.models.inception import InceptionParams, inception
+from classifier.models.lenet import LenetParams, lenet
 from classifier.models.mlp import MlpParams, mlp
+from classifier.models.resnet import ResnetParams, resnet
+from classifier.models.torchvision_nets import (
+    TorchvisionParams,
+    torchvision_names,
+    torchvision_network,
+)
+from classifier.models.vgg import VggParams, vgg
+from classifier.models.vit import VitParams, vit
+from classifier.models.wide_resnet import WideResnetParams, wide_resnet
 from classifier.params import parse, suggestion
+
+TORCHVISION = "torchvision/"
 
 
 @dataclass(frozen=True)
@@ -30,6 +46,14 @@ class Network:
 NETWORKS: dict[str, Network] = {
     "mlp": Network(MlpParams, mlp),
     "cnn": Network(CnnParams, cnn),
+    "lenet": Network(LenetParams, lenet),
+    "alexnet": Network(AlexnetParams, alexnet),
+    "vgg": Network(VggParams, vgg),
+    "resnet": Network(ResnetParams, resnet),
+    "inception": Network(InceptionParams, inception),
+    "wide_resnet": Network(WideResnetParams, wide_resnet),
+    "convnext": Network(ConvnextParams, convnext),
+    "vit": Network(VitParams, vit),
 }
 
 
@@ -44,6 +68,15 @@ class ModelParams:
     input_size: Annotated[int, Ge(1)] | None = None
     mlp: MlpParams = field(default_factory=MlpParams)
     cnn: CnnParams = field(default_factory=CnnParams)
+    lenet: LenetParams = field(default_factory=LenetParams)
+    alexnet: AlexnetParams = field(default_factory=AlexnetParams)
+    vgg: VggParams = field(default_factory=VggParams)
+    resnet: ResnetParams = field(default_factory=ResnetParams)
+    inception: InceptionParams = field(default_factory=InceptionParams)
+    wide_resnet: WideResnetParams = field(default_factory=WideResnetParams)
+    convnext: ConvnextParams = field(default_factory=ConvnextParams)
+    vit: VitParams = field(default_factory=VitParams)
+    torchvision: TorchvisionParams = field(default_factory=TorchvisionParams)
 
     def __post_init__(self) -> None:
         _look_up(self.name)
@@ -59,7 +92,8 @@ class ModelParams:
 
     def args(self) -> dict[str, Any]:
         """The chosen network's settings as plain JSON values, for ``build`` and the model file."""
-        settings = asdict(getattr(self, self.name))
+        key = "torchvision" if self.name.startswith(TORCHVISION) else self.name
+        settings = asdict(getattr(self, key))
         args = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
         if self.input_size is not None:
             args["entry"] = {"size": self.input_size}
@@ -68,7 +102,7 @@ class ModelParams:
 
 def names() -> list[str]:
     """Every name that ``build`` knows, torchvision's included (which imports torchvision)."""
-    return [*NETWORKS]
+    return [*NETWORKS, *(TORCHVISION + name for name in torchvision_names())]
 
 
 def build(
@@ -87,14 +121,23 @@ def build(
     Raises:
         UserError: unknown name or setting, or images too small for the network.
     """
+    if name == "ensemble":  # of trained networks: in model files, never in params.yaml
+        sizes = {"classes": classes, "channels": channels, "image_size": image_size}
+        networks = [build(member["name"], member["args"], **sizes) for member in args["members"]]
+        return ensemble(args, networks, classes)
     _look_up(name)
     settings = dict(args)
     entry = settings.pop("entry", None)
     if entry:
         image_size = entry["size"]
         channels = len(entry["mean"]) if entry.get("mean") else channels
-    params = parse(NETWORKS[name].params, settings, f"model.{name}")
-    network = NETWORKS[name].build(params, classes, channels, image_size)
+    if name.startswith(TORCHVISION):
+        params = parse(TorchvisionParams, settings, "model.torchvision")
+        short_name = name.removeprefix(TORCHVISION)
+        network = torchvision_network(short_name, params, classes, channels, image_size)
+    else:
+        params = parse(NETWORKS[name].params, settings, f"model.{name}")
+        network = NETWORKS[name].build(params, classes, channels, image_size)
     _start_undecided(network)
     if entry:
         stages = {"entry": Entry(**entry), **dict(network.backbone.named_children())}
@@ -104,14 +147,20 @@ def build(
 
 def _look_up(name: str) -> None:
     """Raise UserError for a name that is not known, with the list and the nearest match."""
-    if name not in NETWORKS:
+    if name.startswith(TORCHVISION):
+        known = torchvision_names()
+        if name.removeprefix(TORCHVISION) not in known:
+            wrong = suggestion(name, [TORCHVISION + other for other in known])
+            raise UserError(f"model.name: {name!r} is not a network{wrong}")
+    elif name not in NETWORKS:
         wrong = suggestion(name, NETWORKS)
-        raise UserError(f"model.name: {name!r} is not a network{wrong}")
+        raise UserError(f"model.name: {name!r} is not a network{wrong}, or torchvision/NAME")
 
 
 def _start_undecided(network: Classifier) -> None:
     # Tiny last weights give every class nearly the same probability, so that training starts at a
     # loss of ln(classes) rather than by unlearning confident guesses.
-    nn.init.normal_(network.last_linear.weight, std=0.01)
-    if network.last_linear.bias is not None:
-        nn.init.zeros_(network.last_linear.bias)
+    last = network.last_linear
+    nn.init.normal_(last.weight, std=0.1 / last.in_features**0.5)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)
