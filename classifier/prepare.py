@@ -1,11 +1,7 @@
 """Turn encoded pictures into memory-mapped uint8 arrays, in parallel and in constant memory."""
 
 import csv
-import os
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +17,13 @@ from classifier.errors import UserError
 from classifier.files import read_json, write_json
 from classifier.images import Resize, decode, to_array
 from classifier.manifest import Integers, Manifest, Text
+from classifier.parallel import ordered_map
 from classifier.store import read_bytes
 
 PREPARED_SPLITS = ("train", "val", "test", "unlabelled")
 LARGEST_AUTO_SIZE = 224
-_CHUNK_BYTES = 4 << 20  # of decoded pixels: what one task of a worker holds in memory
+CHUNK_BYTES = 4 << 20  # of pixels: what one task of a worker holds in memory
+FEW_BYTES = 4 << 20  # of encoded pictures: less work than starting processes is
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def prepare(
         if name != "unlabelled":
             labels = [label[value] for value in manifest.label[found].tolist()]
             np.save(folder / f"{name}_labels.npy", np.array(labels, np.int64))
-        step = max(1, _CHUNK_BYTES // (size * size * channels))
+        step = max(1, CHUNK_BYTES // (size * size * channels))
         for first in range(0, len(found), step):
             part = found[first : first + step]
             places = zip(
@@ -150,9 +148,15 @@ def prepare(
             tasks.append(
                 _Task(raw, list(places), path, at, size, channels, params.resize, name == "train")
             )
+
+    workers = 1 if int(manifest.size.sum()) < FEW_BYTES else params.workers
     histogram = np.zeros((channels, 256), np.int64)
-    for counted in _run(tasks, params.workers or os.cpu_count() or 1):
-        histogram += counted
+    with tqdm(
+        total=sum(map(len, rows.values())), desc="preprocess", unit=" pictures", disable=None
+    ) as bar:
+        for task, counted in zip(tasks, ordered_map(_work, tasks, workers), strict=True):
+            histogram += counted
+            bar.update(len(task.places))
     mean, std = _moments(histogram) if params.normalize == "standardize" else _unit(channels)
 
     with (folder / "index.csv").open("w", encoding="utf-8", newline="") as file:
@@ -215,45 +219,6 @@ class _Task:
     channels: int
     resize: Resize
     count: bool
-
-
-def _run(tasks: list[_Task], workers: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Do the tasks, in this process or in several; yield the histograms in any order."""
-    total = sum(len(task.places) for task in tasks)
-    with tqdm(total=total, desc="preprocess", unit=" pictures", disable=None) as bar:
-        workers = min(workers, len(tasks))
-        if workers <= 1:
-            for task in tasks:
-                yield _work(task)
-                bar.update(len(task.places))
-            return
-        with ProcessPoolExecutor(workers, initializer=_ignore_interrupts) as pool:
-            futures = {pool.submit(_work, task): len(task.places) for task in tasks}
-            try:
-                yield from _collect(futures, bar)
-            except BrokenProcessPool:
-                raise UserError(
-                    "a process that decodes pictures was killed, perhaps for want of memory: "
-                    "set preprocess.workers to a smaller number."
-                ) from None
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-
-def _collect(
-    futures: dict[Future[npt.NDArray[np.int64]], int], bar: Any
-) -> Iterator[npt.NDArray[np.int64]]:
-    waiting = set(futures)
-    while waiting:
-        done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
-        for future in done:
-            yield future.result()
-            bar.update(futures[future])
-
-
-def _ignore_interrupts() -> None:
-    # Ctrl-C reaches the whole process group; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _work(task: _Task) -> npt.NDArray[np.int64]:

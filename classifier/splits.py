@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Interval
 
+from classifier.duplicates import Pairs, equal_links
 from classifier.errors import UserError
 from classifier.files import replacing
 from classifier.manifest import Manifest, Text
-from classifier.quality import equal_links
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -38,7 +38,7 @@ class SplitParams:
     folds: Annotated[int, Interval(ge=0)] = 0
     fold: Annotated[int, Interval(ge=0)] = 0
     near_duplicates: Literal["report", "together"] = "report"
-    near_duplicate_distance: Annotated[int, Interval(ge=0, le=12)] = 4
+    near_duplicate_distance: Annotated[int, Interval(ge=0, le=12)] = 8
 
     def __post_init__(self) -> None:
         if self.folds == 1:
@@ -52,7 +52,7 @@ class SplitParams:
             raise UserError(f"split.fold is {self.fold} but split.folds is 0: set split.folds.")
 
 
-def assign(manifest: Manifest, params: SplitParams, near_pairs: Rows | None = None) -> Text:
+def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = None) -> Text:
     """Give each picture of the manifest its split.
 
     A labelled official test set stays the test set, and an official validation set stays one unless
@@ -130,7 +130,7 @@ def read_splits(path: str | Path, manifest: Manifest) -> Text:
     return np.array([split for _, split in rows])
 
 
-def _official(manifest: Manifest, pairs: Rows, keep_val: bool) -> Text:
+def _official(manifest: Manifest, pairs: Pairs, keep_val: bool) -> Text:
     """What is settled before anything is divided; "" where it is not."""
     split = np.where(manifest.label == "", "unlabelled", "").astype("<U10")
     for name in ("test", "val") if keep_val else ("test",):
@@ -276,7 +276,7 @@ def _place(
     return marked
 
 
-def _units(manifest: Manifest, rows: Rows, pairs: Rows) -> Rows:
+def _units(manifest: Manifest, rows: Rows, pairs: Pairs) -> Rows:
     """Number the units that the rows form: [len(rows)], equal numbers belong together."""
     links = np.concatenate([equal_links(manifest.group), pairs])
     links = links[np.isin(links, rows).all(axis=1)]
@@ -295,7 +295,7 @@ def _units(manifest: Manifest, rows: Rows, pairs: Rows) -> Rows:
     return np.unique(roots[rows], return_inverse=True)[1]
 
 
-def _linked(pairs: Rows, mask: Mask) -> Mask:
+def _linked(pairs: Pairs, mask: Mask) -> Mask:
     """Mark the rows that a pair links to a row of ``mask``."""
     linked = np.zeros(len(mask), bool)
     linked[pairs[mask[pairs[:, 0]], 1]] = True

@@ -1,12 +1,17 @@
 """Divide the pictures into train, validation and test, and report on their quality."""
 
+import csv
+from collections import Counter
 from pathlib import Path
 
+from classifier import quality
+from classifier.duplicates import near_duplicates
 from classifier.files import write_json
 from classifier.manifest import Manifest
 from classifier.params import load
 from classifier.process import stage
 from classifier.splits import SplitParams, assign, write_splits
+from classifier.store import REJECTED
 
 RAW = Path("data/raw")
 
@@ -14,9 +19,17 @@ RAW = Path("data/raw")
 def main() -> None:
     params = load("split", SplitParams)
     manifest = Manifest.read(RAW)
-    splits = assign(manifest, params)
-    write_splits(Path("data/splits/split.csv"), manifest, splits)
-    write_json("metrics/quality.json", {"images": len(manifest)})
+    near = near_duplicates(manifest, RAW, params.near_duplicate_distance)
+    splits = assign(manifest, params, near.pairs if params.near_duplicates == "together" else None)
+    with (RAW / REJECTED).open(encoding="utf-8", newline="") as file:
+        rejected = sum(1 for _ in csv.DictReader(file))
+    found = quality.report(manifest, splits, near, rejected)
+    write_splits("data/splits/split.csv", manifest, splits)
+    write_json("metrics/quality.json", found.metrics)
+    for warning in found.warnings:
+        print(f"warning: {warning}")
+    counts = Counter(splits.tolist())
+    print(", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""Made-up manifests for the tests of duplicates, split, quality and preprocess."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from classifier.images import content_hash, hash_hex, perceptual_hash
+from classifier.manifest import Manifest
+from classifier.store import Record, ShardWriter, write_manifest
+
+
+def made_up(labels: Iterable[str], **columns: Any) -> Manifest:
+    """A manifest without pictures: ids p00000…, nothing alike; ``columns`` replace the defaults."""
+    label = np.array(list(labels), np.str_)
+    n = len(label)
+    random = np.random.default_rng(0)
+    values: dict[str, Any] = {
+        "id": np.array([f"p{row:05d}" for row in range(n)]),
+        "label": label,
+        "origin": np.full(n, ""),
+        "group": np.full(n, ""),
+        "width": np.full(n, 32),
+        "height": np.full(n, 32),
+        "mode": np.full(n, "RGB"),
+        "content": np.array([f"{row:032x}" for row in range(n)]),
+        "phash": random.integers(0, 2**64, n, np.uint64),
+        "shard": np.full(n, "shard-00000.tar"),
+        "offset": np.zeros(n, np.int64),
+        "size": np.zeros(n, np.int64),
+    }
+    return Manifest(**{**values, **{name: np.asarray(value) for name, value in columns.items()}})
+
+
+def packed(
+    folder: Path, pictures: Iterable[tuple[str, Image.Image]], origins: Iterable[str] | None = None
+) -> Manifest:
+    """Write (label, picture) pairs as shards and a manifest; ids are their numbers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = list(pictures)
+    origins = list(origins) if origins is not None else [""] * len(pictures)
+    records = []
+    with ShardWriter(folder, limit=50_000) as shards:
+        for number, ((label, image), origin) in enumerate(zip(pictures, origins, strict=True)):
+            data = io.BytesIO()
+            image.save(data, "png")
+            name = f"{number:04d}"
+            place = shards.add(f"{name}.png", data.getvalue())
+            records.append(
+                Record(
+                    name, label, origin, "", *image.size, image.mode, content_hash(image),
+                    hash_hex(perceptual_hash(image)), *place,
+                )
+            )  # fmt: skip
+    write_manifest(folder, records)
+    return Manifest.read(folder)
+
+
+def photo(seed: int, size: tuple[int, int] = (48, 40), mode: str = "RGB") -> Image.Image:
+    """A picture of smooth random blobs: unlike any other seed's, like its own altered copies."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert(mode)

@@ -1,0 +1,233 @@
+"""Splits are stratified, keep together what belongs together, and depend on content alone."""
+
+import time
+from collections import Counter
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classifier.errors import UserError
+from classifier.manifest import Manifest
+from classifier.splits import SplitParams, assign, read_splits, write_splits
+from classifier.store import Record, write_manifest
+from tests.manifests import made_up
+
+DEFAULT = SplitParams(seed=0, test_fraction=0.2, val_fraction=0.1)
+
+
+def counts(manifest: Manifest, splits: np.ndarray, split: str) -> Counter[str]:
+    return Counter(manifest.label[splits == split].tolist())
+
+
+def labels(**sizes: int) -> list[str]:
+    return [name for name, size in sizes.items() for _ in range(size)]
+
+
+@given(
+    sizes=st.lists(st.integers(3, 60), min_size=2, max_size=12),
+    test=st.floats(0.05, 0.6),
+    val=st.floats(0.05, 0.6),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_each_class_and_the_whole_are_exact_to_rounding(
+    sizes: list[int], test: float, val: float, seed: int
+) -> None:
+    manifest = made_up(labels(**{f"c{i:02d}": size for i, size in enumerate(sizes)}))
+    splits = assign(manifest, SplitParams(seed, test, val))
+    tested, valued = counts(manifest, splits, "test"), counts(manifest, splits, "val")
+    trained = counts(manifest, splits, "train")
+    for i, size in enumerate(sizes):
+        name = f"c{i:02d}"
+        assert trained[name] + valued[name] + tested[name] == size
+        assert min(trained[name], valued[name], tested[name]) >= 1
+        if 1 <= size * test <= size - 2:
+            assert abs(tested[name] - size * test) < 1 + 1e-9
+    if all(1 <= size * test <= size - 2 for size in sizes):
+        assert abs(tested.total() - sum(sizes) * test) < 1 + len(sizes) * 1e-9
+
+
+def test_the_order_of_the_rows_does_not_matter_and_the_seed_does(tmp_path: Path) -> None:
+    records = [
+        Record(
+            f"p{row}", "ab"[row % 2], "", f"g{row // 3}", 8, 8, "L", f"{row}", f"{row:x}", "s", 0, 9
+        )
+        for row in range(130)
+    ]
+    write_manifest(tmp_path, records)
+    manifest = Manifest.read(tmp_path)
+    write_manifest(tmp_path, np.random.default_rng(1).permutation(np.array(records)).tolist())
+    shuffled = Manifest.read(tmp_path)
+    assert (shuffled.id == manifest.id).all()
+    assert (assign(shuffled, DEFAULT) == assign(manifest, DEFAULT)).all()
+    assert (assign(manifest, replace(DEFAULT, seed=1)) != assign(manifest, DEFAULT)).any()
+
+
+def test_a_new_picture_moves_few_others() -> None:
+    many = made_up(labels(a=500, b=500))
+    keep = np.arange(1000) != 250
+    fewer = Manifest(**{f.name: getattr(many, f.name)[keep] for f in fields(many)})
+    assert (assign(many, DEFAULT)[keep] != assign(fewer, DEFAULT)).sum() <= 4
+
+
+def test_the_test_set_stays_when_validation_or_fold_changes() -> None:
+    manifest = made_up(labels(a=60, b=90, c=30), group=[f"g{row // 2}" for row in range(180)])
+    plain = assign(manifest, DEFAULT) == "test"
+    for changed in (
+        replace(DEFAULT, val_fraction=0.4),
+        replace(DEFAULT, folds=5),
+        replace(DEFAULT, folds=5, fold=3),
+    ):
+        assert ((assign(manifest, changed) == "test") == plain).all()
+
+
+def test_folds_cover_the_rest_once_each_stratified() -> None:
+    manifest = made_up(labels(a=61, b=94))
+    divisions = [assign(manifest, replace(DEFAULT, folds=4, fold=fold)) for fold in range(4)]
+    rest = divisions[0] != "test"
+    assert (sum((splits == "val").astype(int) for splits in divisions) == rest).all()
+    for name in ("a", "b"):
+        sizes = [counts(manifest, splits, "val")[name] for splits in divisions]
+        assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_groups_and_exact_duplicates_are_never_divided(folds: int) -> None:
+    random = np.random.default_rng(0)
+    n = 900
+    group = np.array([f"g{g}" if g < 60 else "" for g in random.integers(0, 200, n)])
+    content = np.array([f"{c:x}" for c in random.integers(0, 800, n)])
+    manifest = made_up([f"c{c}" for c in random.integers(0, 4, n)], group=group, content=content)
+    splits = assign(manifest, replace(DEFAULT, folds=folds))
+    for column in (group, content):
+        for value in np.unique(column[column != ""]):
+            assert len(set(splits[column == value])) == 1
+    share = counts(manifest, splits, "test").total() / n
+    assert abs(share - 0.2) < 0.02
+
+
+def test_large_groups_of_every_class_reach_every_split() -> None:
+    manifest = made_up(labels(a=40, b=40), group=[f"patient {row // 8}" for row in range(80)])
+    splits = assign(manifest, DEFAULT)
+    for split in ("train", "val", "test"):
+        assert set(counts(manifest, splits, split)) == {"a", "b"}
+
+
+def test_grouped_splits_are_as_stratified_as_those_of_scikit_learn() -> None:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    random = np.random.default_rng(2)
+    n = 3000
+    group = (random.pareto(1.5, n) * 40).astype(int) % 300
+    label = np.array([f"c{c}" for c in random.choice(5, n, p=[0.5, 0.2, 0.15, 0.1, 0.05])])
+    manifest = made_up(label, group=[f"g{g}" for g in group])
+    total = np.array([(label == c).sum() for c in np.unique(label)])
+
+    def deviation(mask: np.ndarray) -> float:
+        return float(
+            np.abs([(label[mask] == c).sum() for c in np.unique(label)] / total - 0.2).max()
+        )
+
+    ours = [deviation(assign(manifest, replace(DEFAULT, seed=s)) == "test") for s in range(5)]
+    theirs = []
+    for seed in range(5):
+        folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(label, label, group)
+        theirs.append(deviation(np.isin(np.arange(n), next(iter(folds))[1])))
+    assert max(ours) <= max(theirs) + 0.01
+    assert max(ours) < 0.05
+
+
+def test_an_official_division_is_kept() -> None:
+    origin = ["train"] * 60 + ["val"] * 20 + ["test"] * 20
+    manifest = made_up(["a", "b"] * 50, origin=origin)
+    assert (assign(manifest, DEFAULT) == origin).all()
+    folded = assign(manifest, replace(DEFAULT, folds=4))
+    assert (folded[80:] == "test").all()
+    assert (folded[:80] == "val").sum() == 20
+
+
+def test_an_official_test_set_leaves_validation_to_be_divided() -> None:
+    manifest = made_up(["a", "b"] * 100, origin=["train"] * 100 + ["test"] * 100)
+    splits = assign(manifest, DEFAULT)
+    assert (splits[100:] == "test").all()
+    assert Counter(splits[:100].tolist()) == {"train": 90, "val": 10}
+
+
+def test_unlabelled_pictures_stay_apart() -> None:
+    manifest = made_up([*["a", "b"] * 50, *[""] * 20], origin=["train"] * 100 + ["test"] * 20)
+    splits = assign(manifest, DEFAULT)
+    assert (splits[100:] == "unlabelled").all()
+    assert Counter(splits[:100].tolist()) == {"train": 72, "val": 8, "test": 20}
+
+
+def test_copies_of_official_test_pictures_are_excluded() -> None:
+    content = [f"{row}" for row in range(100)]
+    content[3] = content[95]
+    manifest = made_up(["a", "b"] * 50, content=content, origin=["train"] * 80 + ["test"] * 20)
+    splits = assign(manifest, DEFAULT)
+    assert splits[3] == "excluded"
+    assert splits[95] == "test"
+    assert (splits == "excluded").sum() == 1
+    near = assign(manifest, DEFAULT, np.array([[5, 90], [6, 7]]))
+    assert near[5] == "excluded"
+    assert near[6] == near[7]
+
+
+def test_pairs_given_are_kept_together() -> None:
+    manifest = made_up(["a", "b"] * 50)
+    pairs = np.stack([np.arange(0, 98, 3), np.arange(1, 99, 3)], axis=1)
+    splits = assign(manifest, DEFAULT, pairs)
+    assert (splits[pairs[:, 0]] == splits[pairs[:, 1]]).all()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "params", "sentence"),
+    [
+        (made_up(labels(a=9)), DEFAULT, "has 1 class"),
+        (made_up(labels(a=9, b=2)), DEFAULT, "class 'b' has 2 pictures.*at least 3"),
+        (made_up(labels(a=9, b=4)), replace(DEFAULT, folds=5), "class 'b' has 4 pic.*at least 6"),
+        (
+            made_up(labels(a=9, b=6), group=[""] * 9 + ["x"] * 6),
+            DEFAULT,
+            "class 'b' has 6 pictures in 1 group",
+        ),
+        (
+            made_up(labels(a=9, b=9, c=3), origin=["train"] * 16 + ["test"] * 5),
+            DEFAULT,
+            "class 'c' has no picture to train on",
+        ),
+    ],
+)
+def test_what_cannot_be_divided_is_named(
+    manifest: Manifest, params: SplitParams, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        assign(manifest, params)
+
+
+@pytest.mark.parametrize("wrong", [{"folds": 1}, {"fold": 2}, {"folds": 3, "fold": 3}])
+def test_folds_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=r"split\.fold"):
+        replace(DEFAULT, **wrong)
+
+
+def test_the_table_round_trips_and_must_match_the_manifest(tmp_path: Path) -> None:
+    manifest = made_up(labels(a=20, b=20))
+    splits = assign(manifest, DEFAULT)
+    write_splits(tmp_path / "split.csv", manifest, splits)
+    assert (read_splits(tmp_path / "split.csv", manifest) == splits).all()
+    with pytest.raises(UserError, match="other pictures"):
+        read_splits(tmp_path / "split.csv", made_up(labels(a=20, b=21)))
+    with pytest.raises(UserError, match="dvc repro split"):
+        read_splits(tmp_path / "none.csv", manifest)
+
+
+def test_sixty_thousand_pictures_take_about_a_second() -> None:
+    manifest = made_up([f"c{row % 100}" for row in range(60_000)])
+    started = time.perf_counter()
+    assign(manifest, replace(DEFAULT, folds=5, fold=4))
+    assert time.perf_counter() - started < 5
