@@ -94,6 +94,27 @@ def test_half_precision_comes_back_as_it_went_in(params):
     assert out.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("params", ALL, ids=NAMES)
+def test_everything_drawn_follows_the_pictures_to_their_device(params):
+    # The meta device computes nothing but refuses operands that were left on another one.
+    images = pictures().to("meta")
+    augmenter = Augmenter(replace(params, mixup=0.4, cutmix=1.0), 16, 3)
+    out = augmenter(images, seeded())
+    out, labels = augmenter.mix(out, torch.eye(64, device="meta"), seeded())
+    assert out.device == labels.device == images.device
+    assert out.shape == images.shape
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("params", ALL[:-2], ids=NAMES[:-2])
+def test_same_seed_same_pictures_on_the_gpu(params):
+    images = pictures()
+    augmenter = Augmenter(params, 16, 3)
+    there = augmenter(images.cuda(), seeded()).cpu()
+    off = (there - augmenter(images, seeded())).abs() > 1e-3
+    assert off.float().mean() < 1e-3  # rounding may carry a level over a step of a policy
+
+
 def test_nothing_on_changes_nothing_and_says_so():
     augmenter = Augmenter(AugmentParams(), 16, 3)
     images, labels = pictures(), torch.eye(64)
