@@ -110,8 +110,17 @@ def _metrics(folder: Path, outcomes: Outcomes, names: list[str]) -> None:
     write_json(folder / "evaluate.json", headline(scores))
     details = {"bootstrap": {"confidence": 0.95}, "temperature": 1.4, "test": scores.table()}
     write_json(folder / "details.json", {**details, "val": scores.table(), "train": scores.table()})
-    pairs = [{"first": f"test-0000{n}", "second": f"train-0000{n}"} for n in range(4)]
-    write_json(folder / "quality.json", {"images": 1234, "near_duplicate_pairs": pairs})
+    pairs = [
+        {
+            "first": f"test-0000{n}", "first_label": names[n % 2], "first_split": "test",
+            "second": f"train-0000{n}", "second_label": names[n % 2], "second_split": "train",
+            "bits": n,
+        }
+        for n in range(4)
+    ]  # fmt: skip
+    counts = {"images": 1234, "rejected": 1, "near_duplicates_across_splits": 4}
+    lists = {"near_duplicates_across_splits": pairs}
+    write_json(folder / "quality.json", {**counts, "pairs": lists})
     tables.per_class(outcomes, scores, names).write(folder / "per_class.csv")
     tables.reliability_bins(outcomes, 15).write(folder / "plots/reliability.csv")
 

@@ -57,7 +57,9 @@ def draw_all(results: Results, folder: Path, pictures: int) -> list[Drawn]:
                 style.save(figure, folder / f"{chart.name}.png")
                 drawn.append(chart)
         for gallery in galleries(results, pictures):
-            style.save(sheet(gallery.tiles, gallery.columns), folder / f"{gallery.name}.png")
+            style.save(
+                sheet(gallery.tiles, gallery.side, gallery.columns), folder / f"{gallery.name}.png"
+            )
             drawn.append(
                 Drawn(gallery.section, gallery.name, gallery.title, gallery.reading, gallery.tiles)
             )

@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from classifier.figures import style
 
@@ -64,7 +65,7 @@ def pairs(matrix: np.ndarray, classes: list[str], limit: int = 15) -> Figure | N
     axes.invert_yaxis()
     axes.set_xlim(0, max(values) * 1.22)
     axes.set_xlabel("test images (share of the actual class)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", visible=False)
     return figure
 

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from classifier.figures.tiles import Tile, heat, shaded, strip
+from classifier.figures.tiles import Tile, Tone, colour, heat, shaded
 from classifier.results import Results, Row
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Tiles of one kind, with a title and a sentence on how to read them."""
+    """Tiles of one kind, the pixels to show a picture at, and a sentence on how to read them."""
 
     section: str
     name: str
     title: str
     reading: str
+    side: int
     tiles: Sequence[Tile]
     columns: int | None = None
 
@@ -29,6 +30,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "samples",
             "Training pictures of each class",
             "As the network gets them, after resizing. Look for pictures that do not belong.",
+            64,
             _samples(results),
         ),
         Gallery(
@@ -37,6 +39,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "Augmentation",
             "Each row starts with a training picture; what follows is what training made of it. "
             "The class must stay recognisable.",
+            80,
             _augmented(results),
         ),
         Gallery(
@@ -45,6 +48,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "Predictions",
             "Test images drawn at random: what was predicted and how surely, with the actual "
             "class where that was wrong.",
+            96,
             _predictions(results, most),
         ),
         Gallery(
@@ -52,6 +56,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "mistakes",
             "Most confident mistakes",
             "Predicted and actual class. Often the label is at fault, or the picture shows both.",
+            96,
             _mistakes(results, most),
         ),
         Gallery(
@@ -59,6 +64,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "uncertain",
             "Least certain images",
             "Images whose first two classes are almost equally likely: worth labelling more of.",
+            96,
             _uncertain(results, most),
         ),
         Gallery(
@@ -66,6 +72,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "pair_examples",
             "Examples of the most confused pairs",
             "actual → predicted, the most confident examples first.",
+            72,
             _pairs(results),
         ),
         Gallery(
@@ -74,6 +81,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "Likely label errors",
             "The label that was given, and the one that confident learning suggests. Look at each "
             "before you change it: some are only hard.",
+            96,
             _label_errors(results, most),
         ),
         Gallery(
@@ -82,6 +90,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "Near-duplicates",
             "Pairs with almost the same perceptual hash. A pair across train and test flatters "
             "the score.",
+            80,
             _duplicates(results, most),
         ),
         Gallery(
@@ -90,6 +99,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "Grad-CAM",
             "Bright is where the evidence for the predicted class comes from. A bright background "
             "means that the network learnt the surroundings.",
+            96,
             _gradcam(results),
         ),
         Gallery(
@@ -98,6 +108,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "First-layer filters",
             "The patterns that the first layer looks for, each scaled by itself. Smooth ones have "
             "learnt; noisy ones have not.",
+            44,
             _filters(results),
         ),
         Gallery(
@@ -105,6 +116,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "feature_maps",
             "One image through the network",
             "The strongest responses of each stage to one picture, from edges to coarse parts.",
+            72,
             _feature_maps(results),
             1,
         ),
@@ -114,17 +126,11 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             yield gallery
 
 
-def _side(results: Results, side: int) -> int:
-    """How large to show pictures whose true size may be smaller or larger."""
-    return max(side, min(results.data.meta["image_size"], 128))
-
-
 def _samples(results: Results) -> list[Tile]:
     classes = results.data.classes[:200]
     split = "train" if "train" in results.data.splits else results.data.splits[0]
     labels = results.data.labels(split)
     each = 10 if len(classes) <= 12 else 4
-    side = 64 if len(classes) <= 30 else 48
     tiles = []
     for label, name in enumerate(classes):
         rows = np.flatnonzero(labels == label)
@@ -132,7 +138,7 @@ def _samples(results: Results) -> list[Tile]:
             # Spread over the split, so that a sorted source shows more than its first minutes.
             rows = rows[np.linspace(0, len(rows) - 1, min(each, len(rows))).astype(int)]
             pictures = [results.picture(split, row) for row in rows.tolist()]
-            tiles.append(Tile(strip(pictures, side, each), name))
+            tiles.append(Tile(pictures, name, places=each))
     return tiles
 
 
@@ -140,14 +146,14 @@ def _augmented(results: Results) -> list[Tile]:
     pictures = results.array("augmented")
     if pictures is None:
         return []
-    return [Tile(strip(list(row), _side(results, 80)), "") for row in pictures]
+    return [Tile(list(row), places=len(row)) for row in pictures]
 
 
 def _predictions(results: Results, most: int) -> list[Tile]:
     number = len(results.actual)
     rows = np.random.default_rng(0).permutation(number)[:most]
     chosen = np.sort(rows).tolist()
-    classes, side = results.data.classes, _side(results, 96)
+    classes = results.data.classes
     tiles = []
     for row in chosen:
         actual, predicted = int(results.actual[row]), int(results.predicted[row])
@@ -156,7 +162,7 @@ def _predictions(results: Results, most: int) -> list[Tile]:
         surely = 1 / np.exp(logits - logits.max()).sum()
         tiles.append(
             Tile(
-                strip([results.picture("test", row)], side),
+                [results.picture("test", row)],
                 f"{classes[predicted]} {_percent(surely)}",
                 "" if right else f"is {classes[actual]}",
                 "right" if right else "wrong",
@@ -166,10 +172,9 @@ def _predictions(results: Results, most: int) -> list[Tile]:
 
 
 def _mistakes(results: Results, most: int) -> list[Tile]:
-    side = _side(results, 96)
     return [
         Tile(
-            strip([results.picture("test", int(row["row"]))], side),
+            [results.picture("test", int(row["row"]))],
             f"{row['predicted']} {_percent(row['probability'])}",
             f"is {row['actual']}",
             "wrong",
@@ -179,10 +184,9 @@ def _mistakes(results: Results, most: int) -> list[Tile]:
 
 
 def _uncertain(results: Results, most: int) -> list[Tile]:
-    side = _side(results, 96)
     return [
         Tile(
-            strip([results.picture("test", int(row["row"]))], side),
+            [results.picture("test", int(row["row"]))],
             f"{row['predicted']} {_percent(row['probability'])}",
             f"or {row['runner_up']}" + _unless(row["actual"], row["predicted"], row["runner_up"]),
             "right" if row["actual"] == row["predicted"] else "wrong",
@@ -196,7 +200,6 @@ def _unless(actual: str, *named: str) -> str:
 
 
 def _pairs(results: Results) -> list[Tile]:
-    side = _side(results, 72)
     tiles = []
     for row in results.explained("confused_pairs")[:12]:
         rows = [int(place) for place in row["rows"].split()][:5]
@@ -204,19 +207,19 @@ def _pairs(results: Results) -> list[Tile]:
         share = _percent(row["share"])
         tiles.append(
             Tile(
-                strip(pictures, side, 5),
+                pictures,
                 f"{row['actual']} → {row['predicted']}",
                 f"{row['count']} images, {share} of {row['actual']}",
+                places=5,
             )
         )
     return tiles
 
 
 def _label_errors(results: Results, most: int) -> list[Tile]:
-    side = _side(results, 96)
     return [
         Tile(
-            strip([results.picture(row["split"], int(row["row"]))], side),
+            [results.picture(row["split"], int(row["row"]))],
             f"given {row['given']}",
             f"rather {row['suggested']}?",
         )
@@ -225,51 +228,46 @@ def _label_errors(results: Results, most: int) -> list[Tile]:
 
 
 def _duplicates(results: Results, most: int) -> list[Tile]:
-    side = _side(results, 80)
-    tiles = []
-    for pair in results.metrics("quality").get("near_duplicate_pairs", []):
-        places = [results.places.get(str(pair[end])) for end in ("first", "second")]
-        if len(tiles) < most and all(places):
-            known = [place for place in places if place]
-            pictures = [results.picture(split, row) for split, row in known]
-            splits = " · ".join(split for split, _ in known)
-            crossing = known[0][0] != known[1][0]
-            tiles.append(
-                Tile(
-                    strip(pictures, side),
-                    splits,
-                    f"{pair['first']} · {pair['second']}",
-                    "wrong" if crossing else "plain",
-                )
+    listed = results.metrics("quality").get("pairs", {})
+    kinds = ("near_duplicates_across_splits", "near_duplicate_label_conflicts",
+             "near_duplicates_within_splits")  # fmt: skip
+    tiles: dict[tuple[str, str], Tile] = {}
+    for pair in (pair for kind in kinds for pair in listed.get(kind, ())):
+        ids = (pair["first"], pair["second"])
+        places = [results.places[name] for name in ids if name in results.places]
+        if len(tiles) < most and len(places) == 2:
+            splits, labels = ([pair[f"{end}_{what}"] for end in ("first", "second")]
+                              for what in ("split", "label"))  # fmt: skip
+            pictures = [results.picture(split, row) for split, row in places]
+            doubtful = splits[0] != splits[1] or labels[0] != labels[1]
+            tone: Tone = "wrong" if doubtful else "plain"
+            tiles.setdefault(
+                ids, Tile(pictures, " · ".join(labels), " · ".join(splits), tone, places=2)
             )
-    return tiles
+    return list(tiles.values())
 
 
 def _gradcam(results: Results) -> list[Tile]:
     pictures, maps = results.array("gradcam_images"), results.array("gradcam_heat")
     if pictures is None or maps is None:
         return []
-    side = _side(results, 96)
     tiles = []
     for row in results.explained("gradcam"):
         index = int(row["index"])
-        pair = [np.asarray(pictures[index]), heat(pictures[index], maps[index])]
-        tiles.append(_judged(row, strip([_three(part) for part in pair], side)))
+        pair = [colour(pictures[index]), heat(pictures[index], maps[index])]
+        tiles.append(_judged(row, pair))
     return tiles
 
 
-def _judged(row: Row, picture: np.ndarray) -> Tile:
+def _judged(row: Row, pictures: Sequence[np.ndarray]) -> Tile:
     right = row["actual"] == row["predicted"]
     return Tile(
-        picture,
+        pictures,
         f"{row['predicted']} {_percent(row['probability'])}",
         "" if right else f"is {row['actual']}",
         "right" if right else "wrong",
+        len(pictures),
     )
-
-
-def _three(picture: np.ndarray) -> np.ndarray:
-    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
 
 
 def _filters(results: Results) -> list[Tile]:
@@ -284,7 +282,7 @@ def _filters(results: Results) -> list[Tile]:
             pictures.append(picture.transpose(1, 2, 0))
         else:
             pictures.append(shaded(kernel.mean(axis=0)))
-    return [Tile(strip(pictures[at : at + 8], 44, 8), "") for at in range(0, len(pictures), 8)]
+    return [Tile(pictures[at : at + 8], places=8) for at in range(0, len(pictures), 8)]
 
 
 def _feature_maps(results: Results) -> list[Tile]:
@@ -292,13 +290,12 @@ def _feature_maps(results: Results) -> list[Tile]:
     if not path.exists():
         return []
     with np.load(path) as stages:
-        side = 72
-        tiles = [Tile(strip([stages["picture"]], side), "the picture")]
+        tiles = [Tile([stages["picture"]], "the picture")]
         for name in stages.files:
             if name != "picture":
                 maps = stages[name][:12]
                 note = " × ".join(str(edge) for edge in maps.shape[1:])
-                tiles.append(Tile(strip([shaded(one) for one in maps], side), name, note))
+                tiles.append(Tile([shaded(one) for one in maps], name, note, places=len(maps)))
     return tiles
 
 

@@ -1,16 +1,17 @@
 """Ranking curves: ROC and precision-recall, each class against the rest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from classifier.figures import style
 
 NAMED_UP_TO = 10  # classes: beyond it the curves are a bundle, with the weakest named
 
-Curve = tuple[Sequence[float], Sequence[float]]
+Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 def curves(
@@ -58,11 +59,3 @@ def curves(
     axes.set_xlim(-0.01 * end, 1.01 * end)
     axes.set_ylim(-0.01, 1.02)
     return figure
-
-
-def staircase(x: np.ndarray, y: np.ndarray, most: int = 400) -> Curve:
-    """Thin a curve to ``most`` points spread over its length, its ends kept."""
-    if len(x) <= most:
-        return x.tolist(), y.tolist()
-    keep = np.unique(np.linspace(0, len(x) - 1, most).round().astype(int))
-    return x[keep].tolist(), y[keep].tolist()

@@ -6,6 +6,7 @@ on white: the report inverts them, hue kept, on a dark page.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ SHADES = LinearSegmentedColormap.from_list(
 DPI = 150
 WIDTH = 5.6  # inches: 840 pixels, so that 10-point text is legible at the width of a phone
 
-STYLE = {
+STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": GREY,
     "axes.grid": True,

@@ -21,12 +21,27 @@ GAP = 2  # pixels between the pictures of a strip, at the strip's own scale
 
 @dataclass(frozen=True)
 class Tile:
-    """uint8 [h, w, 3] pixels, a caption, a second line, and whether it shows right or wrong."""
+    """uint8 pictures [H, W, C] of one shape, a caption, a second line, and right or wrong.
 
-    picture: np.ndarray
-    caption: str
+    ``places`` is how many pictures the strip has room for; what is missing stays white.
+    """
+
+    pictures: Sequence[np.ndarray]
+    caption: str = ""
     note: str = ""
     tone: Tone = "plain"
+    places: int = 1
+
+    def strip(self, side: int) -> np.ndarray:
+        """Return the pictures in a row, each about ``side`` pixels: uint8 [h, w, 3]."""
+        parts = [scaled(picture, side) for picture in self.pictures]
+        height, width = parts[0].shape[:2]
+        number = max(self.places, len(parts))
+        row = np.full((height, number * (width + GAP) - GAP, 3), 255, dtype=np.uint8)
+        for place, part in enumerate(parts):
+            left = place * (width + GAP)
+            row[:, left : left + width] = part
+        return row
 
 
 def colour(picture: np.ndarray) -> np.ndarray:
@@ -49,21 +64,6 @@ def scaled(picture: np.ndarray, side: int) -> np.ndarray:
     height, width = (max(1, round(edge * side / longest)) for edge in picture.shape[:2])
     image = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(image)
-
-
-def strip(pictures: Sequence[np.ndarray], side: int, places: int | None = None) -> np.ndarray:
-    """Join pictures of one shape in a row, each about ``side`` pixels, white between them.
-
-    ``places`` fixes the number of places; what is missing stays white.
-    """
-    parts = [scaled(picture, side) for picture in pictures]
-    height, width = parts[0].shape[:2]
-    number = places or len(parts)
-    sheet = np.full((height, number * (width + GAP) - GAP, 3), 255, dtype=np.uint8)
-    for place, part in enumerate(parts[:number]):
-        left = place * (width + GAP)
-        sheet[:, left : left + width] = part
-    return sheet
 
 
 def heat(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
@@ -90,14 +90,15 @@ def shaded(values: np.ndarray) -> np.ndarray:
     return (colormaps["cividis"](span)[..., :3] * 255).round().astype(np.uint8)
 
 
-def sheet(tiles: Sequence[Tile], columns: int | None = None) -> Figure:
-    """Lay tiles out in a grid with their captions below them.
+def sheet(tiles: Sequence[Tile], side: int, columns: int | None = None) -> Figure:
+    """Lay tiles out in a grid, pictures of about ``side`` pixels, their captions below them.
 
     Everything is placed in pixels, so that a pixel of a tile is a whole number of pixels of the
     figure and stays sharp.
     """
-    tallest = max(tile.picture.shape[0] for tile in tiles)
-    widest = max(tile.picture.shape[1] for tile in tiles)
+    strips = [tile.strip(side) for tile in tiles]
+    tallest = max(strip.shape[0] for strip in strips)
+    widest = max(strip.shape[1] for strip in strips)
     lines = any(tile.caption for tile in tiles) + any(tile.note for tile in tiles)
     line, gap, edge = 24, 22, 16  # pixels
     cell_width, cell_height = max(widest, 140) + gap, tallest + lines * line + gap
@@ -109,11 +110,11 @@ def sheet(tiles: Sequence[Tile], columns: int | None = None) -> Figure:
     figure.set_layout_engine("none")
     letters = max(6, int((cell_width - 6) / 10.4))  # about the width of a letter at 8 points
     tones = {"plain": style.INK, "right": style.RIGHT, "wrong": style.WRONG}
-    for number, tile in enumerate(tiles):
+    for number, (tile, strip) in enumerate(zip(tiles, strips, strict=True)):
         row, column = divmod(number, columns)
         left, top = edge + column * cell_width, edge + row * cell_height
-        tall, wide = tile.picture.shape[:2]
-        canvas[top : top + tall, left : left + wide] = tile.picture
+        tall, wide = strip.shape[:2]
+        canvas[top : top + tall, left : left + wide] = strip
         for place, text in enumerate((tile.caption, tile.note)):
             if text:
                 figure.text(

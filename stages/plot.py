@@ -1,0 +1,46 @@
+"""Draw the figures, write the report and the model card, and print what the run came to."""
+
+from pathlib import Path
+
+from classifier import timings
+from classifier.changes import since_last_commit
+from classifier.figures.collection import draw_all
+from classifier.files import read_json, replacing, write_json
+from classifier.headline import as_table, test_metrics
+from classifier.model_card import write_model_card
+from classifier.params import load
+from classifier.process import stage
+from classifier.report import PlotParams, write_report
+from classifier.results import Folders, Results
+
+FIGURES, REPORT = Path("metrics/figures"), Path("metrics/report.html")
+FRESH, RECORDED = Path(".run/times.json"), Path("metrics/timings.json")
+
+
+def main() -> None:
+    params = load("plot", PlotParams)
+    folders = Folders(
+        raw=Path("data/raw"),
+        prepared=Path("data/prepared"),
+        predictions=Path("data/predictions"),
+        explain=Path("data/explain"),
+        metrics=Path("metrics"),
+        models=Path("models"),
+        params=Path("params.yaml"),
+    )
+    results = Results.open(folders)
+    with replacing(FIGURES) as folder:
+        drawn = draw_all(results, folder, params.pictures)
+    fresh, recorded = (read_json(path) if path.exists() else {} for path in (FRESH, RECORDED))
+    machine = timings.machine()
+    times = timings.settled(timings.read_lock(Path("dvc.lock")), fresh, recorded, machine)
+    write_json(RECORDED, times)
+    changes = since_last_commit(Path())
+    write_report(REPORT, results, drawn, FIGURES, changes, times, machine, params)
+    write_model_card(Path("models/MODEL_CARD.md"), results)
+    print(as_table(test_metrics(results.metrics("evaluate"), results.metrics("details"))))
+    print(f"{len(drawn)} figures in {FIGURES}/, and all in one page: {REPORT}")
+
+
+if __name__ == "__main__":
+    stage("plot", main)
