@@ -1,0 +1,97 @@
+"""`folds`: cross-validate."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from classifier.commands.compare import table
+from classifier.errors import UserError
+from classifier.files import write_json
+from classifier.folds import pooled, run_queued, spread, write_table
+from classifier.outcomes import Outcomes
+from classifier.overrides import check, parse_overrides
+from classifier.params import load
+from classifier.recipes import load_recipe
+from classifier.revisions import predictions, resolve
+from classifier.scoring import EvaluateParams, score
+
+SHOWN = ("accuracy", "loss", "balanced_accuracy", "f1_macro", "mcc")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `folds`."""
+    parser.add_argument("-k", type=int, default=5, help="how many folds (default 5)")
+    parser.add_argument(
+        "-S",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="key=value",
+        help="change a parameter in every fold",
+    )
+    parser.add_argument("--recipe", metavar="NAME", help="start from a recipe")
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="folds at a time (default 1)")
+    parser.add_argument("-n", "--name", help="experiments are NAME-0, NAME-1, … (default foldsK)")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="folder for the results (default runs/NAME)"
+    )
+    parser.add_argument("--md", action="store_true", help="print Markdown")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the folds through DVC's queue; say the mean, the deviation and the pooled figures."""
+    if args.k < 2:
+        raise UserError(f"-k is {args.k}: cross-validation needs at least 2 folds.")
+    if args.jobs < 1:
+        raise UserError(f"--jobs is {args.jobs}: give 1 or more.")
+    name = args.name or f"folds{args.k}"
+    output = args.output or Path("runs") / name
+    given = load_recipe(args.recipe).changes if args.recipe else {}
+    given |= parse_overrides(args.changes)
+    experiments = {
+        f"{name}-{fold}": given | {"split.folds": args.k, "split.fold": fold}
+        for fold in range(args.k)
+    }
+    for changes in experiments.values():
+        check(changes)
+    try:
+        run_queued(experiments, args.jobs, Path())
+    except KeyboardInterrupt:
+        raise UserError(
+            "stopped waiting; the folds go on in the background: see dvc queue status, end them "
+            "with dvc queue stop --kill, or run this again to wait for them."
+        ) from None
+    params = load("evaluate", EvaluateParams)
+    revisions = [resolve(experiment) for experiment in experiments]
+    val = [predictions(revision, "val") for revision in revisions]
+    test = [predictions(revision, "test") for revision in revisions]
+    whole = pooled(val)
+    scores = {
+        split: [score(Outcomes(np.asarray(p.logits), p.labels), params).values for p in parts]
+        for split, parts in (("val", val), ("test", test))
+    }
+    total = score(Outcomes(whole.logits, whole.labels), params)
+    rows = []
+    facts = {}
+    for metric in SHOWN:
+        figures = {split: spread([v[metric] for v in scores[split]]) for split in scores}
+        low, high = total.bounds[metric]
+        facts[metric] = {
+            "val": [v[metric] for v in scores["val"]],
+            "test": [v[metric] for v in scores["test"]],
+            "out_of_fold": [total.values[metric], low, high],
+        }
+        rows.append(
+            [
+                metric,
+                *(f"{mean:.4f} ± {deviation:.4f}" for mean, deviation in figures.values()),
+                f"{total.values[metric]:.4f} ({low:.4f} to {high:.4f})",
+            ]
+        )
+    write_table(output / "out_of_fold.csv", whole)
+    write_json(output / "folds.json", {"experiments": list(experiments), "metrics": facts})
+    head = [f"{args.k} folds", "validation", "test", "out of fold, pooled"]
+    print(table(head, rows, args.md))
+    print(f"\nPredictions of all {len(whole.ids)} pictures: {output / 'out_of_fold.csv'}")
+    return 0
