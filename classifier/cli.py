@@ -29,6 +29,10 @@ VERBS = {
         "cross-validate: run the folds as experiments and pool their predictions",
         "python -m classifier folds -k 5 -S train.epochs=10",
     ),
+    "models": (
+        "list the networks with their parameters and multiply-adds, for the current data",
+        "python -m classifier models --image-size 32 --channels 3",
+    ),
     "verify": (
         "run the pipeline twice from scratch in temporary clones and compare every byte",
         "python -m classifier verify",

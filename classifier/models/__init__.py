@@ -14,7 +14,7 @@ from torch import nn
 
 from classifier.errors import UserError
 from classifier.models.alexnet import AlexnetParams, alexnet
-from classifier.models.base import Classifier, Entry
+from classifier.models.base import Classifier, Entry, require_size
 from classifier.models.cnn import CnnParams, cnn
 from classifier.models.convnext import ConvnextParams, convnext
 from classifier.models.ensemble import ensemble
@@ -37,10 +37,11 @@ TORCHVISION = "torchvision/"
 
 @dataclass(frozen=True)
 class Network:
-    """A registry entry: the settings' dataclass and the function that builds from them."""
+    """A registry entry: settings, the function that builds from them, and the least image size."""
 
     params: type[Any]
     build: Callable[[Any, int, int, int], Classifier]
+    smallest: int = 4  # pixels
 
 
 NETWORKS: dict[str, Network] = {
@@ -137,6 +138,7 @@ def build(
         network = torchvision_network(short_name, params, classes, channels, image_size)
     else:
         params = parse(NETWORKS[name].params, settings, f"model.{name}")
+        require_size(name, image_size, NETWORKS[name].smallest)
         network = NETWORKS[name].build(params, classes, channels, image_size)
     _start_undecided(network)
     if entry:
@@ -151,7 +153,8 @@ def _look_up(name: str) -> None:
         known = torchvision_names()
         if name.removeprefix(TORCHVISION) not in known:
             wrong = suggestion(name, [TORCHVISION + other for other in known])
-            raise UserError(f"model.name: {name!r} is not a network{wrong}")
+            listing = "`python -m classifier models --torchvision` lists them"
+            raise UserError(f"model.name: {name!r} is not a network{wrong} ({listing})")
     elif name not in NETWORKS:
         wrong = suggestion(name, NETWORKS)
         raise UserError(f"model.name: {name!r} is not a network{wrong}, or torchvision/NAME")

@@ -5,6 +5,7 @@ that ConvNeXt V2 calls "atto" (Woo et al., 2023, https://arxiv.org/abs/2301.0080
 """
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Annotated
 
 import torch
@@ -46,7 +47,8 @@ def convnext(params: ConvnextParams, classes: int, channels: int, image_size: in
         "stem": nn.Sequential(nn.Conv2d(channels, inputs, patch, patch), ChannelNorm(inputs))
     }
     # Stochastic depth grows from none in the first block to drop_path in the last.
-    drops = iter(torch.linspace(0, params.drop_path, sum(params.depths)).tolist())
+    last = max(1, sum(params.depths) - 1)
+    drops = (params.drop_path * number / last for number in count())
     for number, (depth, width) in enumerate(zip(params.depths, params.widths, strict=True), 1):
         layers: list[nn.Module] = []
         if number > 1:
