@@ -19,7 +19,9 @@ def keep_large_buffers() -> bool:
 
     glibc gives every freed block above 128 kB (at most 32 MiB) back to the kernel, so each
     training step gets its activations as fresh zeroed pages, and page faults take almost half of
-    the time. With the thresholds raised freed blocks are used again. The same can be had with
+    the time. With the thresholds raised freed blocks are used again: 1.8 (bfloat16) and 2.1 times
+    (float32) as many pictures/s were measured for a network of three convolutions on batches of
+    512 pictures of 32×32. The same can be had with
     MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_, but glibc reads those when
     the process starts, which is too late here.
 
@@ -69,7 +71,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def make_deterministic(device: torch.device, on_request: bool) -> None:
     """Make the CPU always, and a GPU on request, give the same bits again.
 
-    A GPU otherwise picks the fastest kernel it finds and lets additions finish in any order.
+    A GPU otherwise takes the fastest kernels it finds and lets additions finish in any order. On
+    the CPU this costs nothing; results then depend on the number of threads alone.
     """
     strict = on_request or device.type == "cpu"
     torch.use_deterministic_algorithms(strict)
@@ -121,6 +124,17 @@ def choose_numerics(
     The choice follows from the machine and the network alone. A timed trial at the start would
     suit each case better, but two runs could then differ in every bit because one machine was
     busy for a second.
+
+    Measured on a Zen 5 CPU, one thread, training steps of the network ``cnn``, pictures/s:
+
+    - bfloat16 autocast against float32: 1.2 times as fast at 0.7 M multiply-adds a picture
+      (8×8), 1.3 at 2.5 M (16×16), 1.5 to 1.8 at 10 to 150 M (32×32). Below 2 M the gain is not
+      worth results that differ between CPUs with and without the instructions.
+    - channels-last against channels-first: 1.0 up to 16×16, 1.2 to 1.9 above, in both types.
+    - torch.compile: 0.6 to 0.9 times as fast, after 12 to 50 s of compiling. ``auto`` is off, on
+      GPUs as well, where it was not measured.
+
+    On GPUs the choices are common practice. On mps they are the careful ones: float32.
 
     Args:
         multiply_adds: of one picture through the network, forward.

@@ -36,13 +36,21 @@ def launch(processes: int, function: Callable[[], None]) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # The launcher reports an ended rank at length; here the rank's own sentence is enough.
+    for name in (
+        "torch.distributed.elastic.agent.server.api",
+        "torch.multiprocessing.spawn",
+        "torch.distributed.elastic.multiprocessing.api",
+    ):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:multiprocessing.resource_tracker"
     with tempfile.TemporaryDirectory() as folder:
         sentence = Path(folder) / "error.txt"
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=processes,
+            run_id="train",
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             max_restarts=0,
@@ -156,6 +164,22 @@ class Ranks:
         return network
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over the ranks; every rank's result depends on every rank's input."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
 class _SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm with the statistics of all ranks: torch's SyncBatchNorm is for GPUs alone."""
 
@@ -167,16 +191,14 @@ class _SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return F.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
-        from torch.distributed.nn.functional import all_reduce  # with a gradient
-
         x = input.float()
         dims = [d for d in range(x.ndim) if d != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
         ours = torch.cat([x.sum(dims), x.new_tensor([x.numel() / x.shape[1]])])
-        total = all_reduce(ours)
+        total = _Sum.apply(ours)
         mean, count = total[:-1] / total[-1], total[-1]
         centred = x - mean.view(shape)
-        variance = all_reduce(centred.square().sum(dims)) / count
+        variance = _Sum.apply(centred.square().sum(dims)) / count
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
