@@ -1,0 +1,1 @@
+"""The library that the stages and the command line use."""

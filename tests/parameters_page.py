@@ -23,6 +23,7 @@ SECTIONS = {
     "model": ("classifier.models.ModelParams", "train"),
     "train": ("classifier.training.TrainParams", "train"),
     "evaluate": ("classifier.scoring.EvaluateParams", "evaluate"),
+    "plot": ("classifier.report.PlotParams", "plot"),
 }
 PAGE = ROOT / "docs" / "parameters.md"
 
@@ -35,23 +36,24 @@ def load_class(name: str) -> type:
 
 def page() -> str:
     """The whole page."""
-    document = YAML().load(ROOT / "params.yaml")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    document, meanings = YAML().load(text), comments(text)
     lines = [
         "# Parameters",
         "",
-        "Every key of `params.yaml`, its default, what it takes and what it means. Change one for a",
-        "single experiment with `dvc exp run -S train.lr=0.001`; keys that `params.yaml` does not",
-        "list yet take a plus: `-S +model.resnet.depth=56`. This page is written from `params.yaml`",
+        "Every key of `params.yaml`, its default, what it takes and what it means. Change one",
+        "for a single experiment with `dvc exp run -S train.lr=0.001`; keys that `params.yaml`",
+        "does not list yet take a plus: `-S +model.resnet.depth=56`. Written from `params.yaml`",
         "and the code by `python -m tests.parameters_page --write`.",
     ]
     for section, (name, stage) in SECTIONS.items():
         lines += ["", f"## {section}", "", f"Read by the stage `{stage}`.", ""]
         lines += ["| key | default | takes | meaning |", "|---|---|---|---|"]
-        lines += rows(load_class(name), document[section] or {}, section)
+        lines += rows(load_class(name), document[section] or {}, section, meanings)
     return "\n".join(lines) + "\n"
 
 
-def rows(cls: type, values: Any, prefix: str) -> list[str]:
+def rows(cls: type, values: Any, prefix: str, meanings: dict[str, str]) -> list[str]:
     """A table row for each key of a section, those of nested sections after it."""
     hints = get_type_hints(cls, include_extras=True)
     table = []
@@ -61,11 +63,10 @@ def rows(cls: type, values: Any, prefix: str) -> list[str]:
         key, hint = f"{prefix}.{field.name}", hints[field.name]
         given = field.name in values
         if dataclasses.is_dataclass(hint):
-            table += rows(hint, values[field.name] if given else {}, key)
+            table += rows(hint, values[field.name] if given else {}, key, meanings)
             continue
         default = values[field.name] if given else _default(field)
-        meaning = _comment(values, field.name) if given else ""
-        cells = [f"`{key}`", f"`{_yaml(default)}`", describe(hint), meaning]
+        cells = [f"`{key}`", f"`{_yaml(default)}`", describe(hint), meanings.get(key, "")]
         table.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return table
 
@@ -86,12 +87,21 @@ def _yaml(value: Any) -> str:
     return str(value)
 
 
-def _comment(values: Any, key: str) -> str:
-    tokens = values.ca.items.get(key)
-    if not tokens or len(tokens) < 3 or tokens[2] is None:
-        return ""
-    # A token runs on over following comment lines, which belong to the next key.
-    return tokens[2].value.split("\n")[0].lstrip("# ").strip()
+def comments(text: str) -> dict[str, str]:
+    """Dotted key -> its comment in YAML text: behind the key, or on the lines above it."""
+    found: dict[str, str] = {}
+    path: list[tuple[int, str]] = []
+    above: list[str] = []
+    for line in text.splitlines():
+        code, _, comment = line.partition("#")
+        if not code.strip():
+            above = [*above, comment.strip()] if comment else []
+            continue
+        indent, key = len(code) - len(code.lstrip()), code.split(":")[0].strip()
+        path = [*((depth, name) for depth, name in path if depth < indent), (indent, key)]
+        found[".".join(name for _, name in path)] = comment.strip() or " ".join(above)
+        above = []
+    return found
 
 
 def main(write: bool) -> int:
