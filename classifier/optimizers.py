@@ -125,6 +125,8 @@ class Muon(AdamW):
         assert gradient is not None
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
+            state["step"] = torch.zeros(())  # AdamW expects one in every state that it loads
+        state["step"] += 1
         average = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
         ahead = gradient.lerp(average, group["momentum"])  # Nesterov's look ahead
         update = orthogonalised(ahead.flatten(1))

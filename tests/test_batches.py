@@ -1,0 +1,108 @@
+"""Batches: the same pictures wherever they live, each one once, in the order asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from classifier.batches import Batches, normalise, predict_logits
+from classifier.imbalance import class_weights, epoch_order
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> np.ndarray:
+    content = np.random.default_rng(0).integers(0, 256, (53, 4, 4, 3), np.uint8)
+    np.save(tmp_path / "pictures.npy", content)
+    mapped: np.ndarray = np.load(tmp_path / "pictures.npy", mmap_mode="r")
+    return mapped
+
+
+def test_resident_and_streamed_batches_are_the_same(pictures: np.ndarray) -> None:
+    labels = np.arange(53) % 5
+    order = torch.randperm(53, generator=torch.Generator().manual_seed(3))
+    resident = list(Batches(pictures, labels, CPU, "resident").epoch(order, 8))
+    streamed = list(Batches(pictures, labels, CPU, "stream").epoch(order, 8))
+    assert len(resident) == len(streamed) == 6
+    for number, (ours, theirs) in enumerate(zip(resident, streamed, strict=True)):
+        rows = order[number * 8 : number * 8 + 8]
+        assert torch.equal(ours[2], rows)
+        assert np.array_equal(ours[0].numpy(), pictures[rows.numpy()])
+        assert np.array_equal(ours[1].numpy(), labels[rows.numpy()])
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("place", ["resident", "stream"])
+def test_an_epoch_can_begin_in_its_middle(pictures: np.ndarray, place: str) -> None:
+    batches = Batches(pictures, np.zeros(53), CPU, place)  # type: ignore[arg-type]
+    whole = list(batches.epoch(torch.arange(53), 8))
+    rest = list(batches.epoch(torch.arange(53), 8, first=4))
+    assert len(rest) == 2
+    for ours, theirs in zip(rest, whole[4:], strict=True):
+        assert torch.equal(ours[0], theirs[0])
+
+
+def test_leaving_a_streamed_epoch_early_ends_its_thread(pictures: np.ndarray) -> None:
+    epoch = Batches(pictures, np.zeros(53), CPU, "stream").epoch(torch.arange(53), 8)
+    next(epoch)
+    epoch.close()  # type: ignore[attr-defined]
+
+
+def test_small_sets_are_resident(pictures: np.ndarray) -> None:
+    assert Batches(pictures, np.zeros(53), CPU).resident
+
+
+def test_normalise_matches_its_definition() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (3, 4, 5, 2), np.uint8)
+    found = normalise(torch.from_numpy(images), [0.4, 0.5], [0.2, 0.3])
+    wanted = (images / 255 - [0.4, 0.5]) / [0.2, 0.3]
+    assert found.shape == (3, 2, 4, 5)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert np.allclose(found.numpy(), wanted.transpose(0, 3, 1, 2), atol=1e-6)
+
+
+def test_predict_logits_does_not_depend_on_the_batch_size(pictures: np.ndarray) -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(48, 7)
+    )
+    network.train()
+    settings = ([0.5] * 3, [0.25] * 3, "cpu")
+    whole = predict_logits(network, pictures, *settings)
+    parts = predict_logits(network, pictures, *settings, batch_size=10)
+    assert whole.dtype == np.float32
+    assert whole.shape == (53, 7)
+    assert np.allclose(whole, parts, atol=1e-5)
+    assert network.training, "the mode is put back"
+
+
+def test_no_pictures_have_no_logits() -> None:
+    network = torch.nn.Flatten()
+    assert len(predict_logits(network, np.zeros((0, 2, 2, 1), np.uint8), [0.0], [1.0])) == 0
+
+
+def test_shuffle_takes_each_row_once() -> None:
+    order = epoch_order(np.zeros(30, int), "shuffle", 1, torch.Generator().manual_seed(0))
+    assert sorted(order.tolist()) == list(range(30))
+
+
+def test_balanced_draws_each_class_equally_often() -> None:
+    labels = np.array([0] * 900 + [2] * 90 + [3] * 10)  # class 1 has no pictures
+    order = epoch_order(labels, "balanced", 4, torch.Generator().manual_seed(0))
+    counts = np.bincount(labels[order.numpy()], minlength=4)
+    assert len(order) == 1000
+    assert counts[1] == 0
+    assert (abs(counts[[0, 2, 3]] - 333) < 60).all()
+    assert len(set(order.tolist()) & set(range(990, 1000))) == 10
+
+
+def test_class_weights_have_mean_one_over_the_pictures() -> None:
+    labels = np.array([0] * 6 + [1] * 2)
+    for wanted in ("balanced", (1.0, 3.0)):
+        weights = class_weights(wanted, labels, 2)
+        assert weights is not None
+        assert weights[torch.from_numpy(labels)].mean().item() == pytest.approx(1.0)
+        assert (weights[1] / weights[0]).item() == pytest.approx(3.0)
+    assert class_weights("none", labels, 2) is None
