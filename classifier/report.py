@@ -36,6 +36,8 @@ SECTIONS = {
     "explanation": ("Explanation", "What it looks at."),
     "quality": ("Data quality", "What may be wrong with the data itself."),
 }
+# What tells overfitting, of all that is measured on every split.
+GLANCE = ("accuracy", "balanced_accuracy", "loss", "f1_macro", "ece")
 PACKAGES = ("torch", "torchvision", "numpy", "dvc", "scikit-learn")
 
 
@@ -82,7 +84,7 @@ def write_report(
 
 def _content(results: Results, params: PlotParams) -> dict[str, Any]:
     details, evaluate = results.metrics("details"), results.metrics("evaluate")
-    splits = {split: of_split(details, split) for split in ("train", "val", "test")}
+    splits = {split: of_split(details, split) for split in ("test", "val", "train")}
     confidence = details.get("bootstrap", {}).get("confidence", 0.95)
     quality = results.metrics("quality")
     return {
@@ -92,6 +94,8 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
         "metrics": test_metrics(evaluate, details),
         "confidence": f"{100 * confidence:g} %",
         "splits": {split: found for split, found in splits.items() if found},
+        "glance": [key for key in GLANCE if key in splits["test"]],
+        "counts": {split: results.data.meta["counts"][split] for split in results.data.splits},
         "train": results.metrics("train"),
         "summary": results.summary,
         "params": _by_section(results.params),
@@ -150,7 +154,7 @@ def _tile(tile: Tile) -> dict[str, Any]:
 
 
 def picture(pixels: np.ndarray) -> str:
-    """Return uint8 [h, w, 3] as a data URI: exact where every pixel shows, else compressed."""
+    """Return uint8 [h, w, 4] as a data URI: exact where every pixel shows, else compressed."""
     exact = pixels.shape[0] <= 48
     options = {"lossless": True, "quality": 50} if exact else {"quality": 80}
     return _data(Image.fromarray(pixels), "WEBP", method=2, **options)

@@ -76,8 +76,9 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
     side = min(cell * number, 11.0)
     names = [style.shorten(name, 20) for name in classes]
     numbers = number <= NUMBERS_UP_TO
-    margin = 1.0 + 0.09 * max(map(len, names))
+    margin = 0.8 + 0.09 * max(map(len, names))
     figure = style.new_figure(max(4.2, side + margin + (0 if numbers else 1.1)), side + margin)
+    figure.set_layout_engine("compressed")  # made for axes of a fixed shape
     axes = figure.subplots()
     top = float(values.max()) or 1.0
     # The square root keeps rare mistakes visible beside a full diagonal.
@@ -100,6 +101,11 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
         axes.hlines(edges, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
         axes.vlines(edges, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
         return figure
+    if number <= NAMES_UP_TO:
+        every = np.arange(10, number, 10) - 0.5  # something to follow a row or a column by
+        axes.hlines(every, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
+        axes.vlines(every, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
+    axes.spines[:].set_visible(True)
     bar = figure.colorbar(picture, ax=axes, fraction=0.03, pad=0.02, shrink=0.6)
     marks = np.array([0, 0.05, 0.25, 0.5, 0.75, 1.0])
     percent = label.startswith("share")
@@ -118,7 +124,7 @@ def _names(axes: Axes, names: list[str], cell: float) -> None:
     if len(names) > NAMES_UP_TO:
         return
     size = 9.0 if cell > 0.3 else 6.0
-    long = max(map(len, names)) * size > 72 * cell * 1.3
+    long = max(map(len, names)) * size * 0.6 > 72 * cell * 0.95  # points
     axes.set_xticks(range(len(names)), names, rotation=90 if long else 0, fontsize=size)
     axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.tick_params(length=0)

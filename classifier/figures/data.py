@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -57,7 +57,7 @@ def sizes(widths: np.ndarray, heights: np.ndarray, prepared: int) -> Figure | No
     bins = np.arange(np.floor(low) - 0.5, top + step, step)
     table, _, _ = np.histogram2d(heights, widths, bins=(bins, bins))
     shown = np.ma.masked_equal(table, 0)
-    norm = LogNorm(1, max(2, table.max()))
+    norm = LogNorm(1, table.max()) if table.max() > 20 else Normalize(0, table.max())
     mesh = axes.pcolormesh(bins, bins, shown, cmap="cividis_r", norm=norm, rasterized=True)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, shrink=0.8)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -8,6 +8,7 @@ from matplotlib.patheffects import withStroke
 
 from classifier.figures import style
 
+NAMED = 15  # classes
 COLOURED_UP_TO = 10  # classes: beyond it no set of colours stays apart, names do the work
 
 
@@ -40,6 +41,9 @@ def plane(
     )  # fmt: skip
     halo = [withStroke(linewidth=2.5, foreground="white")]
     present = [number for number in range(len(classes)) if (numbers == number).any()]
+    # Of many classes only those with the most mistakes are named, or the names hide the points.
+    present.sort(key=lambda number: -int(((numbers == number) & ~right).sum()))
+    present = present[:NAMED]
     centres = np.array([np.median(points[numbers == number], axis=0) for number in present])
     centres = _apart(centres, np.ptp(points, axis=0))
     for number, (x, y) in zip(present, centres.tolist(), strict=True):

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from classifier.figures.tiles import Tile, Tone, colour, heat, shaded
+from classifier.quality import picture_quality
 from classifier.results import Results, Row
+
+# Kinds of doubtful pictures, as classifier.quality names them, in words.
+DOUBTS = {
+    "blank": "blank",
+    "dark": "dark",
+    "bright": "bright",
+    "blurred": "blurred",
+    "odd_size": "odd size",
+}
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,15 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "the score.",
             80,
             _duplicates(results, most),
+        ),
+        Gallery(
+            "quality",
+            "doubtful_pictures",
+            "Doubtful pictures",
+            "Blank, dark, bright, blurred or oddly sized ones, in all splits: worth a look before "
+            "you trust the scores.",
+            96,
+            _doubtful(results, most),
         ),
         Gallery(
             "explanation",
@@ -247,6 +266,21 @@ def _duplicates(results: Results, most: int) -> list[Tile]:
     return list(tiles.values())
 
 
+def _doubtful(results: Results, most: int) -> list[Tile]:
+    found: dict[str, list[Tile]] = {name: [] for name in DOUBTS}
+    for split in results.data.splits:
+        measured = picture_quality(results.data.images(split), results.data.sizes(split))
+        ids = results.data.ids(split)
+        for name, tiles in found.items():
+            for row in np.flatnonzero(measured[name])[: most - len(tiles)].tolist():
+                caption = f"{DOUBTS[name]}, {split}"
+                tiles.append(Tile([results.picture(split, row)], caption, ids[row]))
+    # A few of each kind rather than all of one.
+    kinds = list(found.values())
+    order = sorted((place, kind) for kind, tiles in enumerate(kinds) for place in range(len(tiles)))
+    return [kinds[kind][place] for place, kind in order[:most]]
+
+
 def _gradcam(results: Results) -> list[Tile]:
     pictures, maps = results.array("gradcam_images"), results.array("gradcam_heat")
     if pictures is None or maps is None:
@@ -302,10 +336,5 @@ def _feature_maps(results: Results) -> list[Tile]:
 def _percent(share: str | float) -> str:
     value = 100 * float(share)
     # A mistake at 99.97 % must not read as one at 100 %.
-    return (
-        f"{value:.1f} %"
-        if 99 < value < 99.95
-        else ">99.9 %"
-        if value >= 99.95
-        else f"{value:.0f} %"
-    )
+    text = ">99.9" if value >= 99.95 else f"{value:.1f}" if value > 99 else f"{value:.0f}"
+    return f"{text}\N{NO-BREAK SPACE}%"

@@ -23,7 +23,7 @@ GAP = 2  # pixels between the pictures of a strip, at the strip's own scale
 class Tile:
     """uint8 pictures [H, W, C] of one shape, a caption, a second line, and right or wrong.
 
-    ``places`` is how many pictures the strip has room for; what is missing stays white.
+    ``places`` is how many pictures the strip has room for; what is missing stays empty.
     """
 
     pictures: Sequence[np.ndarray]
@@ -33,14 +33,18 @@ class Tile:
     places: int = 1
 
     def strip(self, side: int) -> np.ndarray:
-        """Return the pictures in a row, each about ``side`` pixels: uint8 [h, w, 3]."""
+        """Return the pictures in a row, each about ``side`` pixels: uint8 [h, w, 4].
+
+        The gaps between them are transparent.
+        """
         parts = [scaled(picture, side) for picture in self.pictures]
         height, width = parts[0].shape[:2]
         number = max(self.places, len(parts))
-        row = np.full((height, number * (width + GAP) - GAP, 3), 255, dtype=np.uint8)
+        row = np.zeros((height, number * (width + GAP) - GAP, 4), dtype=np.uint8)
         for place, part in enumerate(parts):
             left = place * (width + GAP)
-            row[:, left : left + width] = part
+            row[:, left : left + width, :3] = part
+            row[:, left : left + width, 3] = 255
         return row
 
 
@@ -114,7 +118,7 @@ def sheet(tiles: Sequence[Tile], side: int, columns: int | None = None) -> Figur
         row, column = divmod(number, columns)
         left, top = edge + column * cell_width, edge + row * cell_height
         tall, wide = strip.shape[:2]
-        canvas[top : top + tall, left : left + wide] = strip
+        canvas[top : top + tall, left : left + wide] = np.where(strip[..., 3:], strip[..., :3], 255)
         for place, text in enumerate((tile.caption, tile.note)):
             if text:
                 figure.text(
