@@ -68,7 +68,7 @@ def make(
     _explain(where.explain, outcomes, ids, names, size, channels, labels, generator)
     (root / "params.yaml").write_text(
         "download: # from where\n  source: stripes\ntrain:\n  lr: 0.003 # rate\n  epochs: 20\n"
-        "model:\n  name: cnn\n  cnn:\n    widths: [32, 64]\n",
+        "model:\n  name: cnn\n  cnn:\n    widths: [32, 64]\nplot:\n  pictures: 16\n",
         encoding="utf-8",
     )
     return where

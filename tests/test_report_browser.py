@@ -14,8 +14,13 @@ from classifier.results import Results
 from tests.synthetic_results import make
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = ("--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
-         "--disable-sync").split()  # fmt: skip
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium or google-chrome")
 
