@@ -1,6 +1,8 @@
 """The tables that an evaluation leaves behind, as columns and rows, and the way to CSV.
 
-Numbers are written with six significant digits, what is not defined as an empty cell.
+Numbers are written with six significant digits, what is not defined as an empty cell; but in a
+table that ``dvc plots`` draws as lines as "nan", which leaves a gap where an empty cell would be
+drawn as 0.
 """
 
 import csv
@@ -26,23 +28,23 @@ _CHUNK = 1 << 20  # probabilities turned into text together
 
 @dataclass(frozen=True)
 class Table:
-    """Column names and rows of texts and numbers."""
+    """Column names and rows of texts and numbers; ``missing`` is written for nan."""
 
     columns: Sequence[str]
     rows: Iterable[Sequence[Any]]
+    missing: str = ""
 
     def write(self, path: str | Path) -> None:
         """Write as CSV (UTF-8, Unix line ends), atomically."""
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(self.columns)
-            writer.writerows([_text(cell) for cell in row] for row in self.rows)
+            writer.writerows([self._text(cell) for cell in row] for row in self.rows)
 
-
-def _text(cell: Any) -> Any:
-    if isinstance(cell, float | np.floating):
-        return "" if np.isnan(cell) else f"{cell:.6g}"
-    return cell
+    def _text(self, cell: Any) -> Any:
+        if isinstance(cell, float | np.floating):
+            return self.missing if np.isnan(cell) else f"{cell:.6g}"
+        return cell
 
 
 def predictions(
@@ -133,8 +135,8 @@ def _curves(axis: str, at: Any, curve: Any, outcomes: Outcomes, classes: Sequenc
     if number <= NAMED_CURVES:
         # A class may be called "macro": a dictionary would lose a column.
         names = [*columns, *(f"class {name}" for name in classes)]
-        return Table(names, np.column_stack([*columns.values(), *lines]).tolist())
-    return Table(list(columns), np.column_stack(list(columns.values())).tolist())
+        return Table(names, np.column_stack([*columns.values(), *lines]).tolist(), missing="nan")
+    return Table(list(columns), np.column_stack(list(columns.values())).tolist(), missing="nan")
 
 
 def reliability_bins(outcomes: Outcomes, bins: int) -> Table:
@@ -142,7 +144,7 @@ def reliability_bins(outcomes: Outcomes, bins: int) -> Table:
 
     bin (its centre), perfect (the same number: the line to be on), then count, confidence (mean
     probability of the predicted class) and accuracy, and the same three with ``_calibrated``;
-    those of an empty bin are empty, but for its count.
+    those of an empty bin are nan, but for its count.
     """
     before = reliability(outcomes.confidence, outcomes.right, bins)
     after = reliability(outcomes.calibrated_confidence, outcomes.right, bins)
@@ -154,4 +156,5 @@ def reliability_bins(outcomes: Outcomes, bins: int) -> Table:
                 row += [int(part.count[b]), part.confidence[b], part.accuracy[b]]
             rows.append(row)
     names = ["count", "confidence", "accuracy"]
-    return Table(["bin", "perfect", *names, *(f"{name}_calibrated" for name in names)], rows)
+    columns = ["bin", "perfect", *names, *(f"{name}_calibrated" for name in names)]
+    return Table(columns, rows, missing="nan")
