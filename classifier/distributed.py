@@ -78,7 +78,8 @@ def _rank(function: Callable[[], None], sentence: str | None, parent: int | None
     if parent is not None:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // local))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // local))
     on_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= local
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:

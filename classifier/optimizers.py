@@ -20,9 +20,9 @@ def build_optimizer(
     betas: tuple[float, float] = (0.9, 0.999),
     backbone_lr: float = 1.0,
 ) -> Optimizer:
-    """An optimizer over the parameters of ``network`` that require a gradient.
+    """An optimizer over all parameters of ``network``; it passes over those without a gradient.
 
-    Each group carries ``initial_lr``; the loop sets ``lr`` to its product with the schedule.
+    Frozen ones are taken in as well, so that they can be let go later. Each group carries ``initial_lr``; the loop sets ``lr`` to its product with the schedule.
 
     Args:
         momentum: of sgd (Nesterov's) and rmsprop, and of muon's matrices.
@@ -51,18 +51,18 @@ def build_optimizer(
 def parameter_groups(
     network: nn.Module, weight_decay: float, lr: float, backbone_lr: float, matrices: bool = False
 ) -> list[dict[str, Any]]:
-    """Divide the trainable parameters by how they are updated.
+    """Divide the parameters by how they are updated.
 
     Norms and biases (all that has one dimension or none) do not decay: pulling a scale or an
     offset to zero restrains nothing, and costs accuracy (He et al. 2019, Bag of Tricks, 3.1).
     With ``matrices`` the hidden weights, neither in the input layer nor in the last one, form
     groups of their own with ``orthogonalise`` set, for `Muon`.
     """
-    trainable = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    weights = [name for name, p in trainable if p.ndim >= 2]
+    parameters = list(network.named_parameters())
+    weights = [name for name, p in parameters if p.ndim >= 2]
     ends = {weights[0], weights[-1]} if weights else set()
     groups: dict[tuple[bool, bool, bool], dict[str, Any]] = {}
-    for name, parameter in trainable:
+    for name, parameter in parameters:
         decays = parameter.ndim >= 2
         in_backbone = name.startswith("backbone.")
         hidden = matrices and decays and name not in ends

@@ -1,0 +1,69 @@
+"""Several processes: the same loss curve as one, files written once, one sentence on a mistake."""
+
+import csv
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import workspace
+from tests.prepared_digits import prepared_digits
+from tests.test_resume import ONE_THREAD, TRAIN, start
+from tests.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    result = workspace.fresh(tmp_path_factory.mktemp("ranks"), with_results=False)
+    prepared_digits(result.path / "data/prepared", train=640, val=144)
+    result.set(train__epochs=3, train__lr=0.002)
+    return result
+
+
+def history(project: Workspace) -> list[dict[str, float]]:
+    with (project.path / "metrics/history.csv").open(encoding="utf-8") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def test_one_and_two_processes_have_the_same_loss_curve(project: Workspace) -> None:
+    project.run(*TRAIN, env=ONE_THREAD)
+    one = history(project)
+    project.set(train__processes=2)
+    output = project.run(*TRAIN, env=ONE_THREAD)
+    two = history(project)
+    assert "in 2 processes" in output.stdout
+    assert output.stdout.count("best is") == 1
+    assert len(one) == len(two) == 3
+    for ours, theirs in zip(one, two, strict=True):
+        for name in ("train_loss", "val_loss"):
+            assert ours[name] == pytest.approx(theirs[name], rel=0.01), name
+
+
+@pytest.mark.slow
+def test_stopping_the_launcher_stops_and_saves_the_ranks(project: Workspace) -> None:
+    project.set(train__processes=2, train__epochs=300)
+    process = start(project, *TRAIN)
+    while not list((project.path / ".run").glob("checkpoints/*/newest.state")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "run the same command again to go on" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_a_mistake_in_a_rank_is_one_sentence(project: Workspace) -> None:
+    project.set(train__processes=2, train__epochs=3, train__lr=1.0e30, train__optimizer="sgd")
+    output = project.run(*TRAIN, check=False, env=ONE_THREAD)
+    assert output.returncode == 1
+    errors = [line for line in output.stderr.splitlines() if "error: " in line]
+    assert len(errors) == 1
+    assert "lower train.lr" in errors[0]
+    assert "Traceback" not in output.stderr
+
+
+def test_nothing_is_left_behind(project: Workspace) -> None:
+    assert not list(Path(project.path).rglob("*.partial"))
