@@ -218,7 +218,8 @@ def _two_parts(name: str, model: Any) -> Classifier:
     parts: list[tuple[str, nn.Module]] = []
     for key, child in model.named_children():
         if key in _ROWS:
-            parts += [(f"{key}{number}", part) for number, part in enumerate(child.children())]
+            for number, part in child.named_children():
+                parts.append((f"{key}{number}" if number.isdigit() else number, part))
         elif key not in _HEADS:
             parts.append((key, child))
     if name.startswith("densenet"):

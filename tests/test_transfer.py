@@ -1,0 +1,284 @@
+"""Pretrained weights: taken over exactly, frozen as asked, refused with one sentence."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from classifier import transfer
+from classifier.errors import UserError
+from classifier.modelfile import ModelSpec, load, save
+from classifier.models import ModelParams, build
+from classifier.models.base import Classifier
+from classifier.models.cnn import CnnParams
+
+CNN = CnnParams(filters=(4, 8), dense_units=8)
+OLD_CLASSES = ("cat", "dog", "owl")
+
+
+def meta(**changes: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {"classes": ["hen", "pig"], "channels": 3, "image_size": 16}
+    facts |= {"resize": "squash", "mean": [0.1, 0.2, 0.3], "std": [0.2, 0.2, 0.2]}
+    return facts | changes
+
+
+GRAY = meta(channels=1, mean=[0.2], std=[0.3])
+
+
+def make(params: ModelParams, facts: dict[str, Any]) -> tuple[Classifier, ModelSpec]:
+    """What training does at its start."""
+    spec = transfer.plan(params, facts)
+    torch.manual_seed(1)
+    network = build(
+        spec.name,
+        spec.args,
+        classes=len(spec.classes),
+        channels=spec.channels,
+        image_size=spec.image_size,
+    )
+    transfer.load_weights(network, params, spec)
+    transfer.freeze(network, params)
+    return network, spec
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """A trained model of 3 classes on 16×16 colour images, with batch statistics of its own."""
+    params = ModelParams("cnn", cnn=CNN)
+    torch.manual_seed(0)
+    network = build("cnn", params.args(), classes=3, channels=3, image_size=16)
+    network(torch.randn(64, 3, 16, 16) + 1)
+    spec = ModelSpec(
+        "cnn", params.args(), OLD_CLASSES, 3, 16, "squash", (0.5, 0.4, 0.3), (0.1, 0.2, 0.3)
+    )
+    path = tmp_path / "old.safetensors"
+    save(path, network, spec)
+    return str(path)
+
+
+def test_without_pretrained_weights_the_data_decide() -> None:
+    network, spec = make(ModelParams("cnn", cnn=CNN), meta())
+    assert spec.mean == (0.1, 0.2, 0.3)
+    assert "entry" not in spec.args
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_own_model_brings_its_weights_and_its_preprocessing(file: str) -> None:
+    network, spec = make(ModelParams("cnn", pretrained=file, cnn=CNN), meta())
+    old, old_spec = load(file)
+    assert (spec.mean, spec.std) == (old_spec.mean, old_spec.std)
+    assert network.last_linear.out_features == 2
+    images = torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(network.eval().backbone(images), old.backbone(images))
+
+
+def test_same_classes_keep_the_last_layer(file: str) -> None:
+    params = ModelParams("cnn", pretrained=file, cnn=CNN)
+    network, _ = make(params, meta(classes=list(OLD_CLASSES)))
+    assert torch.equal(network.last_linear.weight, load(file)[0].last_linear.weight)
+
+
+def test_images_of_another_size_are_resized_to_the_weights(file: str) -> None:
+    network, _ = make(ModelParams("cnn", pretrained=file, cnn=CNN), meta(image_size=8))
+    old, _ = load(file)
+    images = torch.randn(4, 3, 8, 8)
+    larger = F.interpolate(images, size=(16, 16), mode="bilinear")
+    with torch.no_grad():
+        assert torch.equal(network.eval().backbone(images), old.backbone(larger))
+
+
+def test_gray_images_into_colour_weights_are_exact(file: str, tmp_path: Path) -> None:
+    """The same as making colour pictures of the gray ones and using the weights' mean and std."""
+    network, spec = make(ModelParams("cnn", pretrained=file, cnn=CNN), GRAY)
+    old, old_spec = load(file)
+    gray = torch.rand(4, 1, 16, 16)
+    assert (spec.mean, spec.std) == ((0.0,), (1.0,))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (old_spec.mean, old_spec.std))
+    with torch.no_grad():
+        expected = old.backbone((gray.expand(-1, 3, -1, -1) - mean) / std)
+        assert torch.equal(network.eval().backbone(gray), expected)
+        # and again from the file of the new model, on which a further one can be trained
+        second = tmp_path / "second.safetensors"
+        save(second, network, spec)
+        assert torch.equal(load(second)[0].backbone(gray), expected)
+        third, _ = make(ModelParams("cnn", pretrained=str(second), cnn=CNN), meta())
+        colour = torch.randn(4, 3, 16, 16)
+        assert torch.equal(third.eval().backbone(colour), old.backbone(colour))
+
+
+def test_colour_images_into_gray_weights_are_refused(tmp_path: Path) -> None:
+    params = ModelParams("cnn", cnn=CNN)
+    network = build("cnn", params.args(), classes=2, channels=1, image_size=8)
+    spec = ModelSpec("cnn", params.args(), ("a", "b"), 1, 8, "squash", (0.5,), (0.2,))
+    save(tmp_path / "gray.safetensors", network, spec)
+    params = ModelParams("cnn", pretrained=str(tmp_path / "gray.safetensors"), cnn=CNN)
+    with pytest.raises(UserError, match=r"set preprocess\.channels: 1"):
+        transfer.plan(params, meta())
+
+
+def test_another_network_or_setting_is_refused(file: str) -> None:
+    with pytest.raises(UserError, match=r"set model\.name: cnn"):
+        transfer.plan(ModelParams("mlp", pretrained=file), meta())
+    with pytest.raises(UserError, match=r"model\.cnn set filters: \[4, 8\], dense_units: 8"):
+        transfer.plan(ModelParams("cnn", pretrained=file), meta())
+    with pytest.raises(UserError, match="cannot be read"):
+        transfer.plan(ModelParams("cnn", pretrained="none.safetensors"), meta())
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    params = ModelParams("mlp")
+    network = build("mlp", params.args(), classes=2, channels=3, image_size=8)
+    spec = ModelSpec("mlp", params.args(), ("a", "b"), 3, 8, "squash", (0.5,) * 3, (0.2,) * 3)
+    path = str(tmp_path / "mlp.safetensors")
+    save(path, network, spec)
+    make(ModelParams("mlp", pretrained=path), meta())  # resized to the 8×8 that it needs
+    with pytest.raises(
+        UserError, match=r"does not fit mlp: backbone\.hidden1\.0\.weight has shape"
+    ):
+        make(ModelParams("mlp", pretrained=path, input_size=9), meta())
+
+
+@pytest.mark.parametrize(
+    ("freeze", "epoch", "frozen"),
+    [
+        ("none", 0, 0),
+        (1, 0, 1),
+        ("backbone", 0, 2),
+        ("backbone", 2, 2),
+        ("backbone", 3, 1),
+        (2, 7, 0),
+    ],
+)
+def test_freezing_and_gradual_unfreezing(file: str, freeze: Any, epoch: int, frozen: int) -> None:
+    every = 0 if freeze == "none" else 3
+    params = ModelParams("cnn", pretrained=file, freeze=freeze, unfreeze_every=every, cnn=CNN)
+    network, _ = make(params, meta())
+    assert transfer.freeze(network, params, epoch) == frozen
+    for number, stage in enumerate(transfer.stages(network).values()):
+        assert all(p.requires_grad == (number >= frozen) for p in stage.parameters())
+    assert all(parameter.requires_grad for parameter in network.head.parameters())
+
+
+def test_frozen_backbone_does_not_change(file: str) -> None:
+    network, _ = make(ModelParams("cnn", pretrained=file, freeze="backbone", cnn=CNN), meta())
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.1)
+    for _ in range(2):
+        network.train()
+        loss = F.cross_entropy(network(torch.randn(8, 3, 16, 16)), torch.arange(8) % 2)
+        loss.backward()
+        optimizer.step()
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key]) == key.startswith("backbone."), key
+
+
+def test_freezing_more_stages_than_there_are(file: str) -> None:
+    with pytest.raises(UserError, match=r"freeze: 3 stages, but .* has 2: block1, block2"):
+        make(ModelParams("cnn", pretrained=file, freeze=3, cnn=CNN), meta())
+
+
+def test_imagenet_needs_a_network_of_torchvision() -> None:
+    with pytest.raises(UserError, match="choose a name such as torchvision/resnet18"):
+        transfer.plan(ModelParams("cnn", pretrained="imagenet"), meta())
+
+
+def test_imagenet_preprocessing_is_known_without_fetching() -> None:
+    spec = transfer.plan(ModelParams("torchvision/resnet18", pretrained="imagenet"), meta())
+    assert spec.mean == (0.485, 0.456, 0.406)
+    assert spec.args == {"stem": "original", "entry": {"size": 224}}
+    spec = transfer.plan(ModelParams("torchvision/inception_v3", pretrained="imagenet"), GRAY)
+    assert spec.mean == (0.0,)
+    assert spec.args["entry"] == {"size": 299, "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+def test_without_a_network_the_file_to_place_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    params = ModelParams("torchvision/resnet18", pretrained="imagenet")
+    with pytest.raises(UserError, match=r"place its file resnet18-\w+\.pth in .*checkpoints"):
+        make(params, meta())
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+def test_weights_are_fetched_once_and_checked(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    content = b"weights"
+    name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    source = tmp_path / "server" / name
+    source.write_bytes(content)
+    path = transfer.fetch(f"{server}/{name}")
+    assert path.read_bytes() == content
+    source.unlink()
+    assert transfer.fetch(f"{server}/{name}") == path
+    path.write_bytes(b"other")
+    with pytest.raises(UserError, match="is damaged: its SHA-256"):
+        transfer.fetch(f"{server}/{name}")
+    (tmp_path / "server" / "net-00000000.pth").write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be fetched \(invalid hash value"):
+        transfer.fetch(f"{server}/net-00000000.pth")
+    with pytest.raises(UserError, match=r"cannot be fetched \(HTTP Error 404"):
+        transfer.fetch(f"{server}/net-11111111.pth")
+
+
+def test_files_that_are_not_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    params = ModelParams("torchvision/resnet18", pretrained=str(path), input_size=32)
+    with pytest.raises(UserError, match="does not exist"):
+        make(params, meta())
+    path.write_bytes(b"not a zip file")
+    with pytest.raises(UserError, match="not a file of weights alone"):
+        make(params, meta())
+    torch.save(nn.Linear(2, 2), path)  # a pickled module, which would run code when read
+    with pytest.raises(UserError, match="not a file of weights alone"):
+        make(params, meta())
+    torch.save({"epoch": 3}, path)
+    with pytest.raises(UserError, match="does not hold a state dict"):
+        make(params, meta())
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
+    with pytest.raises(UserError, match=r"not the weights of torchvision's resnet18"):
+        make(params, meta())
+
+
+@pytest.mark.slow
+def test_transfer_beats_training_from_scratch() -> None:
+    """Eight classes of CIFAR-10 first, then 50 pictures each of the other two."""
+    if "CIFAR10_IMAGES" not in os.environ:
+        pytest.skip("set CIFAR10_IMAGES to a folder with train/CLASS/*.jpg and test/CLASS/*.jpg")
+    from benchmarks.transfer import measure
+
+    scores = measure(
+        Path(os.environ["CIFAR10_IMAGES"]), pretrain_images=1000, pretrain_epochs=6, seeds=(0, 1)
+    )
+    scratch = max(scores["from scratch"])
+    assert min(scores["frozen backbone"]) > scratch
+    assert min(scores["fine-tuned"]) > scratch
