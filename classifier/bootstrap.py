@@ -71,7 +71,7 @@ def interval(values: Weights, confidence: float) -> tuple[Weights, Weights]:
         return low, high
     # np.nanquantile would warn of rows without any value.
     known = ~np.isnan(values).all(axis=-1)
-    low, high = np.full((2, *known.shape), np.nan)
+    bounds = np.full((2, *known.shape), np.nan)
     if known.any():
-        low[known], high[known] = np.nanquantile(values[known], tails, axis=-1)
-    return low, high
+        bounds[:, known] = np.nanquantile(values[known], tails, axis=-1)
+    return bounds[0], bounds[1]

@@ -47,3 +47,11 @@ def test_coverage_of_the_true_accuracy() -> None:
         low, high = interval(shares, 0.95)
         held += int(low <= 0.8 <= high)
     assert 180 <= held <= 199
+
+
+def test_resamples_without_a_value_do_not_count_for_one_metric_or_many() -> None:
+    values = np.array([0.1, np.nan, 0.3, 0.2])
+    low, high = interval(values, 0.5)
+    assert (low, high) == (pytest.approx(0.15), pytest.approx(0.25))
+    low, high = interval(np.stack([values, np.full(4, np.nan)]), 0.5)
+    np.testing.assert_allclose([low, high], [[0.15, np.nan], [0.25, np.nan]])
