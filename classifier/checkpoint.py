@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from classifier.files import replacing
 FORGOTTEN_AFTER = 14 * 24 * 3600  # seconds: an abandoned run's state is removed by a later run
 
 
-def key_of(parts: list[str], files: list[Path]) -> str:
-    """16 hex digits of texts and of the contents of files, in the order given."""
+def key_of(parts: Sequence[object], files: Sequence[Path]) -> str:
+    """16 hex digits of values (by their repr) and of the contents of files, in the order given."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.encode() + b"\0")
+        digest.update(f"{part!r}\0".encode())
     for path in files:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()

@@ -152,17 +152,16 @@ class Ranks:
         dist.all_gather_object(found, part)
         return np.concatenate(found)
 
-    def share_batch_statistics(self, network: nn.Module, device: torch.device) -> nn.Module:
+    def share_batch_statistics(self, network: nn.Module, device: torch.device) -> None:
         """Let batch norms see the whole batch, so that the number of ranks changes no result."""
         if self.size == 1:
-            return network
+            return
         if device.type == "cuda":
-            synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-            return synchronised
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)  # exchanges the children, in place
+            return
         for module in network.modules():
             if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
                 module.__class__ = _SharedBatchNorm
-        return network
 
 
 class _Sum(torch.autograd.Function):
@@ -175,7 +174,7 @@ class _Sum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         dist.all_reduce(total)
         return total

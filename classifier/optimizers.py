@@ -22,7 +22,8 @@ def build_optimizer(
 ) -> Optimizer:
     """An optimizer over all parameters of ``network``; it passes over those without a gradient.
 
-    Frozen ones are taken in as well, so that they can be let go later. Each group carries ``initial_lr``; the loop sets ``lr`` to its product with the schedule.
+    Frozen parameters are among them, so that they can be let go later. Each group carries
+    ``initial_lr``; the loop sets ``lr`` to its product with the schedule.
 
     Args:
         momentum: of sgd (Nesterov's) and rmsprop, and of muon's matrices.

@@ -1,7 +1,6 @@
 """The training loop: one function, `train`, to be read from top to bottom."""
 
 import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from classifier import transfer
 from classifier.augment import Augmenter, AugmentParams
 from classifier.batches import Batches, predict_logits, standardise, to_unit
 from classifier.board import Board
@@ -35,7 +35,7 @@ from classifier.optimizers import OptimizerName, WeightAverage, build_optimizer
 from classifier.prepare import PreparedData
 from classifier.schedules import Schedule, ScheduleName
 from classifier.seeding import derive, generator
-from classifier.trained import Row, Trained
+from classifier.trained import Record, Row, Trained
 from classifier.validation import Monitor, validation_scores
 
 Fraction = Annotated[float, Interval(ge=0, lt=1)]
@@ -119,30 +119,27 @@ def train(
     ranks = Ranks()
     device = choose_device(params.device)
     make_deterministic(device, params.deterministic)
-    meta, classes = data.meta, len(data.classes)
     labels, val_labels = data.labels("train"), data.labels("val")
     val_images = data.images("val")[ranks.part(len(val_labels))]
 
     # --- the network, and the numbers it is computed in
+    spec = transfer.plan(model, data.meta)
+    classes = len(spec.classes)
     torch.manual_seed(derive(params.seed, "weights"))
-    network: nn.Module = build(
-        model.name,
-        model.args(),
-        classes=classes,
-        channels=meta["channels"],
-        image_size=meta["image_size"],
-    )
-    facts = summary(model.name, network, meta["channels"], meta["image_size"])
+    shape = {"classes": classes, "channels": spec.channels, "image_size": spec.image_size}
+    network = build(spec.name, spec.args, **shape)
+    transfer.load_weights(network, model, spec)
+    facts = summary(spec.name, network, spec.channels, spec.image_size)
     numerics = choose_numerics(
         device, params.precision, params.channels_last, params.compile, facts["multiply_adds"]
     )
     network.to(device).to(memory_format=numerics.layout)
-    network = ranks.share_batch_statistics(network, device)
+    ranks.share_batch_statistics(network, device)
     forward = torch.compile(network) if numerics.compile else network
 
     # --- the data
     batches = Batches(data.images("train"), labels, device, params.data)
-    augmenter = Augmenter(augment, meta["image_size"], meta["channels"], meta["mean"])
+    augmenter = Augmenter(augment, spec.image_size, spec.channels, data.meta["mean"])
     pieces = ranks.size * params.accumulate
     batch_size = min(params.batch_size, len(labels)) // pieces * pieces
     if batch_size == 0:
@@ -179,9 +176,8 @@ def train(
             f" {batch_size}" + (f" in {ranks.size} processes" if ranks.size > 1 else "")
         )
 
-    # --- where the run stands; what it needs to go on
-    history: list[Row] = []
-    best: dict[str, Any] = {"epoch": 0, "score": [-math.inf], "weights": {}}
+    # --- where the run stands, and what it needs to go on
+    record = Record(params.monitor)
     sums = torch.zeros(2, device=device)  # of this epoch in this rank: loss, right answers
     first_epoch = first_step = 0
     parts: dict[str, Any] = {
@@ -190,17 +186,17 @@ def train(
         "scaler": scaler,
         "schedule": schedule,
         "average": average,
+        "record": record,
     }
     state = ranks.same(checkpoints.load() if checkpoints and ranks.first else None)
     if state:
         first_epoch, first_step = state["epoch"], state["step"]
-        history, best = state["history"], state["best"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
         if ranks.first:
             sums += state["sums"].to(device)
             say(f"going on with epoch {first_epoch + 1}, batch {first_step + 1}")
-            on_epoch(history)
+            on_epoch(record.history)
 
     def stop_or_save(epoch: int, step: int) -> None:
         """Keep the state before ``step`` (from 0) when it is time to; answer Ctrl-C."""
@@ -210,7 +206,7 @@ def train(
             if checkpoints and ranks.first:
                 where = {"epoch": epoch, "step": step, "sums": total}
                 states = {name: part.state_dict() for name, part in parts.items()}
-                checkpoints.save({**where, **states, "history": history, "best": best})
+                checkpoints.save({**where, **states})
         if ranks.any(interrupt.asked, device):
             raise KeyboardInterrupt(
                 f"train stopped in epoch {epoch + 1} of {params.epochs}; run the same command again"
@@ -228,8 +224,9 @@ def train(
     started = time.perf_counter()
     with bar, Interrupt() as interrupt:
         for epoch in range(first_epoch, params.epochs):
-            if params.patience and epoch - best["epoch"] >= params.patience:
+            if record.waited(params.patience):
                 break
+            transfer.freeze(network, model, epoch)
             network.train()
             random = generator(params.seed, "order", epoch)
             order = epoch_order(labels, params.sampler, classes, random)
@@ -243,7 +240,7 @@ def train(
                 # are the same for any number of ranks; this costs a few percent of a step.
                 random = generator(params.seed, "augment", number)
                 inputs = augmenter(to_unit(pixels), random, rows, epoch)
-                inputs = standardise(inputs, meta["mean"], meta["std"])
+                inputs = standardise(inputs, spec.mean, spec.std)
                 aims = targets
                 if augmenter.mixes:
                     aims = F.one_hot(targets, classes).to(inputs.dtype)
@@ -251,23 +248,18 @@ def train(
 
                 torch.manual_seed(derive(params.seed, "dropout", number, ranks.rank))
                 optimizer.zero_grad()
-                ours = (
-                    t[ranks.part(batch_size)].chunk(params.accumulate)
-                    for t in (inputs, aims, targets)
-                )
-                for x, aim, target in zip(*ours, strict=True):
+                ours = [whole[ranks.part(batch_size)] for whole in (inputs, aims, targets)]
+                for x, aim, target in zip(*(t.chunk(params.accumulate) for t in ours), strict=True):
                     x = x.contiguous(memory_format=numerics.layout)
                     with torch.autocast(device.type, numerics.autocast, numerics.mixed):
                         logits = forward(x).float()
-                    loss = F.cross_entropy(
-                        logits,
-                        aim,
-                        class_weight,
-                        reduction="sum",
-                        label_smoothing=params.label_smoothing,
+                    smoothing = params.label_smoothing
+                    losses = F.cross_entropy(
+                        logits, aim, class_weight, label_smoothing=smoothing, reduction="none"
                     )
-                    scaler.scale(loss / batch_size).backward()
-                    sums += torch.stack([loss.detach(), (logits.argmax(1) == target).sum()])
+                    scaler.scale(losses.sum() / batch_size).backward()
+                    right = (logits.argmax(1) == target).sum()
+                    sums += torch.stack([losses.detach().sum(), right])
                 ranks.sum_gradients(network)
                 if params.clip_norm:
                     scaler.unscale_(optimizer)
@@ -286,49 +278,37 @@ def train(
             if average.active:
                 scored.load_state_dict(average.values)
             part = predict_logits(
-                scored, val_images, meta["mean"], meta["std"], device, autocast=numerics.autocast
+                scored, val_images, spec.mean, spec.std, device, autocast=numerics.autocast
             )
             scores = validation_scores(ranks.gather(part), val_labels)
-            history.append(
-                {
-                    "epoch": epoch + 1,
-                    "train_loss": totals[0].item(),
-                    "train_accuracy": totals[1].item(),
-                    "val_loss": scores["loss"],
-                    "val_accuracy": scores["accuracy"],
-                    f"val_{params.monitor}": scores[params.monitor],
-                    "lr": optimizer.param_groups[0]["lr"],
-                }
-            )
-            # Few pictures give many ties in accuracy, which the loss decides.
-            sign = -1 if params.monitor == "loss" else 1
-            score = [sign * scores[params.monitor], -scores["loss"]]
-            schedule.epoch_ended(improved=score > best["score"])
-            if score > best["score"]:
-                weights = {k: v.to("cpu", copy=True) for k, v in scored.state_dict().items()}
-                best = {"epoch": epoch + 1, "score": score, "weights": weights}
+            loss, accuracy = totals.tolist()
+            better = record.add(loss, accuracy, scores, optimizer.param_groups[0]["lr"])
+            schedule.epoch_ended(better)
+            if better:
+                record.keep(scored)
             bar.set_postfix_str(
-                f"epoch {epoch + 1}/{params.epochs}, loss {totals[0]:.3f}, validation loss"
+                f"epoch {epoch + 1}/{params.epochs}, loss {loss:.3f}, validation loss"
                 f" {scores['loss']:.3f}, accuracy {scores['accuracy']:.4f}"
             )
             if ranks.first:
-                on_epoch(history)
+                on_epoch(record.history)
             if board:
-                board.write(history[-1], network, x)
+                board.write(record.history[-1], network, x)
             stop_or_save(epoch + 1, 0)
 
-    if ranks.first and len(history) > first_epoch:
+    if ranks.first and len(record.history) > first_epoch:
         seconds = time.perf_counter() - started
-        pictures = (len(history) - first_epoch) * steps * batch_size
+        pictures = (len(record.history) - first_epoch) * steps * batch_size
         say(
-            f"{len(history)} epochs, the best is {best['epoch']}; {seconds:.1f} s,"
+            f"{len(record.history)} epochs, the best is {record.best_epoch}; {seconds:.1f} s,"
             f" {pictures / seconds:,.0f} pictures/s, {batches.waited / seconds:.1%} of the time"
             " waiting for data"
         )
-    scored.load_state_dict(best["weights"])
-    part = predict_logits(scored, val_images, meta["mean"], meta["std"], device)
+    scored.load_state_dict(record.best_weights)
+    part = predict_logits(scored, val_images, spec.mean, spec.std, device)
+    logits = ranks.gather(part)
     return Trained(
-        scored.cpu(), facts, history, best["epoch"], ranks.gather(part), np.array(val_labels)
+        scored.cpu(), spec, facts, record.history, record.best_epoch, logits, np.array(val_labels)
     )
 
 

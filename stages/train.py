@@ -1,7 +1,5 @@
 """Train the network, and keep its best epoch with all that is needed to use it."""
 
-import dataclasses
-import json
 from pathlib import Path
 
 import yaml
@@ -40,12 +38,7 @@ def train() -> None:
     params = load("train", training.TrainParams)
     model, augment = load("model", ModelParams), load("augment", AugmentParams)
     data = PreparedData.open(PREPARED)
-    # Whatever decides the result decides where the state of an unfinished run is looked for.
-    sections = [json.dumps(dataclasses.asdict(part)) for part in (params, model, augment)]
-    code = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["deps"]
-    files = [Path(name) for name in code if name.endswith(".py")]
-    files += [PREPARED / "meta.json", *sorted(PREPARED.glob("train*")), *PREPARED.glob("val*")]
-    key = key_of([*sections, torch.__version__], files)
+    key = key_of([torch.__version__, params, model, augment], _files(str(model.pretrained)))
     checkpoints = Checkpoints(run_dir() / "checkpoints" / key, params.checkpoint_every)
     first = Ranks().first
     live = LiveFiles(Path("metrics/history.csv"), Path("metrics/train.json"), Path("metrics/live"))
@@ -55,11 +48,18 @@ def train() -> None:
             params, model, augment, data, checkpoints=checkpoints, on_epoch=live, board=board
         )
         if first:
-            spec = trained.spec(model, data.meta)
-            modelfile.save("models/model.safetensors", trained.network, spec)
+            modelfile.save("models/model.safetensors", trained.network, trained.spec())
             write_json("models/summary.json", trained.summary)
             live.finish(trained.history, trained.metrics())
             checkpoints.remove()
+
+
+def _files(pretrained: str) -> list[Path]:
+    """The code, data and weights that decide the result, as dvc.yaml names them."""
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    files = [Path(name) for name in stages["train"]["deps"] if name.endswith(".py")]
+    files += [PREPARED / "meta.json", *sorted(PREPARED.glob("train*")), *PREPARED.glob("val*")]
+    return files + [path for path in [Path(pretrained)] if path.is_file()]
 
 
 if __name__ == "__main__":

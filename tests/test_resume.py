@@ -1,5 +1,6 @@
 """A training run that is killed, again and again, ends as if it had never been."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -77,10 +78,8 @@ def kill_in_training(
             time.sleep(0.01)
         time.sleep(moment.uniform(0, 0.6))
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it has ended
             os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            pass
         output = process.communicate(timeout=60)[0]
     return output
 
@@ -124,8 +123,7 @@ def test_another_parameter_code_or_picture_starts_afresh(project: Workspace, str
     for name in ("classifier/schedules.py", "data/prepared/train.npy"):
         content = (changed.path / name).read_bytes()
         (changed.path / name).write_bytes(content[:-1] + b" ")
-        output = kill_in_training(changed, random.Random(SEED), *TRAIN)
-        assert "going on" not in output
+        assert "going on" not in kill_in_training(changed, random.Random(SEED), *TRAIN), name
         (changed.path / name).write_bytes(content)
     assert kept & states(changed), "the state that fits is still there"
 

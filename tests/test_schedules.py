@@ -16,7 +16,7 @@ def factors(name: ScheduleName, **settings: float) -> list[float]:
 @pytest.mark.parametrize("name", get_args(ScheduleName))
 def test_each_rises_to_its_peak_in_the_warm_up(name: ScheduleName) -> None:
     found = factors(name, warmup_steps=20)
-    assert all(a < b for a, b in zip(found[:20], found[1:21], strict=True))
+    assert found[:21] == sorted(set(found[:21]))
     assert found[20] == pytest.approx(1.0)
     assert max(found) <= 1.0
     assert 0 < found[0] < 0.06

@@ -133,7 +133,7 @@ def test_golden_metrics(data: PreparedData) -> None:
 
 def test_a_reloaded_model_scores_what_training_reported(data: PreparedData, tmp_path: Path) -> None:
     trained = fit(data, average_decay=0.9)
-    modelfile.save(tmp_path / "model.safetensors", trained.network, trained.spec(SMALL, data.meta))
+    modelfile.save(tmp_path / "model.safetensors", trained.network, trained.spec())
     network, spec = modelfile.load(tmp_path / "model.safetensors")
     logits = predict_logits(network, data.images("val"), spec.mean, spec.std)
     scores = validation_scores(logits, data.labels("val"))
