@@ -77,8 +77,8 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
                 "curves",
                 "Training curves",
                 "Train and validation fall together while the network learns; validation that "
-                "turns up again while train still falls is overfitting. The dashed line is the "
-                "epoch that was kept.",
+                "turns up again while train still falls is overfitting. Augmentation, dropout and "
+                "label smoothing lift the train loss. The dashed line is the epoch that was kept.",
             ),
             partial(curves.training, results.history, best),
         )
@@ -144,7 +144,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
                 "reliability",
                 "Reliability of the probabilities",
                 "On the dotted line a probability means what it says; below it the network is "
-                "too sure. The bars below show how many images lie at each confidence. "
+                "too sure. Marks grow with the number of images, which the bars below show. "
                 "“Calibrated” is after temperature scaling on the validation split.",
             ),
             partial(_reliability, results, bins),

@@ -182,7 +182,7 @@ def _predictions(results: Results, most: int) -> list[Tile]:
         tiles.append(
             Tile(
                 [results.picture("test", row)],
-                f"{classes[predicted]} {_percent(surely)}",
+                f"{classes[predicted]} · {_percent(surely)}",
                 "" if right else f"is {classes[actual]}",
                 "right" if right else "wrong",
             )
@@ -194,7 +194,7 @@ def _mistakes(results: Results, most: int) -> list[Tile]:
     return [
         Tile(
             [results.picture("test", int(row["row"]))],
-            f"{row['predicted']} {_percent(row['probability'])}",
+            f"{row['predicted']} · {_percent(row['probability'])}",
             f"is {row['actual']}",
             "wrong",
         )
@@ -206,7 +206,7 @@ def _uncertain(results: Results, most: int) -> list[Tile]:
     return [
         Tile(
             [results.picture("test", int(row["row"]))],
-            f"{row['predicted']} {_percent(row['probability'])}",
+            f"{row['predicted']} · {_percent(row['probability'])}",
             f"or {row['runner_up']}" + _unless(row["actual"], row["predicted"], row["runner_up"]),
             "right" if row["actual"] == row["predicted"] else "wrong",
         )
@@ -223,12 +223,12 @@ def _pairs(results: Results) -> list[Tile]:
     for row in results.explained("confused_pairs")[:12]:
         rows = [int(place) for place in row["rows"].split()][:5]
         pictures = [results.picture("test", place) for place in rows]
-        share = _percent(row["share"])
+        images = "1 image" if row["count"] == "1" else f"{row['count']} images"
         tiles.append(
             Tile(
                 pictures,
                 f"{row['actual']} → {row['predicted']}",
-                f"{row['count']} images, {share} of {row['actual']}",
+                f"{images}, {_percent(row['share'])} of {row['actual']}",
                 places=5,
             )
         )
@@ -297,7 +297,7 @@ def _judged(row: Row, pictures: Sequence[np.ndarray]) -> Tile:
     right = row["actual"] == row["predicted"]
     return Tile(
         pictures,
-        f"{row['predicted']} {_percent(row['probability'])}",
+        f"{row['predicted']} · {_percent(row['probability'])}",
         "" if right else f"is {row['actual']}",
         "right" if right else "wrong",
         len(pictures),

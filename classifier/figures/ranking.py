@@ -57,5 +57,7 @@ def curves(
         end = 0.1  # all else is a flat line
         axes.set_xlabel("false positive rate, up to 0.1")
     axes.set_xlim(-0.01 * end, 1.01 * end)
-    axes.set_ylim(-0.01, 1.02)
+    lowest = min(float(np.min(y)) for _, y in lines.values())
+    start = 0.0 if lowest < 0.55 else 0.5 if lowest < 0.85 else 0.8
+    axes.set_ylim(start - 0.01 * (1 - start), 1 + 0.02 * (1 - start))
     return figure

@@ -22,20 +22,23 @@ def diagram(parts: Mapping[str, Bins], errors: Mapping[str, float]) -> Figure:
     figure = style.new_figure(height=4.9)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     upper.plot([0, 1], [0, 1], color=style.GREY, linewidth=1, linestyle=(0, (2, 3)))
-    upper.text(0.5, 0.53, "perfect", rotation=33, color=style.GREY, fontsize=8, ha="center")
+    upper.text(0.03, 0.07, "perfect", rotation=33, color=style.GREY, fontsize=8)
     looks = ((style.VERMILLION, "s", -1), (style.BLUE, "o", 1))
     for (name, bins), (colour, marker, side) in zip(parts.items(), looks, strict=False):
         error = f" (calibration error {100 * errors[name]:.1f} %)" if name in errors else ""
         total = max(1, sum(bins.count))
-        upper.plot(
-            bins.confidence, bins.accuracy, color=colour, marker=marker, markersize=5,
-            linewidth=1.4, label=name + error,
+        upper.plot(bins.confidence, bins.accuracy, color=colour, linewidth=1, alpha=0.4)
+        # A bin of a few images says little: what it says is drawn small.
+        areas = [10 + 110 * (count / total) ** 0.5 for count in bins.count]
+        upper.scatter(
+            bins.confidence, bins.accuracy, s=areas, color=colour, marker=marker, linewidth=0,
+            alpha=0.85, label=name + error, zorder=3,
         )  # fmt: skip
         shares = [count / total for count in bins.count]
         places = [confidence + side * 0.008 for confidence in bins.confidence]
         lower.bar(places, shares, width=0.015, color=colour)
     upper.set_ylabel("share right")
-    figure.legend(loc="outside upper left")
+    figure.legend(loc="outside upper left", markerscale=0.7)
     upper.set_ylim(-0.02, 1.04)
     lower.set_ylabel("images")
     lower.set_xlabel("confidence: probability of the predicted class")
