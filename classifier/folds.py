@@ -1,6 +1,5 @@
 """Cross-validation: every fold an experiment of DVC's queue, their predictions pooled."""
 
-import csv
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.errors import UserError
-from classifier.files import replacing
-from classifier.outcomes import Outcomes
 from classifier.overrides import dvc, flags
 from classifier.params import PARAMS_FILE, read
 from classifier.revisions import Predictions, Revision, flatten, names, queue_states, resolve
@@ -118,20 +115,3 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation of a figure over the folds (n - 1 in the denominator)."""
     array: npt.NDArray[np.float64] = np.array(values, float)
     return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else float("nan")
-
-
-def write_table(path: Path, part: Predictions) -> None:
-    """Write id, actual, predicted, probability and p_<class> of every picture, in order of id."""
-    from scipy.special import softmax
-
-    outcomes = Outcomes(part.logits, part.labels)
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        columns = [f"p_{name}" for name in part.classes]
-        writer.writerow(["id", "actual", "predicted", "probability", *columns])
-        for row in np.argsort(part.ids).tolist():
-            probabilities = softmax(part.logits[row].astype(np.float64))
-            predicted = int(outcomes.predicted[row])
-            names_ = part.classes[int(part.labels[row])], part.classes[predicted]
-            shown = [f"{p:.6g}" for p in (probabilities[predicted], *probabilities)]
-            writer.writerow([part.ids[row], *names_, *shown])

@@ -25,6 +25,7 @@ SECTIONS = {
     "model": ("classifier.models", "ModelParams"),
     "train": ("classifier.training", "TrainParams"),
     "evaluate": ("classifier.scoring", "EvaluateParams"),
+    "plot": ("classifier.report", "PlotParams"),
 }
 
 

@@ -12,9 +12,11 @@ from classifier import modelfile
 from classifier.ensemble import Combination, combine, fit_weights, log_probabilities, save_model
 from classifier.errors import UserError
 from classifier.models import build
-from tests import toy_project
+from classifier.prepare import PreparedData
+from tests import toy_project, workspace
 from tests.test_compare import made_up
 from tests.toy_project import Toy
+from tests.workspace import Workspace
 
 
 def loss(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -160,3 +162,35 @@ def test_other_folds_can_be_averaged_but_not_weighted(toy: Toy, tmp_path: Path) 
     assert "different val sets" in project.refused(
         "ensemble", "main", "fold", "--method", "weighted"
     )
+
+
+def test_the_real_pipeline_gives_an_ensemble_that_scores_what_it_said(
+    finished: Workspace, tmp_path: Path
+) -> None:
+    project = Toy(workspace.copy(finished, tmp_path / "project").path)
+    project.experiment("short", "train.epochs=3", "train.seed=1")
+    facts = json.loads(
+        project.classifier(
+            "ensemble", "main", "short", "--method", "weighted", "--json",
+            "--model", "models/both.safetensors",
+        )
+    )  # fmt: skip
+    own = json.loads(project.run("git", "show", "main:metrics/evaluate.json").stdout)
+    assert facts["test"]["main"]["accuracy"][0] == pytest.approx(own["test_accuracy"], abs=1e-6)
+    assert facts["test"]["main"]["loss"][0] == pytest.approx(own["test_loss"], rel=1e-4)
+    assert sum(facts["weights"].values()) == pytest.approx(1)
+
+    network, spec = modelfile.load(project.path / "models/both.safetensors")
+    data = PreparedData.open(project.path / "data/prepared")
+    images = torch.tensor(data.images("test")[:]).permute(0, 3, 1, 2) / 255
+    with torch.inference_mode():
+        logits = network((images - spec.mean[0]) / spec.std[0]).numpy()
+    labels = data.labels("test")
+    right = (logits.argmax(1) == labels).mean()
+    assert right == pytest.approx(facts["test"]["ensemble"]["accuracy"][0], abs=0.006)
+    assert loss(logits, labels) == pytest.approx(facts["test"]["ensemble"]["loss"][0], rel=0.02)
+    assert spec.temperature != 1.0
+
+    printed = project.classifier("compare", "main", "short")
+    assert "train.epochs" in printed
+    assert "train.seed" in printed

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import toy_project
@@ -64,6 +65,15 @@ def share(toy: Toy, folder: Path, set_up: Callable[[Toy], None], env: dict[str, 
 
 def test_two_clones_share_experiments_through_a_folder(toy: Toy, tmp_path: Path) -> None:
     share(toy, tmp_path, lambda project: use_folder(project, tmp_path), {})
+    # The model can be had by name, at a version, without a clone.
+    first = Toy(tmp_path / "first")
+    first.run("git", "tag", "-a", "-m", "First", "model@v1.0.0", "main")
+    first.run("git", "push", "--quiet", "origin", "model@v1.0.0")
+    (tmp_path / "out").mkdir()
+    for version in ([], ["--rev", "v1.0.0"]):
+        target = str(tmp_path / "out" / f"model{len(version)}.npy")
+        first.dvc("artifacts", "get", str(tmp_path / "git"), "model", *version, "-o", target)
+        np.testing.assert_array_equal(np.load(target), [0.5, 0])
 
 
 def test_two_clones_share_experiments_through_s3(toy: Toy, tmp_path: Path, s3: str) -> None:

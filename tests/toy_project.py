@@ -34,6 +34,10 @@ stages:
     deps: [toy.py, data/prepared, models/model.npy]
     outs: [data/predictions]
     metrics: [{metrics/evaluate.json: {cache: false}}]
+artifacts:
+  model:
+    path: models/model.npy
+    type: model
 """
 
 TOY = """\

@@ -8,13 +8,14 @@ import numpy as np
 from classifier.commands.compare import table
 from classifier.errors import UserError
 from classifier.files import write_json
-from classifier.folds import pooled, run_queued, spread, write_table
+from classifier.folds import pooled, run_queued, spread
 from classifier.outcomes import Outcomes
 from classifier.overrides import check, parse_overrides
 from classifier.params import load
 from classifier.recipes import load_recipe
 from classifier.revisions import predictions, resolve
 from classifier.scoring import EvaluateParams, score
+from classifier.tables import predictions as predictions_table
 
 SHOWN = ("accuracy", "loss", "balanced_accuracy", "f1_macro", "mcc")
 
@@ -89,7 +90,11 @@ def run(args: argparse.Namespace) -> int:
                 f"{total.values[metric]:.4f} ({low:.4f} to {high:.4f})",
             ]
         )
-    write_table(output / "out_of_fold.csv", whole)
+    order = np.argsort(whole.ids)
+    found = predictions_table(
+        whole.ids[order].tolist(), whole.logits[order], list(whole.classes), whole.labels[order]
+    )
+    found.write(output / "out_of_fold.csv")
     write_json(output / "folds.json", {"experiments": list(experiments), "metrics": facts})
     head = [f"{args.k} folds", "validation", "test", "out of fold, pooled"]
     print(table(head, rows, args.md))
