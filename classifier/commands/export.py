@@ -1,0 +1,154 @@
+"""`export`: the model for other programs, checked against the one that it came from."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classifier import chosen_model
+from classifier.errors import UserError
+from classifier.files import replacing
+from classifier.modelfile import ModelSpec
+from classifier.prepare import PreparedData
+
+DATA, RAW = Path("data/prepared"), Path("data/raw")
+ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".weights.safetensors"}
+TOLERANCE = 1e-4  # of a probability, where no resizing happens
+ORIGINALS = 500  # pictures of other sizes that the resizing is tried on
+NOISE = 256  # made-up pictures, where there are no prepared ones
+
+Answer = Callable[[Any], Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `export`."""
+    chosen_model.add_arguments(parser)
+    parser.add_argument("--format", choices=tuple(ENDINGS), default="onnx", help="(default: onnx)")
+    parser.add_argument(
+        "--int8", action="store_true", help="ONNX in 8-bit integers, fitted to training pictures"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="(default: models/model with the format's ending)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file, then say its size, its speed, and how well it agrees."""
+    if args.int8 and args.format != "onnx":
+        raise UserError("--int8 is for --format onnx: leave one of them out.")
+    chosen = chosen_model.choose(args)
+    ending = ".int8.onnx" if args.int8 else ENDINGS[args.format]
+    path = args.out or Path("models") / f"model{ending}"
+    if path.resolve() == chosen.path.resolve():
+        raise UserError(f"--out {path} is the model itself: name another file.")
+
+    from classifier import export
+    from classifier.inference import TorchPredictor
+
+    source = TorchPredictor(chosen.path, "cpu")
+    data = _prepared(source.spec)
+    if args.format == "safetensors":
+        export.save_safetensors(path, source.network, source.spec)
+        _say_size(path)
+        return 0
+    if args.format == "torch-export":
+        export.save_torch_export(path, source.network, source.spec)
+        answer: Answer = export.load_torch_export(path)
+    else:
+        answer = _onnx(path, source, chosen.metrics, data if args.int8 else None, args.int8)
+    _say_size(path)
+    _compare(source.probabilities, answer, source.spec, data, exact=not args.int8)
+    return 0
+
+
+def _onnx(
+    path: Path, source: Any, metrics: dict[str, Any], data: PreparedData | None, int8: bool
+) -> Answer:
+    from classifier import export
+    from classifier.onnx_model import OnnxPredictor
+
+    content = export.onnx_bytes(source.network, source.spec, metrics)
+    if int8:
+        if data is None or "train" not in data.splits:
+            raise UserError(
+                f"--int8 needs the pictures that the model was trained on, and {DATA} does not "
+                "have them: run dvc repro, or dvc pull."
+            )
+        train = data.images("train")
+        rows = np.linspace(0, len(train) - 1, min(len(train), export.CALIBRATION)).astype(int)
+        # The metrics are those of the float32 model: an int8 file must not pass for it.
+        content = export.quantized(content, train[rows], source.spec, {"float32": metrics})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return OnnxPredictor(path).probabilities
+
+
+def _prepared(spec: ModelSpec) -> PreparedData | None:
+    """The prepared pictures, if they are what the model was trained on."""
+    try:
+        data = PreparedData.open(DATA)
+    except UserError:
+        return None
+    facts = (tuple(data.classes), data.meta["image_size"], data.meta["channels"])
+    return data if facts == (spec.classes, spec.image_size, spec.channels) else None
+
+
+def _say_size(path: Path) -> None:
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def _compare(
+    expected: Answer, found: Answer, spec: ModelSpec, data: PreparedData | None, exact: bool
+) -> None:
+    """Print agreement, accuracy and latency of ``found`` beside torch's own.
+
+    Raises:
+        UserError: probabilities differ that should not.
+    """
+    from classifier import export
+
+    split = next((name for name in ("test", "val", "train") if data and name in data.splits), None)
+    if data and split:
+        pictures, words = data.images(split), f"{split} pictures"
+    else:
+        shape = (NOISE, spec.image_size, spec.image_size, spec.channels)
+        pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        words = "made-up pictures"
+    ours, theirs = (export.in_batches(answer, pictures) for answer in (expected, found))
+    result = export.agreement(ours, theirs)
+    print(
+        f"against torch on {result.pictures:,} {words}: same class for {result.same_class:.4%}, "
+        f"probabilities differ by at most {result.largest_difference:.1e}"
+    )
+    if exact and result.largest_difference > TOLERANCE:
+        raise UserError(
+            f"the probabilities differ by more than {TOLERANCE:g}: do not use the file; another "
+            "version of torch or of ONNX Runtime may be right."
+        )
+    if data and split:
+        labels = data.labels(split)
+        right, was = ((answer.argmax(axis=1) == labels).mean() for answer in (theirs, ours))
+        print(f"{split} accuracy {right:.4f} (torch in float32: {was:.4f}, {right - was:+.4f})")
+        if (RAW / "manifest.csv").exists():
+            _compare_originals(expected, found, spec, data, split)
+    for number in (1, 64):
+        batch = np.array(pictures[:number])
+        taken, torch_took = (export.latency(answer, batch) for answer in (found, expected))
+        print(f"batch of {len(batch)}: {taken:.2f} ms (torch: {torch_took:.2f} ms)")
+
+
+def _compare_originals(
+    expected: Answer, found: Answer, spec: ModelSpec, data: PreparedData, split: str
+) -> None:
+    from classifier.export import originals
+
+    same = []
+    for ready, whole in originals(RAW, data, split, spec, ORIGINALS):
+        same.append(expected(ready[None]).argmax() == found(whole[None]).argmax())
+    if same:
+        print(
+            f"pictures of other sizes, resized in the graph: same class for {np.mean(same):.2%} "
+            f"of {len(same):,}"
+        )

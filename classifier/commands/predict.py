@@ -1,0 +1,100 @@
+"""`predict`: say what is in pictures that the model never saw."""
+
+import argparse
+import sys
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+
+from classifier import chosen_model, prediction_files
+from classifier.errors import UserError
+from classifier.picture_list import pictures
+
+SHOWN = 40  # lines in the terminal when the answers also go to a file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `predict`."""
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a picture, a folder (searched with its folders), a pattern in quotes, or a table "
+        "(.csv, .tsv) that names pictures",
+    )
+    chosen_model.add_arguments(parser)
+    parser.add_argument("--top", type=int, default=3, help="classes to tell of each (default: 3)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write a .csv or .json file")
+    parser.add_argument(
+        "--gallery",
+        type=Path,
+        metavar="FILE",
+        help=f"also show the first {prediction_files.GALLERY} pictures, as .html or .png",
+    )
+    parser.add_argument("--submission", type=Path, metavar="FILE", help="also write id and class")
+    parser.add_argument(
+        "--submission-columns",
+        default="id,label",
+        metavar="ID,LABEL",
+        help="their names (default: id,label)",
+    )
+    parser.add_argument(
+        "--submission-probabilities",
+        action="store_true",
+        help="every class's probability in the place of the class",
+    )
+    parser.add_argument("--image-column", metavar="NAME", help="of a table, that names the files")
+    parser.add_argument(
+        "--image-folder",
+        metavar="FOLDER",
+        help="that a table's names start from (default: its own)",
+    )
+    parser.add_argument(
+        "--backend", choices=("auto", "torch", "onnx"), default="auto", help="what computes"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that decode (default: one a core)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict every picture; 1 if one had to be skipped."""
+    columns = args.submission_columns.split(",")
+    if len(columns) != 2 or not all(columns):
+        raise UserError("--submission-columns: give two names with a comma, such as id,label.")
+    if args.top < 1 or args.workers < 0:
+        raise UserError("--top must be at least 1 and --workers at least 0.")
+    found = pictures(args.paths, args.image_column, args.image_folder)
+    first = next(found)  # a wrong path is known before the network is loaded
+    chosen = chosen_model.choose(args)
+
+    from classifier.inference import open_predictor
+    from classifier.predict import predict
+
+    predictor = open_predictor(chosen.path, args.backend)
+    classes = predictor.spec.classes
+    files = [name for name in (args.out, args.gallery, args.submission) if name]
+    done, skipped = 0, 0
+    with ExitStack() as stack:
+        sinks = [prediction_files.table(classes, args.top, SHOWN if files else None)]
+        if args.out:
+            sinks.append(stack.enter_context(prediction_files.out(args.out, classes, args.top)))
+        if args.gallery:
+            sinks.append(stack.enter_context(prediction_files.gallery(args.gallery, classes)))
+        if args.submission:
+            written = prediction_files.submission(
+                args.submission, classes, columns, args.submission_probabilities
+            )
+            sinks.append(stack.enter_context(written))
+        for answer in predict(predictor, chain([first], found), args.workers):
+            done += answer.probabilities is not None
+            if answer.problem:
+                skipped += 1
+                print(f"{answer.picture.name}: skipped, {answer.problem}", file=sys.stderr)
+            for sink in sinks:
+                sink(answer)
+    if files:
+        print(f"\n{done:,} pictures, written to {', '.join(map(str, files))}")
+    if skipped:
+        print(f"{skipped:,} of {done + skipped:,} pictures were skipped.", file=sys.stderr)
+    return 1 if skipped else 0

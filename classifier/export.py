@@ -1,0 +1,274 @@
+"""Models in formats that others read: ONNX, torch.export, plain safetensors.
+
+The bytes depend on the model alone, so that an export can be the output of a DVC stage.
+"""
+
+import io
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from classifier.errors import UserError
+from classifier.files import replacing
+from classifier.images import Resize, decode, to_array
+from classifier.inference import Floats, Pictures
+from classifier.manifest import Manifest
+from classifier.modelfile import ModelSpec
+from classifier.onnx_model import INPUT, MISSING, OUTPUT, metadata
+from classifier.prepare import PreparedData
+from classifier.store import read_bytes
+
+if TYPE_CHECKING:
+    import onnx
+
+    from classifier.models import Classifier
+
+OPSET = 18  # ONNX Runtime 1.14 (2023) and later read it
+CALIBRATION = 512  # pictures from which int8 learns the range of every activation
+_SIZES = (2, 40, 56)  # of the example that the exporters follow: all three stay free
+
+
+def onnx_bytes(network: "Classifier", spec: ModelSpec, metrics: Mapping[str, Any]) -> bytes:
+    """The model as ONNX: uint8 [N, H, W, C] of any size -> probabilities float32 [N, K].
+
+    Raises:
+        UserError: the packages of the extra ``export`` are missing.
+    """
+    content: bytes = _onnx_model(network, spec, metrics).SerializeToString(deterministic=True)
+    return content
+
+
+def _onnx_model(
+    network: "Classifier", spec: ModelSpec, metrics: Mapping[str, Any]
+) -> "onnx.ModelProto":
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"{error.name} {MISSING}.") from None
+    import torch
+
+    from classifier.deployed import Deployed
+
+    free = torch.export.Dim
+    dimensions = {INPUT: {0: free("n"), 1: free("height"), 2: free("width")}}
+    with _quietly(), torch.inference_mode():
+        program = torch.onnx.export(
+            Deployed(network, spec),
+            (_example(spec),),
+            dynamo=True,
+            dynamic_shapes=dimensions,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    _forget_source(model)
+    onnx.helper.set_model_props(model, metadata(spec, metrics))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def quantized(
+    model: bytes, calibration: Pictures, spec: ModelSpec, metrics: Mapping[str, Any]
+) -> bytes:
+    """Convolutions and linear layers in 8-bit integers: static quantization, a scale a channel.
+
+    Args:
+        model: what `onnx_bytes` gave.
+        calibration: [N, S, S, C] training pictures; they fix the range of every activation.
+        spec: goes to the metadata, with ``metrics``.
+    """
+    try:
+        import onnx
+        from onnxruntime import quantization
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise UserError(f"{error.name} {MISSING}.") from None
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.parts = iter(np.array_split(calibration, max(1, len(calibration) // 64)))
+
+        def get_next(self) -> dict[str, Pictures] | None:
+            part = next(self.parts, None)
+            return None if part is None else {INPUT: np.ascontiguousarray(part)}
+
+    with tempfile.TemporaryDirectory() as folder, _quietly():
+        source, ready, target = (Path(folder) / f"{name}.onnx" for name in ("a", "b", "c"))
+        source.write_bytes(model)
+        quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
+        prepared = onnx.load(ready)
+        constants = {tensor.name for tensor in prepared.graph.initializer}
+        # The products that resize have no constant matrix: they must stay exact.
+        nodes = [
+            node.name
+            for node in prepared.graph.node
+            if node.op_type in ("Conv", "Gemm")
+            or (node.op_type == "MatMul" and constants & set(node.input))
+        ]
+        quantization.quantize_static(
+            str(ready),
+            str(target),
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            nodes_to_quantize=nodes,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+        result = onnx.load(target)
+    _forget_source(result)
+    onnx.helper.set_model_props(result, metadata(spec, metrics))
+    onnx.checker.check_model(result, full_check=True)
+    content: bytes = result.SerializeToString(deterministic=True)
+    return content
+
+
+def save_torch_export(path: Path, network: "Classifier", spec: ModelSpec) -> None:
+    """Write a program for ``torch.export.load``, with the same input and output as the ONNX file.
+
+    Its extra file ``spec.json`` has the class names and the rest of the model's description.
+    """
+    import torch
+
+    from classifier.deployed import Deployed
+
+    free = torch.export.Dim.DYNAMIC
+    with _quietly(), torch.no_grad():
+        program = torch.export.export(
+            Deployed(network, spec),
+            (_example(spec),),
+            dynamic_shapes=({0: free, 1: free, 2: free},),
+        )
+    for node in program.graph.nodes:  # they name the folders of the machine that exported
+        node.meta.pop("stack_trace", None)
+    # A buffer, since torch writes a file's name into the file.
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={"spec.json": metadata(spec, {})["spec"]})
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def save_safetensors(path: Path, network: "Classifier", spec: ModelSpec) -> None:
+    """Write the weights for other programs: tensors by name, and metadata of plain texts."""
+    import safetensors.torch
+
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    # One entry: safetensors writes several in no fixed order.
+    facts = {"spec": metadata(spec, {})["spec"]}
+    with replacing(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(weights, facts))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two models agree on some pictures: the largest difference of a probability (0..1), and
+    the share of pictures (0..1) that get the same class."""
+
+    pictures: int
+    largest_difference: float
+    same_class: float
+
+
+def agreement(expected: Floats, found: Floats) -> Agreement:
+    """Compare probabilities [N, K]."""
+    same = (expected.argmax(axis=1) == found.argmax(axis=1)).mean()
+    return Agreement(len(expected), float(np.abs(expected - found).max()), float(same))
+
+
+def latency(answer: Callable[[Pictures], Any], pictures: Pictures, seconds: float = 0.5) -> float:
+    """Median milliseconds that ``answer(pictures)`` takes, over at least 5 calls."""
+    answer(pictures)
+    times: list[float] = []
+    while len(times) < 5 or sum(times) < seconds:
+        started = time.perf_counter()
+        answer(pictures)
+        times.append(time.perf_counter() - started)
+    return 1000 * float(np.median(times))
+
+
+def in_batches(answer: Callable[[Pictures], Floats], pictures: Pictures, size: int = 256) -> Floats:
+    """Probabilities of many pictures, in constant memory but for the result."""
+    starts = range(0, len(pictures), size)
+    return np.concatenate([answer(np.array(pictures[at : at + size])) for at in starts])
+
+
+def originals(
+    raw: Path, data: PreparedData, split: str, spec: ModelSpec, most: int
+) -> Iterator[tuple[Pictures, Pictures]]:
+    """Yield pictures of a split that are not of the model's size, at most ``most``.
+
+    As training prepares them, [S, S, C], and whole, [H, W, C], as other programs decode them.
+    """
+    manifest = Manifest.read(raw)
+    place = {name: row for row, name in enumerate(manifest.id.tolist())}
+    rows = [place[name] for name in data.ids(split) if name in place]
+    size = spec.image_size
+    rows = [row for row in rows if (manifest.width[row], manifest.height[row]) != (size, size)]
+    for row in rows[:: max(1, len(rows) // most)][:most]:
+        shard, at, length = manifest.shard[row], manifest.offset[row], manifest.size[row]
+        encoded = read_bytes(raw, str(shard), int(at), int(length))
+        resize = cast(Resize, spec.resize)
+        ready = to_array(decode(encoded, size), size, spec.channels, resize)
+        whole = np.asarray(decode(encoded).convert("L" if spec.channels == 1 else "RGB"))
+        yield ready, whole.reshape(*whole.shape[:2], spec.channels)
+
+
+def load_torch_export(path: Path) -> Callable[[Pictures], Floats]:
+    """What `save_torch_export` wrote, as a function from pictures to probabilities."""
+    import torch
+
+    program = torch.export.load(path).module()
+
+    def answer(pictures: Pictures) -> Floats:
+        with torch.inference_mode():
+            found: Floats = program(torch.from_numpy(pictures)).numpy()
+        return found
+
+    return answer
+
+
+def _example(spec: ModelSpec) -> Any:
+    import torch
+
+    return torch.zeros((*_SIZES, spec.channels), dtype=torch.uint8)
+
+
+def _forget_source(model: "onnx.ModelProto") -> None:
+    """Drop what names the exporting machine's folders: the same model must give the same bytes."""
+    del model.metadata_props[:]
+    model.doc_string = model.graph.doc_string = ""
+    for item in (*model.graph.node, *model.graph.value_info, *model.graph.input,
+                 *model.graph.output, *model.graph.initializer, model.graph):  # fmt: skip
+        item.doc_string = ""
+        if hasattr(item, "metadata_props"):
+            del item.metadata_props[:]
+    for function in model.functions:
+        function.doc_string = ""
+        for node in function.node:
+            node.doc_string = ""
+            del node.metadata_props[:]
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Hold back what the exporters tell their developers."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,98 @@
+"""A trained model ready to answer, whatever computes it: uint8 pictures in, probabilities out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from classifier.errors import UserError
+from classifier.modelfile import ModelSpec
+from classifier.modelfile import load as load_model
+
+if TYPE_CHECKING:
+    from classifier.onnx_model import OnnxPredictor
+
+Pictures = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+BackendName = Literal["auto", "torch", "onnx"]
+
+
+class Predictor(Protocol):
+    """A model and what computes it. Threads may call it, one at a time."""
+
+    backend: str
+    spec: ModelSpec
+
+    def probabilities(self, pictures: Pictures) -> Floats:
+        """[N, K] after temperature scaling, of [N, S, S, C] as `classifier.images.to_array` gives.
+
+        S is ``spec.image_size`` and C ``spec.channels``.
+        """
+        ...
+
+    def heat(self, pictures: Pictures, targets: Sequence[int]) -> Floats | None:
+        """[N, S, S] in 0..1, where the evidence for the target classes lies; None if unknown."""
+        ...
+
+
+class TorchPredictor:
+    """A model file on torch, in float32: what the stage ``evaluate`` computes."""
+
+    backend = "torch"
+
+    def __init__(self, path: str | Path, device: str = "auto") -> None:
+        from classifier.device import choose_device, keep_large_buffers
+
+        keep_large_buffers()
+        self.device = choose_device(device)
+        self.network, self.spec = load_model(path, str(self.device))
+
+    def probabilities(self, pictures: Pictures) -> Floats:
+        """Softmax of the logits, divided by the temperature."""
+        from classifier.batches import predict_logits
+
+        spec = self.spec
+        logits = predict_logits(self.network, pictures, spec.mean, spec.std, self.device)
+        shares = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(spec.temperature))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def heat(self, pictures: Pictures, targets: Sequence[int]) -> Floats | None:
+        """Grad-CAM; None for a network without convolutions."""
+        import torch
+
+        from classifier.batches import normalise
+        from classifier.explain import grad_cam
+
+        images = torch.from_numpy(np.array(pictures)).to(self.device)
+        images = normalise(images, self.spec.mean, self.spec.std)
+        maps = grad_cam(self.network, images, targets)
+        return None if maps is None else maps.heat
+
+
+def open_predictor(path: str | Path, backend: BackendName = "auto") -> "Predictor":
+    """Open a model file of this project (torch) or an exported ONNX file (ONNX Runtime).
+
+    ``backend="onnx"`` with a model file converts it in memory first.
+
+    Raises:
+        UserError: no such file, not such a file, ONNX Runtime is missing, or torch was asked for
+            an ONNX file.
+    """
+    if Path(path).suffix == ".onnx":
+        if backend == "torch":
+            raise UserError(f"{path}: an ONNX file cannot run on torch: name a .safetensors file.")
+        return _onnx(path)
+    if backend == "onnx":
+        from classifier.export import onnx_bytes
+
+        network, spec = load_model(path)
+        return _onnx(onnx_bytes(network, spec, {}))
+    return TorchPredictor(path)
+
+
+def _onnx(source: str | Path | bytes) -> "OnnxPredictor":
+    from classifier.onnx_model import OnnxPredictor
+
+    return OnnxPredictor(source)

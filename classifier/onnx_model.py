@@ -1,0 +1,76 @@
+"""Exported ONNX files on ONNX Runtime: they describe themselves in their metadata."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classifier.errors import UserError
+from classifier.inference import Floats, Pictures
+from classifier.modelfile import ModelSpec
+
+INPUT, OUTPUT = "pictures", "probabilities"
+_SPEC, _CLASSES, _METRICS = "spec", "classes", "metrics"
+MISSING = "is not installed: run pip install -r requirements-dev.txt, or install the extra `export`"
+
+
+def metadata(spec: ModelSpec, metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What an ONNX file says of itself: JSON texts by key, the same for the same model."""
+    content = {_SPEC: dataclasses.asdict(spec), _CLASSES: list(spec.classes), _METRICS: metrics}
+    return {
+        key: json.dumps(value, sort_keys=True, ensure_ascii=False) for key, value in content.items()
+    }
+
+
+class OnnxPredictor:
+    """An exported model on ONNX Runtime's CPU provider."""
+
+    backend = "onnx"
+
+    def __init__(self, source: str | Path | bytes, threads: int = 0) -> None:
+        """Open a file, or the bytes of one; ``threads`` 0 takes as many as there are cores.
+
+        Raises:
+            UserError: ONNX Runtime is missing, no such file, or not one that this project wrote.
+        """
+        try:
+            import onnxruntime
+        except ImportError:
+            raise UserError(f"onnxruntime {MISSING}.") from None
+        name = "the model" if isinstance(source, bytes) else str(source)
+        if not isinstance(source, bytes) and not Path(source).is_file():
+            raise UserError(f"{name} does not exist: run python -m classifier export first.")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                source if isinstance(source, bytes) else str(source),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        except Exception as error:  # ONNX Runtime has an exception class for every kind of damage
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{name}: not an ONNX file, or damaged ({reason}).") from None
+        described = self._session.get_modelmeta().custom_metadata_map
+        try:
+            content = json.loads(described[_SPEC])
+            lists = {key: tuple(content[key]) for key in ("classes", "mean", "std")}
+            self.spec = ModelSpec(**{**content, **lists})
+            self.metrics: dict[str, Any] = json.loads(described[_METRICS])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{name}: an ONNX file, but not one that python -m classifier export wrote."
+            ) from None
+
+    def probabilities(self, pictures: Pictures) -> Floats:
+        """[N, K] of uint8 pictures [N, H, W, C] of any one size: the graph resizes them."""
+        (found,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(pictures)})
+        return found
+
+    def heat(self, pictures: Pictures, targets: Sequence[int]) -> Floats | None:
+        """None: ONNX Runtime computes no gradients."""
+        return None

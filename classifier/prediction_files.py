@@ -1,0 +1,223 @@
+"""Where predictions go: a terminal, CSV, JSON, a submission for a contest, a gallery.
+
+Each takes answers one by one and writes as it goes, into a file that appears when it is whole.
+"""
+
+import base64
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from classifier.errors import UserError
+from classifier.files import replacing
+from classifier.predict import Answer
+
+GALLERY = 300  # pictures that a gallery shows: the first ones
+_NAME, _CLASS = 40, 24  # letters of a terminal line for the picture's and for the class's name
+_PAGE = Path(__file__).with_name("prediction_files_page")
+
+
+class Sink(Protocol):
+    """Takes answers, in order."""
+
+    def __call__(self, answer: Answer) -> None:
+        """Write one answer, or leave it out."""
+        ...
+
+
+def best(probabilities: np.ndarray, classes: Sequence[str], top: int) -> list[tuple[str, float]]:
+    """The ``top`` most probable classes and their probabilities, the first of equals first."""
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [(classes[index], float(probabilities[index])) for index in order]
+
+
+def percent(share: float) -> str:
+    """A probability for people: 97.3 %, and never 100 % for less."""
+    text = f"{100 * share:.1f}"
+    return f"{'>99.9' if text == '100.0' and share < 1 else text} %"
+
+
+def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
+    """Print a line for each picture that can be read, the first ``most`` of them, as they come."""
+    printed = 0
+
+    def write(answer: Answer) -> None:
+        nonlocal printed
+        if answer.probabilities is None:
+            return
+        printed += 1
+        if most is not None and printed > most:
+            if printed == most + 1:
+                print("…")
+            return
+        name = answer.picture.name
+        name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
+        width = min(_CLASS, max(map(len, classes)))
+        cells = [
+            f"{kind[:_CLASS]:{width}} {percent(share):>7}"
+            for kind, share in best(answer.probabilities, classes, top)
+        ]
+        print(f"{name:{_NAME}}  {'   '.join(cells)}")
+
+    return write
+
+
+def out(path: Path, classes: Sequence[str], top: int) -> AbstractContextManager[Sink]:
+    """Write ``path`` as CSV or JSON, by its ending.
+
+    CSV: id, predicted, probability, and for the following places predicted_2, probability_2 …;
+    pictures that were skipped are left out. JSON: a list of {"id", "classes": [{"class",
+    "probability"}, …]}, or {"id", "error"} for a picture that was skipped.
+
+    Raises:
+        UserError: the name ends in neither .csv nor .json.
+    """
+    makers = {".csv": _csv, ".json": _json}
+    if path.suffix.lower() not in makers:
+        raise UserError(f"--out {path}: the name must end in .csv or .json.")
+    return makers[path.suffix.lower()](path, classes, min(top, len(classes)))
+
+
+@contextmanager
+def _csv(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        places = ["", *(f"_{place}" for place in range(2, top + 1))]
+        writer.writerow(
+            ["id", *(f"{name}{n}" for n in places for name in ("predicted", "probability"))]
+        )
+
+        def write(answer: Answer) -> None:
+            if answer.probabilities is not None:
+                found = best(answer.probabilities, classes, top)
+                cells = [cell for kind, share in found for cell in (kind, f"{share:.6g}")]
+                writer.writerow([answer.picture.name, *cells])
+
+        yield write
+
+
+@contextmanager
+def _json(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write("[")
+        separator = "\n"
+
+        def write(answer: Answer) -> None:
+            nonlocal separator
+            entry: dict[str, object] = {"id": answer.picture.name}
+            if answer.probabilities is None:
+                entry["error"] = answer.problem
+            else:
+                entry["classes"] = [
+                    {"class": kind, "probability": float(f"{share:.6g}")}
+                    for kind, share in best(answer.probabilities, classes, top)
+                ]
+            file.write(separator + json.dumps(entry, ensure_ascii=False))
+            separator = ",\n"
+
+        yield write
+        file.write("\n]\n")
+
+
+@contextmanager
+def submission(
+    path: Path, classes: Sequence[str], columns: Sequence[str], probabilities: bool
+) -> Iterator[Sink]:
+    """Write a CSV as contests want it: an id and a class, or an id and every class's probability.
+
+    The id is what a table calls the picture, or a file's name without folder and extension.
+
+    Args:
+        columns: names of the id column and of the class column; the latter is not used with
+            ``probabilities``, whose columns are the classes.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([columns[0], *(classes if probabilities else columns[1:])])
+
+        def write(answer: Answer) -> None:
+            found = answer.probabilities
+            if found is None:
+                return
+            picture = answer.picture
+            name = Path(picture.name).stem if picture.name == picture.path else picture.name
+            shares = [f"{share:.6g}" for share in found.tolist()] if probabilities else []
+            writer.writerow([name, *(shares or [classes[int(found.argmax())]])])
+
+        yield write
+
+
+@contextmanager
+def gallery(path: Path, classes: Sequence[str]) -> Iterator[Sink]:
+    """Show the first GALLERY pictures with their classes, as PNG or as one HTML file.
+
+    Raises:
+        UserError: the name ends in neither .png nor .html.
+    """
+    if path.suffix.lower() not in (".png", ".html"):
+        raise UserError(f"--gallery {path}: the name must end in .png or .html.")
+    shown: list[Answer] = []
+    total = 0
+
+    def write(answer: Answer) -> None:
+        nonlocal total
+        total += answer.pixels is not None
+        if answer.pixels is not None and len(shown) < GALLERY:
+            shown.append(answer._replace(pixels=answer.pixels.copy()))  # lets go of its batch
+
+    yield write
+    if not shown:
+        print(f"{path} not written: there is no picture to show.", file=sys.stderr)
+    elif path.suffix.lower() == ".png":
+        _draw(path, shown, classes)
+    else:
+        _write_page(path, shown, classes, total)
+
+
+def _caption(answer: Answer, classes: Sequence[str]) -> str:
+    assert answer.probabilities is not None
+    ((kind, share),) = best(answer.probabilities, classes, 1)
+    return f"{kind} {percent(share)}"
+
+
+def _draw(path: Path, shown: list[Answer], classes: Sequence[str]) -> None:
+    from classifier.figures import style
+    from classifier.figures.tiles import Tile, sheet
+
+    tiles = [
+        Tile([answer.pixels], _caption(answer, classes), Path(answer.picture.name).name)
+        for answer in shown
+        if answer.pixels is not None
+    ]
+    style.save(sheet(tiles, 112), path)
+
+
+def _write_page(path: Path, shown: list[Answer], classes: Sequence[str], total: int) -> None:
+    import jinja2
+    from PIL import Image
+
+    tiles = []
+    for answer in shown:
+        assert answer.pixels is not None
+        buffer = io.BytesIO()
+        Image.fromarray(answer.pixels.squeeze()).save(buffer, "PNG")
+        picture = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        caption = _caption(answer, classes)
+        tiles.append({"picture": picture, "caption": caption, "name": answer.picture.name})
+    assert shown[0].pixels is not None
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_PAGE), autoescape=True)
+    text = environment.get_template("gallery.html.j2").render(
+        tiles=tiles,
+        number=f"{len(tiles):,}",
+        total=f"{total:,}",
+        rendering="pixelated" if len(shown[0].pixels) < 96 else "auto",
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
