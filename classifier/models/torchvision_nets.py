@@ -5,6 +5,7 @@ torchvision takes seconds, so it happens only when a network of it is asked for.
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -75,25 +76,26 @@ def adopt(name: str, state: Mapping[str, Tensor], image_size: int) -> dict[str, 
     Raises UserError if ``state`` does not hold the weights of that network.
     """
     model = _model(name, 1000, image_size)
-    network = _two_parts(name, model)
-    linear = network.last_linear
-    last = [f"{key}." for key, module in model.named_modules() if module is linear]
+    linears = [f"{key}." for key, part in model.named_modules() if isinstance(part, nn.Linear)]
     # squeezenet ends in a convolution
-    dropped = (*(last or ["classifier.1."]), "aux1.", "aux2.", "AuxLogits.")
-    weights = {
-        _DOTTED.sub(r"\1\2", key): tensor
+    dropped = (linears[-1] if linears else "classifier.1.", "aux1.", "aux2.", "AuxLogits.")
+    weights = OrderedDict(
+        (_DOTTED.sub(r"\1\2", key), tensor)
         for key, tensor in state.items()
         if not key.startswith(dropped)
-    }
+    )
+    # The versions of the modules that wrote them, by which some modules convert old weights.
+    weights._metadata = getattr(state, "_metadata", {})  # type: ignore[attr-defined]
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[-1].strip()
         raise UserError(f"not the weights of torchvision's {name} ({reason})") from None
     wrong = [*(key for key in missing if not key.startswith(dropped)), *unexpected]
     if wrong:
         raise UserError(f"not the weights of torchvision's {name} (they differ in {wrong[0]})")
-    ends = {id(parameter) for parameter in linear.parameters()}
+    network = _two_parts(name, model)
+    ends = {id(parameter) for parameter in network.last_linear.parameters()}
     state_dict = network.state_dict(keep_vars=True)
     return {key: value.detach() for key, value in state_dict.items() if id(value) not in ends}
 
