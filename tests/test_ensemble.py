@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.optimize import minimize
 
 from classifier import modelfile
+from classifier.cli import main
 from classifier.ensemble import Combination, combine, fit_weights, log_probabilities, save_model
 from classifier.errors import UserError
 from classifier.models import build
@@ -194,3 +196,19 @@ def test_the_real_pipeline_gives_an_ensemble_that_scores_what_it_said(
     printed = project.classifier("compare", "main", "short")
     assert "train.epochs" in printed
     assert "train.seed" in printed
+
+
+def test_predict_and_export_take_an_ensemble(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = [model(tmp_path / f"{seed}.safetensors", seed, "cnn") for seed in (1, 2)]
+    path = tmp_path / "both.safetensors"
+    save_model(path, members, combine("mean", [], 2), [])
+    assert main(["export", "--model", str(path), "--out", str(tmp_path / "both.onnx")]) == 0
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    capsys.readouterr()
+    for name in ("both.safetensors", "both.onnx"):
+        assert main(["predict", "--model", str(tmp_path / name), str(tmp_path / "a.png")]) == 0
+    first, second = capsys.readouterr().out.strip().splitlines()
+    assert first == second
