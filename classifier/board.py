@@ -1,5 +1,6 @@
 """Files for TensorBoard: scalars, the graph, histograms, sample activations."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -44,7 +45,9 @@ class Board:
         network.eval()
         with torch.no_grad():
             if not self.drawn:
-                self.writer.add_graph(network, inputs[:1])
+                with warnings.catch_warnings():  # TensorBoard's writer traces in a deprecated way
+                    warnings.simplefilter("ignore", FutureWarning)
+                    self.writer.add_graph(network, inputs[:1])
                 self.drawn = True
             self._activations(network, inputs[:SAMPLES], epoch)
         network.train(training)

@@ -29,9 +29,25 @@ VERBS = {
         "cross-validate: run the folds as experiments and pool their predictions",
         "python -m classifier folds -k 5 -S train.epochs=10",
     ),
+    "find-lr": (
+        "suggest a learning rate for the current data and parameters",
+        "python -m classifier find-lr --picture learning_rate.png",
+    ),
     "models": (
         "list the networks with their parameters and multiply-adds, for the current data",
         "python -m classifier models --image-size 32 --channels 3",
+    ),
+    "predict": (
+        "say what is in pictures: files, folders, patterns or tables of them",
+        "python -m classifier predict photos/ --out predictions.csv --gallery predictions.html",
+    ),
+    "export": (
+        "write the model in a format that other programs read",
+        "python -m classifier export --format onnx --int8",
+    ),
+    "serve": (
+        "answer over HTTP, with a page to try the model on",
+        "python -m classifier serve --port 8000",
     ),
     "verify": (
         "run the pipeline twice from scratch in temporary clones and compare every byte",

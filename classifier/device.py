@@ -86,11 +86,15 @@ def make_deterministic(device: torch.device, on_request: bool) -> None:
 
 @dataclass(frozen=True)
 class Numerics:
-    """How a network is computed: number type, memory layout, compiler."""
+    """How a network is computed: number type, memory layout, compiler, CPU threads.
+
+    ``threads`` is 0 where torch decides.
+    """
 
     precision: str
     channels_last: bool
     compile: bool
+    threads: int = 0
 
     @property
     def layout(self) -> torch.memory_format:
@@ -109,7 +113,9 @@ class Numerics:
 
     def __str__(self) -> str:
         layout = "channels-last" if self.channels_last else "channels-first"
-        return f"{self.precision}, {layout}, {'compiled' if self.compile else 'not compiled'}"
+        compiled = "compiled" if self.compile else "not compiled"
+        threads = f", {self.threads} thread" if self.threads else ""
+        return f"{self.precision}, {layout}, {compiled}{threads}"
 
 
 def choose_numerics(
@@ -131,6 +137,9 @@ def choose_numerics(
       (8×8), 1.3 at 2.5 M (16×16), 1.5 to 1.8 at 10 to 150 M (32×32). Below 2 M the gain is not
       worth results that differ between CPUs with and without the instructions.
     - channels-last against channels-first: 1.0 up to 16×16, 1.2 to 1.9 above, in both types.
+    - a second thread, at 0.7 M: 1.2 times as fast on an idle machine, and 30 times slower where
+      other work wants the same two cores, for the threads wait for each other after every
+      operation. Small networks therefore use one, and give the same bits on any number of cores.
     - torch.compile: 0.6 to 0.9 times as fast, after 12 to 50 s of compiling. ``auto`` is off, on
       GPUs as well, where it was not measured.
 
@@ -145,7 +154,9 @@ def choose_numerics(
         channels_last = device.type != "mps"
     if compile == "auto":
         compile = False
-    return Numerics(precision, bool(channels_last), bool(compile))
+    small = device.type == "cpu" and multiply_adds < SMALL_NETWORK
+    threads = 1 if small and "OMP_NUM_THREADS" not in os.environ else 0
+    return Numerics(precision, bool(channels_last), bool(compile), threads)
 
 
 def _faster_precision(device: torch.device, multiply_adds: int) -> str:
@@ -153,12 +164,12 @@ def _faster_precision(device: torch.device, multiply_adds: int) -> str:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16"
         return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
-    if device.type == "cpu" and multiply_adds >= WORTH_BF16_ON_CPU and _cpu_multiplies_bf16():
+    if device.type == "cpu" and multiply_adds >= SMALL_NETWORK and _cpu_multiplies_bf16():
         return "bf16"
     return "fp32"
 
 
-WORTH_BF16_ON_CPU = 2_000_000
+SMALL_NETWORK = 2_000_000  # multiply-adds a picture; the default network has 0.7 M on 8×8
 
 
 def _cpu_multiplies_bf16() -> bool:

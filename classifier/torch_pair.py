@@ -1,5 +1,6 @@
 """The sentence for a torchvision that does not match torch, where it is first imported."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -47,11 +48,8 @@ def partner(torch: str) -> str:
     Both are released together, torchvision 0.(n + 15) with torch 2.n, and have carried the same
     patch number since 2.1 (the table in torchvision's README).
     """
-    release, _, build = torch.partition("+")
-    try:
-        major, minor, patch = (int(part) for part in release.split(".")[:3])
-    except ValueError:
+    found = re.fullmatch(r"2\.(\d+)\.(\d+)(\+\w+)?", torch)
+    if found is None:  # a nightly build, or a release that this file has not heard of
         return "of the same date"
-    if major != 2:
-        return "of the same date"
-    return f"0.{minor + 15}.{patch}" + (f"+{build}" if build else "")
+    minor, patch, build = found.groups()
+    return f"0.{int(minor) + 15}.{patch}{build or ''}"

@@ -133,6 +133,8 @@ def train(
     numerics = choose_numerics(
         device, params.precision, params.channels_last, params.compile, facts["multiply_adds"]
     )
+    if numerics.threads:
+        torch.set_num_threads(numerics.threads)
     network.to(device).to(memory_format=numerics.layout)
     ranks.share_batch_statistics(network, device)
     forward = torch.compile(network) if numerics.compile else network

@@ -32,9 +32,7 @@ def test_what_is_saved_is_loaded(checkpoints: Checkpoints) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 10, 40, -100])
-def test_a_file_cut_short_falls_back_to_the_one_before(
-    checkpoints: Checkpoints, keep: int
-) -> None:
+def test_a_file_cut_short_falls_back_to_the_one_before(checkpoints: Checkpoints, keep: int) -> None:
     checkpoints.save({"epoch": 1})
     checkpoints.save({"epoch": 2})
     newest = checkpoints.folder / "newest.state"

@@ -1,0 +1,36 @@
+"""What ends a run that is nobody's bug is told in one sentence."""
+
+import errno
+
+import pytest
+import torch
+
+from classifier.errors import UserError
+from classifier.failures import explained
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), r"lower train\.batch_size"),
+        (torch.OutOfMemoryError("CUDA out of memory."), r"train\.accumulate"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (RuntimeError("InvalidCxxCompiler: No working C++ compiler found"), r"train\.compile"),
+    ],
+)
+def test_each_has_its_sentence(error: Exception, words: str) -> None:
+    with pytest.raises(UserError, match=words), explained():
+        raise error
+
+
+def test_an_impossible_allocation_is_explained() -> None:
+    with pytest.raises(UserError, match="memory"), explained():
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EACCES, "denied")])
+def test_bugs_stay_bugs(error: Exception) -> None:
+    with pytest.raises(type(error)), explained():
+        raise error

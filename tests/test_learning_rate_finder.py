@@ -1,0 +1,44 @@
+"""The learning-rate finder: a rate in the range that trains well, and its picture."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from classifier.augment import AugmentParams
+from classifier.errors import UserError
+from classifier.learning_rate_finder import Found, draw, find_learning_rate, suggest
+from classifier.models import ModelParams
+from classifier.training import TrainParams, train
+from tests.prepared_digits import prepared_digits
+
+MODEL = ModelParams("cnn")
+PARAMS = TrainParams(lr=1.0, epochs=4, batch_size=64, optimizer="adamw", seed=0)
+
+
+def test_it_suggests_a_rate_that_learns_and_draws_the_curve(tmp_path: Path) -> None:
+    data = prepared_digits(tmp_path / "digits", train=640, val=144)
+    found = find_learning_rate(PARAMS, MODEL, AugmentParams(), data, steps=100)
+    assert 1e-4 < found.suggestion < 0.1
+    assert found.rates == sorted(found.rates)
+    assert len(found.rates) == len(found.losses) <= 100
+    params = dataclasses.replace(PARAMS, lr=found.suggestion)
+    trained = train(params, MODEL, AugmentParams(), data, say=lambda line: None)
+    assert trained.metrics()["val_accuracy"] > 0.9
+    draw(found, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_suggestion_is_a_tenth_of_the_best() -> None:
+    rates = [10.0**-k for k in range(11, 0, -1)]
+    losses = [2.3, 2.3, 2.3, 2.3, 2.2, 2.0, 1.0, 0.5, 0.4, 0.6, 2.0]
+    assert suggest(rates, losses) == pytest.approx(1e-4)
+
+
+def test_a_loss_that_never_falls_has_no_suggestion() -> None:
+    with pytest.raises(UserError, match="falls at no learning rate"):
+        suggest([0.1] * 20, [2.3] * 20)
+
+
+def test_a_curve_that_breaks_off_can_be_drawn(tmp_path: Path) -> None:
+    draw(Found([1e-3, 1e-2], [2.3, 1.0], 1e-3), tmp_path / "curve.png")
