@@ -1,0 +1,116 @@
+"""`serve`: answer over HTTP, with a page to try the model on."""
+
+import argparse
+import importlib.util
+import socket
+import sys
+from pathlib import Path
+
+from classifier import chosen_model
+from classifier.errors import UserError
+
+NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `serve`."""
+    chosen_model.add_arguments(parser)
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: 127.0.0.1, this machine alone; 0.0.0.0: everyone)",
+    )
+    parser.add_argument("--port", type=int, default=8000, help="(default: 8000; 0: any free one)")
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what computes (default: ONNX Runtime for an .onnx file, else torch)",
+    )
+    parser.add_argument(
+        "--max-batch", type=int, default=64, help="pictures computed together (default: 64)"
+    )
+    parser.add_argument(
+        "--max-wait", type=float, default=2, metavar="MS",
+        help="milliseconds that a picture waits for others (default: 2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-body", type=float, default=32, metavar="MIB", help="of a request (default: 32)"
+    )
+    parser.add_argument(
+        "--max-pixels", type=int, default=40_000_000, help="of a picture (default: 40,000,000)"
+    )
+    parser.add_argument(
+        "--max-files", type=int, default=64, help="pictures in a request (default: 64)"
+    )
+    parser.add_argument(
+        "--max-queue", type=int, default=512, help="pictures under way (default: 512)"
+    )
+    parser.add_argument(
+        "--max-per-client", type=int, default=256,
+        help="the same of one address (default: 256; 0: no limit, behind a proxy)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until it is told to stop."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{missing[0]} is not installed: run pip install -r requirements-dev.txt, or install "
+            "the extra `serve`."
+        )
+    for name in ("max_batch", "max_body", "max_pixels", "max_files", "max_queue"):
+        if getattr(args, name) <= 0:
+            raise UserError(f"--{name.replace('_', '-')} must be above 0.")
+    if args.max_wait < 0 or args.max_per_client < 0:
+        raise UserError("--max-wait and --max-per-client must be at least 0.")
+    chosen = chosen_model.choose(args)
+    with _listening(args.host, args.port) as listener:
+        _serve(args, chosen, listener)
+    return 0
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Take the port before the model is loaded: a port in use is known at once."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot listen on {host}:{port} ({reason}): try another --port.") from None
+    return listener
+
+
+def _serve(
+    args: argparse.Namespace, chosen: chosen_model.ChosenModel, listener: socket.socket
+) -> None:
+    from classifier.inference import open_predictor
+    from classifier.serve import server
+    from classifier.serve.app import create_app
+    from classifier.serve.examples import examples
+    from classifier.serve.limits import Limits
+    from classifier.serve.metrics import Metrics
+    from classifier.serve.service import Service
+
+    limits = Limits(
+        body_bytes=int(args.max_body * 2**20),
+        pixels=args.max_pixels,
+        files=args.max_files,
+        queue=args.max_queue,
+        per_client=args.max_per_client,
+        batch=args.max_batch,
+        wait_seconds=args.max_wait / 1000,
+    )
+    predictor = open_predictor(chosen.path, args.backend)
+    metrics = chosen.metrics or getattr(predictor, "metrics", {})
+    service = Service(predictor, limits, Metrics())
+    shown = examples(Path("data/prepared"), predictor.spec)
+    app = create_app(service, shown, chosen.name, metrics)
+    host, port = listener.getsockname()[:2]
+    address = f"[{host}]" if ":" in host else host
+    print(f"{chosen.name} on {predictor.backend}: http://{address}:{port} (Ctrl-C stops)")
+    sys.stdout.flush()
+    server.run(app, listener)

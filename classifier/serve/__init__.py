@@ -1,0 +1,1 @@
+"""A trained model behind HTTP: an interface for programs and a page for people."""

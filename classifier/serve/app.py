@@ -1,0 +1,198 @@
+"""The HTTP interface: which path does what, and which status says what."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+
+from classifier.serve import metrics as reporting
+from classifier.serve import schema
+from classifier.serve.examples import Examples
+from classifier.serve.gate import Gate
+from classifier.serve.limits import RefusedError
+from classifier.serve.service import Found, Service
+from classifier.serve.uploads import Upload, uploads
+
+PAGE = Path(__file__).with_name("page")
+# The page's files by path; nothing else below the folder is served.
+ASSETS = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/draw.js": ("draw.js", "text/javascript; charset=utf-8"),
+    "/camera.js": ("camera.js", "text/javascript; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_FORM = {"schema": {"type": "object", "properties": {"pictures": {
+    "type": "array", "items": {"type": "string", "format": "binary"}}}}}  # fmt: skip
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": _FORM,
+            "application/json": {"schema": schema.PredictRequest.model_json_schema()},
+        },
+    }
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": schema.Problem, "description": words}
+    for status, words in {
+        408: "The request took too long.",
+        413: "Too large, too many pictures, or too many pixels.",
+        415: "Neither a form nor JSON, or no known picture format.",
+        422: "Not readable, or no picture at all.",
+        429: "Too many pictures of this client are under way.",
+        503: "Too many pictures are under way, or the server is stopping.",
+    }.items()
+}
+
+
+def create_app(
+    service: Service, examples: Examples, source: str, metrics: Mapping[str, Any]
+) -> FastAPI:
+    """Build the application around a service.
+
+    Args:
+        service: the model at work; started and stopped with the application.
+        examples: pictures for the page, perhaps none.
+        source: what the model was read from, for people.
+        metrics: of the model's evaluation.
+    """
+    spec, limits = service.spec, service.limits
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    # The interactive pages of FastAPI load scripts from another host: they stay off.
+    app = FastAPI(title="Image classifier", docs_url=None, redoc_url=None, lifespan=lifespan)
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, refusal: RefusedError) -> JSONResponse:
+        again = {"retry-after": "1"} if refusal.status in (429, 503) else None
+        return JSONResponse({"detail": refusal.sentence}, refusal.status, again)
+
+    @app.post("/predict", responses=_PROBLEMS, openapi_extra=_BODY)
+    async def predict(
+        request: Request, top: Annotated[int, Query(ge=1, le=1000)] = 5
+    ) -> schema.PredictResponse:
+        """Classify one or many pictures.
+
+        Pictures that cannot be read are answered with a sentence in their place; when that holds
+        for all of them, the status says so too.
+        """
+        parts = await uploads(request, limits)
+        with service.admitted(_client(request), len(parts)):
+            found = await service.classify(parts)
+        problems = [answer for answer in found if isinstance(answer, RefusedError)]
+        if len(problems) == len(found):
+            raise problems[0]
+        answers = zip(parts, found, strict=True)
+        return schema.PredictResponse(
+            predictions=[_prediction(part, answer, top) for part, answer in answers]
+        )
+
+    def _prediction(part: Upload, answer: Found, top: int) -> schema.Prediction:
+        if isinstance(answer, RefusedError):
+            return schema.Prediction(name=part.name, classes=[], error=answer.sentence)
+        order = np.argsort(-answer, kind="stable")[:top].tolist()
+        classes = [
+            schema.ClassProbability.model_validate(
+                {"class": spec.classes[k], "probability": min(1.0, float(answer[k]))}
+            )
+            for k in order
+        ]
+        return schema.Prediction(name=part.name, classes=classes, error=None)
+
+    @app.post("/explain", responses=_PROBLEMS, openapi_extra=_BODY)
+    async def explain(
+        request: Request, wanted: Annotated[str | None, Query(alias="class")] = None
+    ) -> schema.Explanation:
+        """Show where in one picture the evidence for a class lies (Grad-CAM)."""
+        if not service.explains:
+            raise RefusedError(
+                501, "Not available: heat maps need torch, and a network with convolutions."
+            )
+        if wanted is not None and wanted not in spec.classes:
+            raise RefusedError(422, "There is no such class.")
+        parts = await uploads(request, limits)
+        if len(parts) > 1:
+            raise RefusedError(413, "Only one picture can be explained at a time.")
+        with service.admitted(_client(request), 1):
+            picture = await service.decoded(parts[0].data)
+            target = spec.classes.index(wanted) if wanted is not None else None
+            chosen, overlay = await service.explained(picture, target)
+        return schema.Explanation.model_validate(
+            {"class": spec.classes[chosen], "overlay": overlay}
+        )
+
+    @app.get("/health", responses={503: {"model": schema.Health}})
+    async def health(response: Response) -> schema.Health:
+        """Tell whether requests are answered."""
+        response.status_code = 503 if service.stopping else 200
+        return schema.Health(status="stopping" if service.stopping else "ok")
+
+    @app.get("/model")
+    async def model() -> schema.ModelCard:
+        """Describe the model and what the server accepts."""
+        return schema.ModelCard(
+            network=spec.name,
+            source=source,
+            backend=service.predictor.backend,
+            classes=list(spec.classes),
+            image_size=spec.image_size,
+            channels=spec.channels,
+            resize=spec.resize,
+            temperature=spec.temperature,
+            metrics=dict(metrics),
+            explains=service.explains,
+            light_ink=sum(spec.mean) / len(spec.mean) < 0.5,
+            limits={
+                "body_bytes": limits.body_bytes,
+                "pixels": limits.pixels,
+                "files": limits.files,
+            },
+        )
+
+    @app.get("/metrics", response_class=Response)
+    async def report() -> Response:
+        """Report counters in Prometheus' text format."""
+        return Response(service.metrics.text(), media_type=reporting.CONTENT_TYPE)
+
+    @app.get("/examples")
+    async def listing() -> list[schema.Example]:
+        """List some pictures of the test set."""
+        return [
+            schema.Example(picture=f"examples/{number}.png", label=label)
+            for number, label in enumerate(examples.labels)
+        ]
+
+    @app.get("/examples/{number}.png", response_class=Response)
+    async def example(number: int) -> Response:
+        """Send one of the listed pictures."""
+        if not 0 <= number < len(examples.labels):
+            return JSONResponse({"detail": "There is no such example."}, 404)
+        return Response(examples.png(number), media_type="image/png")
+
+    for path, (name, kind) in ASSETS.items():
+        app.add_api_route(path, _asset(PAGE / name, kind), include_in_schema=False)
+    paths = [*ASSETS, "/predict", "/explain", "/health", "/model", "/metrics", "/examples"]
+    app.add_middleware(Gate, metrics=service.metrics, paths=paths)
+    return app
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _asset(path: Path, kind: str) -> Any:
+    async def send() -> FileResponse:
+        return FileResponse(path, media_type=kind, headers={"cache-control": "no-cache"})
+
+    return send

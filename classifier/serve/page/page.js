@@ -1,0 +1,183 @@
+import { setUpCamera } from "./camera.js";
+import { setUpDrawing } from "./draw.js";
+
+const find = (id) => document.getElementById(id);
+const status = find("status");
+const SHOWN = 20; // answers that stay on the page
+let model = null;
+
+function say(text, problem = false) {
+  status.textContent = text;
+  status.classList.toggle("problem", problem);
+}
+
+function percent(share) {
+  const text = (100 * share).toFixed(1);
+  return `${text === "100.0" && share < 1 ? ">99.9" : text}\u00a0%`;
+}
+
+async function ask(path, files) {
+  const form = new FormData();
+  for (const file of files) form.append("pictures", file, file.name || "picture");
+  let response;
+  try {
+    response = await fetch(path, { method: "POST", body: form });
+  } catch {
+    throw new Error("The server does not answer. Is it still running?");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    throw new Error(typeof answer.detail === "string" ? answer.detail : `The server said ${response.status}.`);
+  }
+  return answer;
+}
+
+export async function classify(files, keep = true) {
+  files = [...files];
+  if (!files.length) return;
+  const most = model ? model.limits : { files: 64, body_bytes: 32 * 2 ** 20 };
+  if (files.length > most.files) return say(`At most ${most.files} pictures at a time, please.`, true);
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  if (size > most.body_bytes) {
+    return say(`At most ${Math.floor(most.body_bytes / 2 ** 20)} MiB at a time, please.`, true);
+  }
+  say(files.length > 1 ? `Looking at ${files.length} pictures…` : "Looking…");
+  try {
+    const started = performance.now();
+    const { predictions } = await ask("predict?top=5", files);
+    const took = Math.round(performance.now() - started);
+    if (!keep) find("results").querySelector("li.sketch")?.remove();
+    predictions.forEach((prediction, place) => show(prediction, files[place], !keep));
+    const skipped = predictions.filter((prediction) => prediction.error).length;
+    if (skipped) say(`${skipped} of ${files.length} pictures could not be read.`, true);
+    else if (files.length > 1) say(`${files.length} pictures, ${took} ms.`);
+    else say(`${predictions[0].classes[0].class}, ${percent(predictions[0].classes[0].probability)} sure, ${took} ms.`);
+  } catch (error) {
+    say(files.length === 1 && files[0].name ? `${files[0].name}: ${error.message}` : error.message, true);
+  }
+}
+
+function show(prediction, file, sketch) {
+  const card = find("card").content.firstElementChild.cloneNode(true);
+  const picture = card.querySelector("img");
+  const address = URL.createObjectURL(file);
+  card.classList.toggle("sketch", sketch);
+  picture.src = address;
+  picture.alt = prediction.name || "the picture";
+  picture.addEventListener("load", () => picture.classList.toggle("tiny", picture.naturalWidth < 96));
+  card.querySelector(".name").textContent = sketch ? "" : prediction.name || "";
+  const top = card.querySelector(".top");
+  const explain = card.querySelector(".explain");
+  if (prediction.error) {
+    top.textContent = prediction.error;
+    top.classList.add("problem");
+    picture.parentElement.replaceChildren();
+    explain.remove();
+  } else {
+    top.textContent = prediction.classes[0].class;
+    for (const { class: name, probability } of prediction.classes) {
+      const bar = document.createElement("li");
+      const fill = document.createElement("i");
+      fill.style.width = `${100 * probability}%`;
+      const label = document.createElement("span");
+      label.textContent = name;
+      const share = document.createElement("span");
+      share.textContent = percent(probability);
+      bar.append(fill, label, share);
+      card.querySelector(".bars").append(bar);
+    }
+    if (model?.explains) explain.addEventListener("click", () => toggle(explain, picture, address, file));
+    else explain.remove();
+  }
+  const list = find("results");
+  list.prepend(card);
+  while (list.children.length > SHOWN) list.lastElementChild.remove();
+}
+
+async function toggle(button, picture, address, file) {
+  const on = button.getAttribute("aria-pressed") === "true";
+  if (!on && !button.overlay) {
+    button.disabled = true;
+    try {
+      button.overlay = (await ask("explain", [file])).overlay;
+    } catch (error) {
+      return say(error.message, true);
+    } finally {
+      button.disabled = false;
+    }
+  }
+  picture.src = on ? address : button.overlay;
+  button.setAttribute("aria-pressed", String(!on));
+  button.textContent = on ? "Show what it looked at" : "Show the picture";
+}
+
+function setUpInputs() {
+  const drop = find("drop");
+  const shot = find("shot");
+  find("choose").addEventListener("click", () => find("file").click());
+  for (const input of [find("file"), shot]) {
+    input.addEventListener("change", () => {
+      classify(input.files);
+      input.value = "";
+    });
+  }
+  let depth = 0; // dragenter and dragleave come for every element on the way
+  addEventListener("dragenter", () => drop.classList.toggle("over", ++depth > 0));
+  addEventListener("dragleave", () => drop.classList.toggle("over", --depth > 0));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    drop.classList.remove("over");
+    if (event.dataTransfer.files.length) classify(event.dataTransfer.files);
+    else say("Drop picture files, please; addresses are not fetched.", true);
+  });
+  addEventListener("paste", (event) => {
+    if (event.clipboardData.files.length) classify(event.clipboardData.files);
+    else say("There is no picture in the clipboard.", true);
+  });
+  setUpCamera(find("photograph"), find("camera"), (file) => classify([file]), () => shot.click(), (text) => say(text, true));
+}
+
+async function setUpExamples() {
+  const examples = await (await fetch("examples")).json();
+  for (const { picture, label } of examples) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    const image = document.createElement("img");
+    image.src = picture;
+    image.alt = "";
+    image.className = model.image_size < 96 ? "tiny" : "";
+    button.type = "button";
+    button.append(image, label);
+    button.setAttribute("aria-label", `Test picture of ${label}`);
+    button.addEventListener("click", async () => {
+      const blob = await (await fetch(picture)).blob();
+      classify([new File([blob], `test picture of ${label}`, { type: blob.type })]);
+    });
+    item.append(button);
+    find("example-list").append(item);
+  }
+  find("examples").hidden = !examples.length;
+}
+
+async function start() {
+  setUpInputs();
+  try {
+    model = await (await fetch("model")).json();
+  } catch {
+    find("about").textContent = "The server does not answer. Is it still running?";
+    return;
+  }
+  const accuracy = model.metrics.test_accuracy;
+  const names = model.classes.length > 12 ? `${model.classes.length} classes` : model.classes.join(", ");
+  find("about").textContent = `It knows ${names}.` +
+    (accuracy === undefined ? "" : ` Right for ${(100 * accuracy).toFixed(1)} % of its test pictures.`);
+  if (model.channels === 1 && model.image_size <= 32) {
+    find("drawing").hidden = false;
+    setUpDrawing(find("canvas"), find("clear"), model, (file) => classify([file], false));
+  }
+  await setUpExamples();
+}
+
+start();

@@ -1,0 +1,79 @@
+"""The types of requests and answers; /openapi.json describes them to other programs."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PredictRequest(BaseModel):
+    """Pictures as texts."""
+
+    model_config = ConfigDict(extra="forbid")
+    pictures: list[str] = Field(
+        description="Picture files in base64, with or without a leading data:image/…;base64, "
+        "Addresses are not fetched."
+    )
+
+
+class ClassProbability(BaseModel):
+    """A class and its probability."""
+
+    name: str = Field(alias="class", description="The class's name.")
+    probability: float = Field(ge=0, le=1, description="After temperature scaling.")
+
+
+class Prediction(BaseModel):
+    """What one picture shows, or why that cannot be said."""
+
+    name: str | None = Field(description="The file's name, if the upload had one.")
+    classes: list[ClassProbability] = Field(description="The most probable first.")
+    error: str | None = Field(None, description="Why the picture was skipped, as a sentence.")
+
+
+class PredictResponse(BaseModel):
+    """Answers in the order of the pictures."""
+
+    predictions: list[Prediction]
+
+
+class Explanation(BaseModel):
+    """Where in a picture the evidence for a class lies."""
+
+    name: str = Field(alias="class", description="The class that was looked for.")
+    overlay: str = Field(description="A PNG as data: address: the picture under a heat map.")
+
+
+class Example(BaseModel):
+    """A picture of the test set."""
+
+    picture: str = Field(description="Its path on this server.")
+    label: str = Field(description="Its true class.")
+
+
+class Health(BaseModel):
+    """Whether the server answers."""
+
+    status: str = Field(description='"ok", or "stopping".')
+
+
+class ModelCard(BaseModel):
+    """The model and what the server accepts."""
+
+    network: str
+    source: str = Field(description="The file or revision that it was read from.")
+    backend: str = Field(description='What computes: "torch" or "onnx".')
+    classes: list[str]
+    image_size: int = Field(description="Side of what the network sees, in pixels.")
+    channels: int = Field(description="1 (gray) or 3 (colour).")
+    resize: str = Field(description="How pictures are brought to that size: squash, crop or pad.")
+    temperature: float
+    metrics: dict[str, Any] = Field(description="Of its evaluation, where they are known.")
+    explains: bool = Field(description="Whether /explain answers.")
+    light_ink: bool = Field(description="Whether its pictures are light on dark.")
+    limits: dict[str, float]
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    detail: str = Field(description="A sentence for people.")

@@ -1,0 +1,66 @@
+"""The process around the application: uvicorn, told not to wait for ever."""
+
+import asyncio
+import signal
+import socket
+from typing import Any
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from classifier.serve.limits import CONNECTIONS, HEADER_SECONDS, STOP_SECONDS
+
+_HEADER_BYTES = 16 * 1024
+
+
+class _ImpatientProtocol(H11Protocol):
+    """Closes a connection whose request does not get to the end of its header in time.
+
+    uvicorn itself would wait for ever, and each such client holds one of CONNECTIONS.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._rest()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._rest()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+
+    def _rest(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+
+def run(app: FastAPI, listener: socket.socket) -> None:
+    """Serve on a bound socket until SIGINT or SIGTERM; requests under way are answered first."""
+    config = uvicorn.Config(
+        app,
+        http=_ImpatientProtocol,
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+    )
+    # uvicorn raises the signal again once it has stopped; SIGTERM, then, is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listener])
