@@ -141,8 +141,8 @@ def report(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
         "",
         __doc__.split("\n\n", 2)[2].strip().replace(" Writes inference.md beside this file.", ""),
         "",
-        f"Python {platform.python_version()}, {versions}; {CORES} cores. Median of {REPEATS} passes "
-        "(slowest, fastest), and how many times the plain script's. `python -m "
+        f"Python {platform.python_version()}, {versions}; {CORES} cores. Median of {REPEATS} "
+        "passes (slowest, fastest), and how many times the plain script's. `python -m "
         "benchmarks.inference` measures anew.",
         "",
         f"| Pictures per second | {' | '.join(SETS)} |",

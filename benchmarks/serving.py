@@ -36,7 +36,8 @@ local picture = file:read("*a")
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "multipart/form-data; boundary=frontier"
 wrk.body = "--frontier\\r\\nContent-Disposition: form-data; name=\\"pictures\\"; " ..
-  "filename=\\"a.jpg\\"\\r\\nContent-Type: image/jpeg\\r\\n\\r\\n" .. picture .. "\\r\\n--frontier--\\r\\n"
+  "filename=\\"a.jpg\\"\\r\\nContent-Type: image/jpeg\\r\\n\\r\\n" .. picture ..
+  "\\r\\n--frontier--\\r\\n"
 done = function(summary, latency)
   local e = summary.errors
   io.stderr:write(string.format(

@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import json
 import re
 import socket
 import time
@@ -130,7 +129,8 @@ REFUSED = {
         "content": b"[" * 100_000, "headers": {"content-type": "application/json"},
     }),
     "a damaged form": (422, {
-        "content": b"--x\r\nnonsense", "headers": {"content-type": "multipart/form-data; boundary=x"},
+        "content": b"--x\r\nnonsense",
+        "headers": {"content-type": "multipart/form-data; boundary=x"},
     }),
     "a form without boundary": (422, {
         "content": b"--x", "headers": {"content-type": "multipart/form-data"},
