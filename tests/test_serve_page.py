@@ -171,6 +171,7 @@ def test_a_drawn_zero_is_a_zero(page: Any) -> None:
     page.mouse.up()
     page.wait_for_selector("#results > li.sketch")
     assert page.locator("#results .top").inner_text() == "0"
+    assert page.inner_text("#sketch").startswith("0, ")
     page.click("#clear")
     first = canvas.evaluate("c => c.getContext('2d').getImageData(140, 35, 1, 1).data[0]")
     assert first == 0
@@ -189,6 +190,8 @@ def test_it_fits_every_screen(
     page.wait_for_selector("#results > li:nth-child(3)")
     page.locator("#results .explain").first.click()
     page.wait_for_selector("#results .explain[aria-pressed=true]")
+    page.locator("#results img").first.evaluate("img => img.decode()")
+    assert page.locator("#results .top").first.bounding_box()["y"] < height
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     small = page.locator("button:visible").evaluate_all(
         "all => all.filter(b => b.offsetHeight < 44 || b.offsetWidth < 44).map(b => b.id)"

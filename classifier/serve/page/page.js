@@ -51,7 +51,13 @@ export async function classify(files, keep = true) {
     const skipped = predictions.filter((prediction) => prediction.error).length;
     if (skipped) say(`${skipped} of ${files.length} pictures could not be read.`, true);
     else if (files.length > 1) say(`${files.length} pictures, ${took} ms.`);
-    else say(`${predictions[0].classes[0].class}, ${percent(predictions[0].classes[0].probability)} sure, ${took} ms.`);
+    else {
+      const [{ class: name, probability }] = predictions[0].classes;
+      say(`${name}, ${percent(probability)} sure, ${took} ms.`);
+      if (!keep) find("sketch").textContent = `${name}, ${percent(probability)} sure`;
+    }
+    // On a phone the answers lie below what can be seen; a sketch has its answer beside it.
+    if (keep) find("answers").scrollIntoView({ block: matchMedia("(min-width: 52rem)").matches ? "nearest" : "start" });
   } catch (error) {
     say(files.length === 1 && files[0].name ? `${files[0].name}: ${error.message}` : error.message, true);
   }
@@ -71,7 +77,8 @@ function show(prediction, file, sketch) {
   if (prediction.error) {
     top.textContent = prediction.error;
     top.classList.add("problem");
-    picture.parentElement.replaceChildren();
+    card.classList.add("broken");
+    picture.parentElement.remove();
     explain.remove();
   } else {
     top.textContent = prediction.classes[0].class;
