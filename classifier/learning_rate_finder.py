@@ -80,7 +80,7 @@ def find_learning_rate(
         weight_decay=params.weight_decay,
         momentum=params.momentum,
         betas=(params.beta1, params.beta2),
-        backbone_lr=params.backbone_lr,
+        backbone_lr_factor=params.backbone_lr_factor,
     )
     scaler = torch.amp.GradScaler(device.type, enabled=numerics.precision == "fp16")
     batches = Batches(data.images("train"), labels, device, params.data)

@@ -18,7 +18,7 @@ def build_optimizer(
     weight_decay: float = 0.0,
     momentum: float = 0.9,
     betas: tuple[float, float] = (0.9, 0.999),
-    backbone_lr: float = 1.0,
+    backbone_lr_factor: float = 1.0,
 ) -> Optimizer:
     """An optimizer over all parameters of ``network``; it passes over those without a gradient.
 
@@ -28,9 +28,11 @@ def build_optimizer(
     Args:
         momentum: of sgd (Nesterov's) and rmsprop, and of muon's matrices.
         betas: of adam and adamw, and of the parameters that muon leaves to AdamW.
-        backbone_lr: factor on ``lr`` for the parameters under ``network.backbone``.
+        backbone_lr_factor: factor on ``lr`` for the parameters under ``network.backbone``.
     """
-    groups = parameter_groups(network, weight_decay, lr, backbone_lr, matrices=name == "muon")
+    groups = parameter_groups(
+        network, weight_decay, lr, backbone_lr_factor, matrices=name == "muon"
+    )
     # One kernel for all parameters: a step of a small network is otherwise mostly call overhead.
     fused = all(p.is_floating_point() for group in groups for p in group["params"])
     match name:
@@ -50,7 +52,11 @@ def build_optimizer(
 
 
 def parameter_groups(
-    network: nn.Module, weight_decay: float, lr: float, backbone_lr: float, matrices: bool = False
+    network: nn.Module,
+    weight_decay: float,
+    lr: float,
+    backbone_lr_factor: float,
+    matrices: bool = False,
 ) -> list[dict[str, Any]]:
     """Divide the parameters by how they are updated.
 
@@ -67,7 +73,7 @@ def parameter_groups(
         decays = parameter.ndim >= 2
         in_backbone = name.startswith("backbone.")
         hidden = matrices and decays and name not in ends
-        rate = lr * (backbone_lr if in_backbone else 1.0)
+        rate = lr * (backbone_lr_factor if in_backbone else 1.0)
         group = groups.setdefault(
             (decays, in_backbone, hidden),
             {

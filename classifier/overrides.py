@@ -118,11 +118,15 @@ def check(changes: Mapping[str, Any], root: Path = Path()) -> dict[str, Any]:
         place[inner[-1]] = value
     loaded = {}
     for section in dict.fromkeys(key.split(".")[0] for key in changes):
-        module, name = SECTIONS[section]
-        loaded[section] = parse(
-            getattr(importlib.import_module(module), name), content[section], section
-        )
+        loaded[section] = parse(dataclass_of(section), content[section], section)
     return loaded
+
+
+def dataclass_of(section: str) -> type[Any]:
+    """The dataclass that a section of params.yaml is loaded into."""
+    module, name = SECTIONS[section]
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def flags(changes: Mapping[str, Any]) -> list[str]:

@@ -84,6 +84,12 @@ class Results:
         return _json(self.folders.models / "summary.json")
 
     @cached_property
+    def augmentation(self) -> dict[str, npt.NDArray[Any]]:
+        """What each augmentation does to a few pictures, as ``augment.preview`` returns it."""
+        path = self.folders.models / "augmentation.npz"
+        return dict(np.load(path)) if path.exists() else {}
+
+    @cached_property
     def history(self) -> dict[str, list[float]]:
         """Columns of ``metrics/history.csv``: one value an epoch, nan where there is none."""
         rows = self.table(self.folders.metrics / "history.csv")

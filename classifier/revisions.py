@@ -43,14 +43,12 @@ class Revision:
         return _git(self.root, "show", f"{self.commit}:./{path}")
 
     def json(self, path: str) -> dict[str, Any]:
-        """A JSON file that Git keeps, say metrics/evaluate.json.
+        """A JSON file that Git or DVC keeps, say metrics/evaluate.json.
 
         Raises:
-            UserError: this revision does not have it.
+            UserError: this revision does not have it, or it is missing from the cache.
         """
-        text = self.text(path)
-        if text is None:
-            raise self._not_run(path)
+        text = self.text(path) or self.file(path).read_text(encoding="utf-8")
         return dict(json.loads(text))
 
     @cached_property

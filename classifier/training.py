@@ -54,7 +54,7 @@ class TrainParams:
     momentum: Fraction = 0.9
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
-    backbone_lr: Annotated[float, Gt(0)] = 1.0
+    backbone_lr_factor: Annotated[float, Gt(0)] = 1.0
     schedule: ScheduleName = "constant"
     warmup_epochs: Annotated[float, Ge(0)] = 0.0
     gamma: Annotated[float, Interval(gt=0, lt=1)] = 0.1
@@ -156,7 +156,7 @@ def train(
         weight_decay=params.weight_decay,
         momentum=params.momentum,
         betas=(params.beta1, params.beta2),
-        backbone_lr=params.backbone_lr,
+        backbone_lr_factor=params.backbone_lr_factor,
     )
     scaler = torch.amp.GradScaler(device.type, enabled=numerics.precision == "fp16")
     schedule = Schedule(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from classifier.device import keep_large_buffers
@@ -31,6 +32,8 @@ def train() -> None:
 
     from classifier import modelfile, training
     from classifier.augment import AugmentParams
+    from classifier.augment.preview import preview
+    from classifier.augment.preview import save as save_preview
     from classifier.board import Board
     from classifier.checkpoint import Checkpoints, key_of
     from classifier.models import ModelParams
@@ -50,6 +53,11 @@ def train() -> None:
         if first:
             modelfile.save("models/model.safetensors", trained.network, trained.spec())
             write_json("models/summary.json", trained.summary)
+            rows = np.linspace(0, len(data.labels("train")) - 1, 8).astype(int)
+            examples = data.images("train")[rows]
+            save_preview(
+                "models/augmentation.npz", preview(examples, augment, fill=data.meta["mean"])
+            )
             live.finish(trained.history, trained.metrics())
             checkpoints.remove()
 

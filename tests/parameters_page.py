@@ -5,33 +5,16 @@ python -m tests.parameters_page --write    write it
 """
 
 import dataclasses
-import importlib
 import sys
 from typing import Any, get_type_hints
 
 from ruamel.yaml import YAML
 
+from classifier.overrides import SECTIONS, dataclass_of
 from classifier.params import describe
 from tests.import_closure import ROOT
 
-# section -> (the dataclass that loads it, the stage that reads it)
-SECTIONS = {
-    "download": ("classifier.sources.DownloadParams", "download"),
-    "split": ("classifier.splits.SplitParams", "split"),
-    "preprocess": ("classifier.prepare.PreprocessParams", "preprocess"),
-    "augment": ("classifier.augment.AugmentParams", "train"),
-    "model": ("classifier.models.ModelParams", "train"),
-    "train": ("classifier.training.TrainParams", "train"),
-    "evaluate": ("classifier.scoring.EvaluateParams", "evaluate"),
-    "plot": ("classifier.report.PlotParams", "plot"),
-}
 PAGE = ROOT / "docs" / "parameters.md"
-
-
-def load_class(name: str) -> type:
-    """The class with this dotted name."""
-    module, _, attribute = name.rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def page() -> str:
@@ -46,10 +29,11 @@ def page() -> str:
         "does not list yet take a plus: `-S +model.resnet.depth=56`. Written from `params.yaml`",
         "and the code by `python -m tests.parameters_page --write`.",
     ]
-    for section, (name, stage) in SECTIONS.items():
+    for section in SECTIONS:
+        stage = "train" if section in ("augment", "model") else section
         lines += ["", f"## {section}", "", f"Read by the stage `{stage}`.", ""]
         lines += ["| key | default | takes | meaning |", "|---|---|---|---|"]
-        lines += rows(load_class(name), document[section] or {}, section, meanings)
+        lines += rows(dataclass_of(section), document[section] or {}, section, meanings)
     return "\n".join(lines) + "\n"
 
 

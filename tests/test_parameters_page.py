@@ -2,9 +2,10 @@
 
 import yaml
 
+from classifier.overrides import SECTIONS, dataclass_of
 from classifier.params import load
 from tests.import_closure import ROOT
-from tests.parameters_page import PAGE, SECTIONS, comments, load_class, page
+from tests.parameters_page import PAGE, comments, page
 
 
 def test_the_page_is_true() -> None:
@@ -14,8 +15,8 @@ def test_the_page_is_true() -> None:
 def test_the_defaults_load_and_every_key_is_explained() -> None:
     sections = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     assert list(sections) == list(SECTIONS)
-    for section, (name, _) in SECTIONS.items():
-        load(section, load_class(name), ROOT / "params.yaml")
+    for section in SECTIONS:
+        load(section, dataclass_of(section), ROOT / "params.yaml")
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     keys = comments(text)
     assert "train.lr" in keys

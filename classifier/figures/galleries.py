@@ -47,9 +47,10 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "data",
             "augmentation",
             "Augmentation",
-            "Each row starts with a training picture; what follows is what training made of it. "
-            "The class must stay recognisable.",
-            80,
+            "The same training pictures under each augmentation alone. What is on is shown at "
+            "its own strength, what is off at one that is easy to see. The class must stay "
+            "recognisable.",
+            48,
             _augmented(results),
         ),
         Gallery(
@@ -162,10 +163,21 @@ def _samples(results: Results) -> list[Tile]:
 
 
 def _augmented(results: Results) -> list[Tile]:
-    pictures = results.array("augmented")
-    if pictures is None:
+    shown = results.augmentation
+    if not shown:
         return []
-    return [Tile(list(row), places=len(row)) for row in pictures]
+    tiles = [
+        Tile(list(shown["before"]), "as prepared"),
+        Tile(list(shown["after"]), "as trained on", "everything that is on", "right"),
+    ]
+    # What is on comes first.
+    for row in np.argsort(~shown["on"], kind="stable").tolist():
+        name, setting = str(shown["names"][row]).replace("_", " "), shown["settings"][row]
+        is_on = bool(shown["on"][row])
+        note = "on" if is_on else "off"
+        tone: Tone = "right" if is_on else "plain"
+        tiles.append(Tile(list(shown["pictures"][row]), f"{name} {setting}", note, tone))
+    return tiles
 
 
 def _predictions(results: Results, most: int) -> list[Tile]:
