@@ -3,11 +3,11 @@
     python -m benchmarks.inference
 
 The plain script opens each file with PIL, resizes it, makes a tensor, and runs the network on it
-alone, in float32, on as many threads as torch takes by itself. `predict` decodes in other
-processes and computes in batches, on torch or on ONNX Runtime. Both read the same JPEG files, which
+alone, in float32, on as many threads as torch takes by itself. `predict` has a thread a core that
+decodes and computes batches, on torch or on ONNX Runtime. Both read the same JPEG files, which
 look like photographs to a decoder, and both use the same network, `cnn` for 64×64 pixels with
-random weights. Each is a process of its own; imports and loading are not counted, the start of
-the decoding processes is. Writes inference.md beside this file.
+random weights. Each is a process of its own; imports and loading are not counted. Writes
+inference.md beside this file.
 """
 
 import io
@@ -73,7 +73,7 @@ def ours(model: Path, backend: str) -> Callable[[list[str]], list[int]]:
     from classifier.picture_list import Picture
     from classifier.predict import predict
 
-    predictor = open_predictor(model, backend)  # type: ignore[arg-type]
+    predictor = open_predictor(model, backend, threads=1)  # type: ignore[arg-type]
 
     def run(files: list[str]) -> list[int]:
         answers = predict(predictor, [Picture(file, file) for file in files])
@@ -141,7 +141,7 @@ def report(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
     lines = [
         "# Predicting files",
         "",
-        __doc__.split("\n\n", 2)[2].strip().replace(" Writes inference.md beside this file.", ""),
+        __doc__.split("\n\n", 2)[2].strip().replace(" Writes\ninference.md beside this file.", ""),
         "",
         f"Python {platform.python_version()}, {versions}; {CORES} cores. Median of {REPEATS} "
         "passes (slowest, fastest), and how many times the plain script's. `python -m "

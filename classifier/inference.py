@@ -20,7 +20,7 @@ BackendName = Literal["auto", "torch", "onnx"]
 
 
 class Predictor(Protocol):
-    """A model and what computes it. Threads may call it, one at a time."""
+    """A model and what computes it. Several threads may call it at the same time."""
 
     backend: str
     spec: ModelSpec
@@ -42,17 +42,23 @@ class TorchPredictor:
 
     backend = "torch"
 
-    def __init__(self, path: str | Path, device: str = "auto") -> None:
+    def __init__(self, path: str | Path, device: str = "auto", threads: int = 0) -> None:
+        """Load a model file; one call computes on ``threads`` cores, 0 for torch's own choice."""
         from classifier.device import choose_device, keep_large_buffers
 
         keep_large_buffers()
         self.device = choose_device(device)
+        self.threads = threads
         self.network, self.spec = load_model(path, str(self.device))
 
     def probabilities(self, pictures: Pictures) -> Floats:
         """Softmax of the logits, divided by the temperature."""
+        import torch
+
         from classifier.batches import predict_logits
 
+        if self.threads:  # holds for the calling thread
+            torch.set_num_threads(self.threads)
         spec = self.spec
         logits = predict_logits(self.network, pictures, spec.mean, spec.std, self.device)
         shares = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(spec.temperature))
@@ -71,10 +77,13 @@ class TorchPredictor:
         return None if maps is None else maps.heat
 
 
-def open_predictor(path: str | Path, backend: BackendName = "auto") -> "Predictor":
+def open_predictor(
+    path: str | Path, backend: BackendName = "auto", threads: int = 0
+) -> "Predictor":
     """Open a model file of this project (torch) or an exported ONNX file (ONNX Runtime).
 
-    ``backend="onnx"`` with a model file converts it in memory first.
+    ``backend="onnx"`` with a model file converts it in memory first. ``threads`` is how many cores
+    one call takes, 0 for all.
 
     Raises:
         UserError: no such file, not such a file, ONNX Runtime is missing, or torch was asked for
@@ -83,16 +92,16 @@ def open_predictor(path: str | Path, backend: BackendName = "auto") -> "Predicto
     if Path(path).suffix == ".onnx":
         if backend == "torch":
             raise UserError(f"{path}: an ONNX file cannot run on torch: name a .safetensors file.")
-        return _onnx(path)
+        return _onnx(path, threads)
     if backend == "onnx":
         from classifier.export import onnx_bytes
 
         network, spec = load_model(path)
-        return _onnx(onnx_bytes(network, spec, {}))
-    return TorchPredictor(path)
+        return _onnx(onnx_bytes(network, spec, {}), threads)
+    return TorchPredictor(path, threads=threads)
 
 
-def _onnx(source: str | Path | bytes) -> "OnnxPredictor":
+def _onnx(source: str | Path | bytes, threads: int) -> "OnnxPredictor":
     from classifier.onnx_model import OnnxPredictor
 
-    return OnnxPredictor(source)
+    return OnnxPredictor(source, threads)

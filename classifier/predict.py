@@ -1,25 +1,27 @@
-"""Classes for any number of pictures: decoded in other processes while the network computes.
+"""Classes for any number of pictures, in constant memory and on all cores.
 
-Nothing here imports torch, since the processes that decode import this module.
+Each core takes a batch of files, decodes them, and runs the network on them, so that none ever
+waits for another, whether decoding or computing is what takes long. Threads are enough: Pillow,
+torch and ONNX Runtime all let go of Python's lock while they work.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from classifier.images import Resize, decode, to_array
-from classifier.parallel import ordered_map
+from classifier.inference import Floats, Pictures, Predictor
+from classifier.modelfile import ModelSpec
+from classifier.parallel import cores
 from classifier.picture_list import Picture
 
-if TYPE_CHECKING:
-    from classifier.inference import Floats, Pictures, Predictor
-
-BATCH = 64  # pictures that one process decodes together and the network then sees together
+BATCH = 64  # pictures that one thread decodes, and then shows to the network, together
+AHEAD = 2  # batches under way or finished for each thread: none idles, and memory stays bounded
 LARGEST_FILE = 1 << 30  # bytes; more is no picture, and reading it would fill the memory
 
 
@@ -28,73 +30,58 @@ class Answer(NamedTuple):
     neither and ``problem``, the reason why it was skipped."""
 
     picture: Picture
-    pixels: "Pictures | None"
-    probabilities: "Floats | None"
+    pixels: Pictures | None
+    probabilities: Floats | None
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class _Task:
-    pictures: list[Picture]
-    size: int
-    channels: int
-    resize: Resize
-
-
-class _Decoded(NamedTuple):
-    pixels: "Pictures"  # of the pictures that can be read, [n, S, S, C]
-    problems: list[str]  # of every picture; "" if it can be read
-
-
 def predict(
-    predictor: "Predictor", pictures: Iterable[Picture], workers: int = 0
+    predictor: Predictor, pictures: Iterable[Picture], workers: int = 0
 ) -> Iterator[Answer]:
-    """Yield an answer for each picture, in order, in constant memory.
+    """Yield an answer for each picture, in order.
 
     Args:
-        predictor: computes in this process.
+        predictor: is called by several threads; each call should take one core.
         pictures: any number of them.
-        workers: processes that decode; 0: one a core.
+        workers: threads; 0: one a core.
     """
-    spec = predictor.spec
+    workers = workers or cores()
     source = iter(pictures)
     batches = iter(lambda: list(islice(source, BATCH)), [])
-    waiting: deque[list[Picture]] = deque()
-
-    def remembered() -> Iterator[_Task]:
-        for batch in batches:
-            waiting.append(batch)
-            yield _Task(batch, spec.image_size, spec.channels, spec.resize)  # type: ignore[arg-type]
-
-    for decoded in ordered_map(_decode, remembered(), workers):
-        yield from _answers(predictor, waiting.popleft(), decoded)
-
-
-def _answers(
-    predictor: "Predictor", pictures: list[Picture], decoded: _Decoded
-) -> Iterator[Answer]:
-    found = predictor.probabilities(decoded.pixels) if len(decoded.pixels) else ()
-    rows = iter(zip(decoded.pixels, found, strict=True))
-    for picture, problem in zip(pictures, decoded.problems, strict=True):
-        if problem:
-            yield Answer(picture, None, None, problem)
-        else:
-            yield Answer(picture, *next(rows))
-
-
-def _decode(task: _Task) -> _Decoded:
-    pixels, problems = [], []
-    for picture in task.pictures:
+    under_way: deque[Future[list[Answer]]] = deque()
+    with ThreadPoolExecutor(workers, "predict") as pool:
         try:
-            image = decode(_read(picture.path), task.size)
-            pixels.append(to_array(image, task.size, task.channels, task.resize))
-            problems.append("")
-        except OSError as error:
-            problems.append(f"cannot be read ({error.strerror or error})")
-        except ValueError as error:
-            problems.append(str(error))
-    shape = (0, task.size, task.size, task.channels)
-    return _Decoded(np.stack(pixels) if pixels else np.zeros(shape, np.uint8), problems)
+            for batch in batches:
+                under_way.append(pool.submit(_answers, predictor, batch))
+                if len(under_way) >= workers * AHEAD:
+                    yield from under_way.popleft().result()
+            while under_way:
+                yield from under_way.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _answers(predictor: Predictor, pictures: list[Picture]) -> list[Answer]:
+    found = [_decoded(picture, predictor.spec) for picture in pictures]
+    pixels = [one for one in found if not isinstance(one, str)]
+    shares = iter(predictor.probabilities(np.stack(pixels)) if pixels else ())
+    return [
+        Answer(picture, None, None, one)
+        if isinstance(one, str)
+        else Answer(picture, one, next(shares))
+        for picture, one in zip(pictures, found, strict=True)
+    ]
+
+
+def _decoded(picture: Picture, spec: ModelSpec) -> Pictures | str:
+    """The pixels that the network sees, [S, S, C], or why there are none."""
+    try:
+        image = decode(_read(picture.path), spec.image_size)
+        return to_array(image, spec.image_size, spec.channels, cast(Resize, spec.resize))
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    except ValueError as error:
+        return str(error)
 
 
 def _read(path: str) -> bytes:

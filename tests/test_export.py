@@ -52,12 +52,11 @@ def network(name: str, args: dict[str, object], channels: int, size: int, resize
     ("name", "args", "channels", "size", "resize"),
     [
         ("cnn", {}, 3, 32, "crop"),
-        ("resnet", {}, 1, 28, "pad"),
         ("vit", {}, 3, 32, "squash"),
-        ("cnn", {"entry": {"size": 24, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.3]}}, 1, 28,
-         "squash"),
+        ("resnet", {"entry": {"size": 24, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.3]}}, 1, 28,
+         "pad"),
     ],
-    ids=["cnn", "resnet", "vit", "adapted"],
+    ids=["cnn", "vit", "adapted"],
 )  # fmt: skip
 def test_onnx_answers_like_torch(
     name: str, args: dict[str, object], channels: int, size: int, resize: str, tmp_path: Path
@@ -103,13 +102,14 @@ def test_one_class_for_every_test_digit_whoever_computes(project: Path, tmp_path
     path = tmp_path / "model.onnx"
     assert cli.main(["export", "--out", str(path)]) == 0
     first = path.read_bytes()
-    assert cli.main(["export", "--out", str(path)]) == 0
-    assert path.read_bytes() == first
+    again = modelfile.load("models/model.safetensors")
+    metrics = json.loads(Path("metrics/evaluate.json").read_text())
+    assert onnx_bytes(*again, metrics) == first
     assert str(project).encode() not in first
     model = onnx.load(path)
     described = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert described["classes"] == list("0123456789")
-    assert described["metrics"] == json.loads(Path("metrics/evaluate.json").read_text())
+    assert described["metrics"] == metrics
 
     expected = evaluated(project)
     for predictor in (open_predictor("models/model.safetensors"), open_predictor(path)):

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from classifier import modelfile
+from classifier.export import onnx_bytes
 from tests.servers import Server, png, serving
 from tests.workspace import Workspace
 
@@ -269,3 +271,34 @@ def test_nothing_else_is_listening_for_other_machines(server: Server) -> None:
     ours = [line.split()[1] for line in lines if f":{server.port:04X} " in f"{line.split()[1]} "]
     assert ours
     assert all(address.startswith("0100007F:") for address in ours)
+
+
+ONLY_WHAT_THE_CONTAINER_HAS = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[2].split(","):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+import numpy as np
+from pathlib import Path
+from classifier.commands import serve
+from classifier.inference import open_predictor
+from classifier.serve import app, examples, limits, metrics, server, service
+predictor = open_predictor(sys.argv[1])
+made = service.Service(predictor, limits.Limits(), metrics.Metrics())
+shown = examples.examples(Path("nowhere"), predictor.spec)
+app.create_app(made, shown, "model", predictor.metrics)
+print(predictor.probabilities(np.zeros((1, 30, 20, 1), np.uint8)).shape)
+"""
+
+
+def test_an_exported_model_is_served_without_torch(finished: Workspace, tmp_path: Path) -> None:
+    path = str(tmp_path / "model.onnx")
+    network = modelfile.load(finished.path / "models/model.safetensors")
+    Path(path).write_bytes(onnx_bytes(*network, {}))
+    text = (finished.path / "Dockerfile").read_text()
+    assert re.search(r"^COPY classifier classifier$", text, re.MULTILINE)
+    missing = "torch,torchvision,scipy,sklearn,pandas,matplotlib,dvc,safetensors,jinja2,psutil"
+    ended = finished.run("python", "-c", ONLY_WHAT_THE_CONTAINER_HAS, path, missing)
+    assert ended.stdout == "(1, 10)\n"

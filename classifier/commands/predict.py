@@ -52,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", choices=("auto", "torch", "onnx"), default="auto", help="what computes"
     )
-    parser.add_argument(
-        "--workers", type=int, default=0, help="processes that decode (default: one a core)"
-    )
+    parser.add_argument("--workers", type=int, default=0, help="threads (default: one a core)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from classifier.inference import open_predictor
     from classifier.predict import predict
 
-    predictor = open_predictor(chosen.path, args.backend)
+    predictor = open_predictor(chosen.path, args.backend, threads=1)
     classes = predictor.spec.classes
     files = [name for name in (args.out, args.gallery, args.submission) if name]
     done, skipped = 0, 0

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.requests import ClientDisconnect
 
 from classifier.serve import metrics as reporting
 from classifier.serve import schema
@@ -77,6 +78,10 @@ def create_app(
     async def refused(_: Request, refusal: RefusedError) -> JSONResponse:
         again = {"retry-after": "1"} if refusal.status in (429, 503) else None
         return JSONResponse({"detail": refusal.sentence}, refusal.status, again)
+
+    @app.exception_handler(ClientDisconnect)
+    async def vanished(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody hears it; it is counted
 
     @app.post("/predict", responses=_PROBLEMS, openapi_extra=_BODY)
     async def predict(
