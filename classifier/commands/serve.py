@@ -111,6 +111,7 @@ def _serve(
     app = create_app(service, shown, chosen.name, metrics)
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
+    listener.listen()  # whoever reads the address may connect at once
     print(f"{chosen.name} on {predictor.backend}: http://{address}:{port} (Ctrl-C stops)")
     sys.stdout.flush()
     server.run(app, listener)

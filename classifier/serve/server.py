@@ -1,8 +1,10 @@
 """The process around the application: uvicorn, told not to wait for ever."""
 
 import asyncio
+import logging
 import signal
 import socket
+import warnings
 from typing import Any
 
 import h11
@@ -47,8 +49,16 @@ class _ImpatientProtocol(H11Protocol):
             self._timer = None
 
 
+def _no_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Invalid HTTP request")
+
+
 def run(app: FastAPI, listener: socket.socket) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM; requests under way are answered first."""
+    # What is wrong with an upload is told to whoever sent it; the log is not theirs to fill.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn.error").addFilter(_no_news)
+    warnings.simplefilter("ignore")
     config = uvicorn.Config(
         app,
         http=_ImpatientProtocol,
