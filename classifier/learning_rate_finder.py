@@ -69,6 +69,7 @@ def find_learning_rate(
         image_size=spec.image_size,
     )
     transfer.load_weights(network, model, spec)
+    transfer.fit_weights(network, model, spec, data.images("train"))
     transfer.freeze(network, model)
     cost = summary(spec.name, network, spec.channels, spec.image_size)["multiply_adds"]
     numerics = choose_numerics(device, params.precision, params.channels_last, False, cost)

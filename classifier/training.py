@@ -33,6 +33,7 @@ from classifier.model_summary import summary
 from classifier.models import ModelParams, build
 from classifier.optimizers import OptimizerName, WeightAverage, build_optimizer
 from classifier.prepare import PreparedData
+from classifier.resolution import shrunk, side_at
 from classifier.schedules import Schedule, ScheduleName
 from classifier.seeding import derive, generator
 from classifier.trained import Record, Row, Trained
@@ -61,6 +62,8 @@ class TrainParams:
     step_epochs: Annotated[float, Gt(0)] = 10.0
     plateau_patience: Annotated[int, Ge(0)] = 3
     label_smoothing: Fraction = 0.0
+    first_scale: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    full_scale_from: Fraction = 0.5
     class_weights: Literal["none", "balanced"] | tuple[Annotated[float, Ge(0)], ...] = "none"
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     clip_norm: Annotated[float, Gt(0)] | None = None
@@ -129,6 +132,7 @@ def train(
     shape = {"classes": classes, "channels": spec.channels, "image_size": spec.image_size}
     network = build(spec.name, spec.args, **shape)
     transfer.load_weights(network, model, spec)
+    transfer.fit_weights(network, model, spec, data.images("train"))
     facts = summary(spec.name, network, spec.channels, spec.image_size)
     numerics = choose_numerics(
         device, params.precision, params.channels_last, params.compile, facts["multiply_adds"]
@@ -243,6 +247,9 @@ def train(
                 random = generator(params.seed, "augment", number)
                 inputs = augmenter(to_unit(pixels), random, rows, epoch)
                 inputs = standardise(inputs, spec.mean, spec.std)
+                done = number / (steps * params.epochs)
+                side = side_at(done, spec.image_size, params.first_scale, params.full_scale_from)
+                inputs = shrunk(inputs, side)
                 aims = targets
                 if augmenter.mixes:
                     aims = F.one_hot(targets, classes).to(inputs.dtype)

@@ -14,15 +14,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from classifier.batches import normalise
 from classifier.errors import UserError
 from classifier.modelfile import ModelSpec, read_spec, read_weights
 from classifier.models import TORCHVISION, ModelParams
 from classifier.models.base import Classifier
 from classifier.models.torchvision_nets import adopt
 from classifier.torch_pair import matching_pair
+
+FITTED_TO = 2000  # pictures; their patches are many more
 
 # torchvision's weights of these two come from TensorFlow, with this mean and deviation.
 _TENSORFLOW = ("googlenet", "inception_v3")
@@ -104,6 +108,19 @@ def load_weights(network: Classifier, params: ModelParams, spec: ModelSpec) -> N
             )
         target[name] = weights[name]
     network.load_state_dict(target)
+
+
+def fit_weights(
+    network: Classifier, params: ModelParams, spec: ModelSpec, images: np.ndarray
+) -> None:
+    """Let layers that take their first weights from the train split do so; see `Classifier.fit`.
+
+    With pretrained weights they keep those. ``images``: uint8 [N, H, W, C], of which up to
+    FITTED_TO, evenly spaced, are read.
+    """
+    if not params.pretrained:
+        rows = np.unique(np.linspace(0, len(images) - 1, FITTED_TO).astype(int))
+        network.fit(normalise(torch.from_numpy(images[rows]), spec.mean, spec.std))
 
 
 def stages(network: Classifier) -> dict[str, nn.Module]:

@@ -18,6 +18,7 @@ from classifier.models.base import Classifier, Entry, require_size
 from classifier.models.cnn import CnnParams, cnn
 from classifier.models.convnext import ConvnextParams, convnext
 from classifier.models.ensemble import ensemble
+from classifier.models.fast import FastParams, fast
 from classifier.models.inception import InceptionParams, inception
 from classifier.models.lenet import LenetParams, lenet
 from classifier.models.mlp import MlpParams, mlp
@@ -55,6 +56,7 @@ NETWORKS: dict[str, Network] = {
     "wide_resnet": Network(WideResnetParams, wide_resnet),
     "convnext": Network(ConvnextParams, convnext),
     "vit": Network(VitParams, vit),
+    "fast": Network(FastParams, fast),
 }
 
 
@@ -77,6 +79,7 @@ class ModelParams:
     wide_resnet: WideResnetParams = field(default_factory=WideResnetParams)
     convnext: ConvnextParams = field(default_factory=ConvnextParams)
     vit: VitParams = field(default_factory=VitParams)
+    fast: FastParams = field(default_factory=FastParams)
     torchvision: TorchvisionParams = field(default_factory=TorchvisionParams)
 
     def __post_init__(self) -> None:

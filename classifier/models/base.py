@@ -41,6 +41,24 @@ class Classifier(nn.Module):
         logits: Tensor = self.head(self.backbone(images))
         return logits
 
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Let layers that take their first weights from data, by a method ``fit``, do so.
+
+        ``images``: standardised floats [N, channels, H, W]; each such layer sees what reaches it.
+        Called once, before training from scratch, and never changed by loading a model.
+        """
+        self.eval()
+        left = {m for m in self.backbone.modules() if hasattr(m, "fit")}
+        hooks = [m.register_forward_pre_hook(lambda m, x: m.fit(x[0])) for m in left]
+        for stage in self.backbone:
+            if not left:
+                break
+            images = stage(images)
+            left -= set(stage.modules())
+        for hook in hooks:
+            hook.remove()
+
     @property
     def last_linear(self) -> nn.Linear:
         """The layer that makes the logits; its input is the image's embedding."""

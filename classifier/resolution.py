@@ -1,0 +1,30 @@
+"""Progressive resolution: shrunk pictures first, which cost less, and full ones at the end.
+
+Howard's progressive resizing (fast.ai's DAWNBench entry, 2018); Tan and Le, "EfficientNetV2", 2021,
+https://arxiv.org/abs/2104.00298. It serves networks that take any size, such as those that pool
+globally before their last layer.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def side_at(done: float, image_size: int, first_scale: float, full_from: float) -> int:
+    """The side in pixels when the part ``done`` (0 to 1) of a run is over.
+
+    It grows in a line from ``first_scale`` times ``image_size`` at the start to ``image_size`` at
+    ``full_from`` (0 to 1), in even steps, each a new shape that kernels are prepared for.
+    """
+    if done >= full_from or first_scale == 1:
+        return image_size
+    scale = first_scale + (1 - first_scale) * done / full_from
+    return min(image_size, max(1, 2 * round(scale * image_size / 2)))
+
+
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """Images [N, C, H, W], float, resized to ``side`` × ``side``; the same ones if they have it."""
+    if images.shape[-1] == side:
+        return images
+    smaller = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+    return smaller.contiguous(memory_format=torch.channels_last)

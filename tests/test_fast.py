@@ -1,0 +1,163 @@
+"""The fast network, its whitening, and pictures that grow during training."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from classifier import modelfile
+from classifier.augment import AugmentParams
+from classifier.checkpoint import Checkpoints
+from classifier.errors import UserError
+from classifier.models import ModelParams, build
+from classifier.models.fast import FastParams, Whitening
+from classifier.prepare import PreparedData
+from classifier.resolution import shrunk, side_at
+from classifier.trained import Trained
+from classifier.training import TrainParams, train
+from tests.prepared_digits import prepared_digits
+
+MODEL = ModelParams("fast", fast=FastParams(widths=(8, 16)))
+TRAIN = TrainParams(
+    lr=0.02,
+    epochs=3,
+    batch_size=64,
+    optimizer="muon",
+    seed=0,
+    weight_decay=0.01,
+    schedule="linear",
+    warmup_epochs=0.5,
+    label_smoothing=0.2,
+    first_scale=0.5,
+    full_scale_from=0.5,
+)
+AUGMENT = AugmentParams(shift=0.125)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    return prepared_digits(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="module")
+def straight(data: PreparedData) -> Trained:
+    return trained(data)
+
+
+def trained(data: PreparedData, **arguments: Any) -> Trained:
+    arguments = {"params": TRAIN, "model": MODEL, "augment": AUGMENT, **arguments}
+    return train(data=data, say=lambda line: None, **arguments)
+
+
+def same(first: Trained, second: Trained) -> bool:
+    ours, theirs = first.network.state_dict(), second.network.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def whitening(network: nn.Module) -> Whitening:
+    return next(module for module in network.modules() if isinstance(module, Whitening))
+
+
+def first_convolution(network: nn.Module) -> nn.Conv2d:
+    return next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+
+
+def pictures(count: int = 64, channels: int = 3, side: int = 12) -> Tensor:
+    """Smooth random pictures: neighbouring pixels are correlated, as in real ones."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(count, channels, side + 3, side + 3, generator=generator)
+    return torch.nn.functional.avg_pool2d(noise, 4, 1) * 4
+
+
+def test_whitened_patches_are_uncorrelated_and_of_unit_variance() -> None:
+    layer = Whitening(3, 2)
+    images = pictures()
+    layer.fit(images)
+    maps = layer(images)
+    assert maps.shape == (64, 24, 11, 11)
+    assert torch.equal(maps[:, 12:], -maps[:, :12])
+    covariance = maps[:, :12].transpose(0, 1).flatten(1).cov()
+    torch.testing.assert_close(covariance, torch.eye(12), atol=0.02, rtol=0)
+
+
+def test_constant_pictures_do_not_blow_up() -> None:
+    layer = Whitening(1, 3)
+    layer.fit(torch.ones(4, 1, 8, 8))
+    assert layer.weight.isfinite().all()
+
+
+def test_dirac_convolutions_hand_their_input_on() -> None:
+    network = build("fast", {"widths": [30]}, classes=2, channels=3, image_size=8)
+    first = first_convolution(network)
+    maps = torch.rand(2, 24, 7, 7)
+    assert torch.equal(first(maps)[:, :24], maps)
+    plain = build("fast", {"dirac": False}, classes=2, channels=3, image_size=8)
+    assert not torch.equal(first_convolution(plain)(maps)[:, :24], maps)
+
+
+def test_a_patch_larger_than_the_picture_is_refused() -> None:
+    with pytest.raises(UserError, match=r"model\.fast\.patch: 8"):
+        build("fast", {"patch": 8}, classes=2, channels=1, image_size=6)
+
+
+def test_training_fits_the_whitening_to_the_train_split_and_never_changes_it(
+    data: PreparedData, straight: Trained
+) -> None:
+    seed = trained(data, params=replace(TRAIN, epochs=1, seed=1))
+    weights = [whitening(run.network).weight for run in (straight, seed)]
+    assert torch.equal(weights[0], weights[1])
+    random = trained(
+        data, params=replace(TRAIN, epochs=1), model=replace(MODEL, fast=FastParams(whiten=False))
+    )
+    assert not torch.equal(whitening(random.network).weight, weights[0])
+
+
+def test_it_sees_resized_pictures_where_those_come_first(data: PreparedData) -> None:
+    grown = trained(
+        data, params=replace(TRAIN, epochs=1), model=replace(MODEL, input_size=12)
+    ).network
+    plain = trained(data, params=replace(TRAIN, epochs=1)).network
+    assert not torch.equal(whitening(grown).weight, whitening(plain).weight)
+
+
+def test_it_learns(straight: Trained) -> None:
+    assert straight.history[-1]["val_accuracy"] > 0.9
+
+
+def test_twice_is_the_same_to_the_bit(data: PreparedData, straight: Trained) -> None:
+    assert same(trained(data), straight)
+
+
+def test_a_stopped_run_goes_on_to_the_same_model(
+    data: PreparedData, straight: Trained, tmp_path: Path
+) -> None:
+    def stop(history: list[Any]) -> None:
+        if len(history) == 2:  # after one epoch was saved
+            raise RuntimeError("stop")
+
+    checkpoints = Checkpoints(tmp_path, "1 epoch")
+    with pytest.raises(RuntimeError, match="stop"):
+        trained(data, checkpoints=checkpoints, on_epoch=stop)
+    assert same(trained(data, checkpoints=Checkpoints(tmp_path, "1 epoch")), straight)
+
+
+def test_the_model_file_holds_the_whitening(straight: Trained, tmp_path: Path) -> None:
+    modelfile.save(tmp_path / "model.safetensors", straight.network, straight.spec())
+    loaded, _ = modelfile.load(tmp_path / "model.safetensors")
+    assert torch.equal(whitening(loaded).weight, whitening(straight.network).weight)
+
+
+def test_pictures_grow_to_their_full_side() -> None:
+    sides = [side_at(step / 20, 32, 0.5, 0.5) for step in range(20)]
+    assert sides[0] == 16
+    assert sides == sorted(sides)
+    assert set(sides[10:]) == {32}
+    assert side_at(0, 33, 1.0, 0.5) == 33
+    assert side_at(0.49, 33, 0.5, 0.5) <= 33
+    images = pictures(2)
+    assert shrunk(images, 12) is images
+    flat = torch.full((2, 3, 12, 12), 0.7)
+    torch.testing.assert_close(shrunk(flat, 8), torch.full((2, 3, 8, 8), 0.7))
