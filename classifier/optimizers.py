@@ -66,7 +66,8 @@ def parameter_groups(
     groups of their own with ``orthogonalise`` set, for `Muon`.
     """
     parameters = list(network.named_parameters())
-    weights = [name for name, p in parameters if p.ndim >= 2]
+    # Buffers count: behind an input layer that is not trained, the next one is a hidden one.
+    weights = [name for name, value in network.state_dict().items() if value.ndim >= 2]
     ends = {weights[0], weights[-1]} if weights else set()
     groups: dict[tuple[bool, bool, bool], dict[str, Any]] = {}
     for name, parameter in parameters:
