@@ -132,9 +132,9 @@ def create_app(
         with service.admitted(_client(request), 1):
             picture = await service.decoded(parts[0].data)
             target = spec.classes.index(wanted) if wanted is not None else None
-            chosen, overlay = await service.explained(picture, target)
+            chosen, overlay, shows = await service.explained(picture, target)
         return schema.Explanation.model_validate(
-            {"class": spec.classes[chosen], "overlay": overlay}
+            {"class": spec.classes[chosen], "overlay": overlay, "empty": not shows}
         )
 
     @app.get("/health", responses={503: {"model": schema.Health}})

@@ -41,6 +41,7 @@ class Explanation(BaseModel):
 
     name: str = Field(alias="class", description="The class that was looked for.")
     overlay: str = Field(description="A PNG as data: address: the picture under a heat map.")
+    empty: bool = Field(description="Whether no place speaks for the class by itself.")
 
 
 class Example(BaseModel):

@@ -91,20 +91,21 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._decoders, pixels, data, self.spec, self.limits)
 
-    async def explained(self, picture: Pictures, target: int | None) -> tuple[int, str]:
-        """The class, by default the most probable, and the picture under its heat map.
+    async def explained(self, picture: Pictures, target: int | None) -> tuple[int, str, bool]:
+        """The class, by default the most probable, the picture under its heat map, and whether
+        the map shows anything: Grad-CAM is empty where no place speaks for the class by itself.
 
         The picture is a PNG as a data: address.
         """
 
-        def explain() -> tuple[int, str]:
+        def explain() -> tuple[int, str, bool]:
             batch = picture[None]
             chosen = target
             if chosen is None:
                 chosen = int(self.predictor.probabilities(batch).argmax())
             heat = self.predictor.heat(batch, [chosen])
             assert heat is not None
-            return chosen, _overlay(picture, heat[0])
+            return chosen, _overlay(picture, heat[0]), bool(heat.any())
 
         return await self._batcher.alone(explain)
 

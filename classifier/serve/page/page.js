@@ -106,7 +106,9 @@ async function toggle(button, picture, address, file) {
   if (!on && !button.overlay) {
     button.disabled = true;
     try {
-      button.overlay = (await ask("explain", [file])).overlay;
+      const found = await ask("explain", [file]);
+      button.overlay = found.overlay;
+      if (found.empty) say("The heat map is empty: no place of this picture speaks for the class by itself.");
     } catch (error) {
       return say(error.message, true);
     } finally {
