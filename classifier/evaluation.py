@@ -122,11 +122,15 @@ def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) 
         if split in evaluation.outcomes:
             np.save(folder / f"{split}_logits.npy", evaluation.outcomes[split].logits)
     test, classes = evaluation.outcomes["test"], evaluation.classes
-    found = tables.predictions(data.ids("test"), test.logits, classes, test.labels)
+    found = tables.predictions(
+        data.ids("test"), test.logits, classes, test.labels, test.temperature
+    )
     found.write(folder / "predictions.csv")
     if evaluation.unlabelled is not None:
         np.save(folder / "unlabelled_logits.npy", evaluation.unlabelled)
-        found = tables.predictions(data.ids("unlabelled"), evaluation.unlabelled, classes)
+        found = tables.predictions(
+            data.ids("unlabelled"), evaluation.unlabelled, classes, temperature=test.temperature
+        )
         found.write(folder / "unlabelled.csv")
 
 

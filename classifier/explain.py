@@ -6,7 +6,8 @@ and the csv module alone, and none holds pickled objects. Pictures are uint8 [H,
 (optional) are missing where the network has no such thing (a network without convolutions) or
 there is nothing to show (a set without mistakes still gets the table, with a header alone).
 
-From the predictions on the test split (classifier/mistakes.py, classifier/label_errors.py):
+From the predictions on the test split (classifier/mistakes.py, classifier/label_errors.py), with
+calibrated probabilities:
 
 - ``mistakes.csv``: row, id, actual, predicted, probability (of the predicted class),
   actual_probability; most confident mistake first.

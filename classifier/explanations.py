@@ -118,7 +118,7 @@ def heat_rows(
             ids[row],
             classes[test.labels[row]],
             classes[test.predicted[row]],
-            test.confidence[row],
+            test.calibrated_confidence[row],
             int(test.right[row]),
         )
         for index, row in enumerate(rows)

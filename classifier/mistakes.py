@@ -1,4 +1,7 @@
-"""Which pictures a network gets wrong, which ones it doubts, and which classes it confuses."""
+"""Which pictures a network gets wrong, which ones it doubts, and which classes it confuses.
+
+Probabilities are calibrated ones, as in predictions.csv.
+"""
 
 from collections.abc import Sequence
 
@@ -18,15 +21,15 @@ def confident_mistakes(
     Columns: row, id, actual, predicted, probability (of the predicted class), actual_probability.
     """
     wrong = np.flatnonzero(~outcomes.right)
-    order = wrong[np.argsort(-outcomes.confidence[wrong], kind="stable")][:most]
-    own = outcomes.probability(outcomes.labels)
+    order = wrong[np.argsort(-outcomes.calibrated_confidence[wrong], kind="stable")][:most]
+    own = outcomes.calibrated_probability(outcomes.labels)
     rows = [
         (
             row,
             ids[row],
             classes[outcomes.labels[row]],
             classes[outcomes.predicted[row]],
-            outcomes.confidence[row],
+            outcomes.calibrated_confidence[row],
             own[row],
         )
         for row in order.tolist()
@@ -43,14 +46,14 @@ def least_certain(
     Columns: row, id, actual, predicted, probability, runner_up, margin (difference of the two
     probabilities); smallest margin first.
     """
-    margin = outcomes.confidence - outcomes.probability(outcomes.runner_up)
+    margin = outcomes.calibrated_confidence - outcomes.calibrated_probability(outcomes.runner_up)
     rows = [
         (
             row,
             ids[row],
             classes[outcomes.labels[row]],
             classes[outcomes.predicted[row]],
-            outcomes.confidence[row],
+            outcomes.calibrated_confidence[row],
             classes[outcomes.runner_up[row]],
             margin[row],
         )
@@ -67,7 +70,7 @@ def confused_pairs(outcomes: Outcomes, classes: Sequence[str], most: int) -> Tab
     PAIR_EXAMPLES, separated by spaces, most confident first).
     """
     wrong = np.flatnonzero(~outcomes.right)
-    wrong = wrong[np.argsort(-outcomes.confidence[wrong], kind="stable")]
+    wrong = wrong[np.argsort(-outcomes.calibrated_confidence[wrong], kind="stable")]
     pairs = outcomes.labels[wrong] * outcomes.classes + outcomes.predicted[wrong]
     found, counts = np.unique(pairs, return_counts=True)
     support = np.bincount(outcomes.labels, minlength=outcomes.classes)

@@ -19,7 +19,9 @@ class Outcomes:
     """Logits and labels of a split, and what follows from them; nothing here is [N,K] but logits.
 
     ``logits`` float32 [N,K]; ``labels`` int64 [N]; ``temperature`` divides the logits wherever
-    ``calibrated`` is asked for.
+    ``calibrated`` is asked for. Pictures are shown to people with calibrated probabilities, as
+    they are everywhere else; figures that measure the network itself (loss, ranking, ``ece``) take
+    its logits as they are.
     """
 
     logits: npt.NDArray[np.float32]
@@ -55,8 +57,7 @@ class Outcomes:
     @cached_property
     def calibrated_confidence(self) -> Floats:
         """[N] probability of the predicted class after temperature scaling, 0..1."""
-        # The predicted class has the highest logit: its share of the denominator is exp(0).
-        return 1 / softmax_parts(self.logits, self.temperature)[1]
+        return self.calibrated_probability(self.predicted)
 
     @cached_property
     def runner_up(self) -> Integers:
@@ -84,9 +85,18 @@ class Outcomes:
         highest, denominator = self._softmax
         return np.exp(self._logit(wanted) - highest) / denominator
 
+    def calibrated_probability(self, wanted: int | Integers) -> Floats:
+        """[N] as `probability`, after temperature scaling: what predict and serve would say."""
+        highest, denominator = self._calibrated_softmax
+        return np.exp(self._logit(wanted) / self.temperature - highest) / denominator
+
     @cached_property
     def _softmax(self) -> tuple[Floats, Floats]:
         return softmax_parts(self.logits)
+
+    @cached_property
+    def _calibrated_softmax(self) -> tuple[Floats, Floats]:
+        return softmax_parts(self.logits, self.temperature)
 
     def _logit(self, wanted: int | Integers) -> Floats:
         return np.asarray(self.logits[np.arange(len(self.logits)), wanted], np.float64)

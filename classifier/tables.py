@@ -52,15 +52,17 @@ def predictions(
     logits: npt.NDArray[np.float32],
     classes: Sequence[str],
     labels: npt.NDArray[np.int64] | None = None,
+    temperature: float = 1.0,
 ) -> Table:
     """id, actual (if there are labels), predicted, probability, and p_CLASS for every class.
 
-    Probabilities are the softmax of the logits as they are, so that every figure of
-    ``metrics/evaluate.json`` can be had from this table.
+    Probabilities are the softmax of the logits divided by ``temperature``: the calibrated ones
+    that predict, serve and the exported models give too. The logits themselves, which loss and
+    ``ece`` are made from, are in ``data/predictions/*_logits.npy``.
     """
     known = [] if labels is None else ["actual"]
     columns = ["id", *known, "predicted", "probability", *(f"p_{name}" for name in classes)]
-    return Table(columns, _prediction_rows(ids, logits, classes, labels))
+    return Table(columns, _prediction_rows(ids, logits, classes, labels, temperature))
 
 
 def _prediction_rows(
@@ -68,12 +70,13 @@ def _prediction_rows(
     logits: npt.NDArray[np.float32],
     classes: Sequence[str],
     labels: npt.NDArray[np.int64] | None,
+    temperature: float,
 ) -> Iterator[list[str]]:
     numbers = ",".join(["%.6g"] * len(classes))
     step = max(1, _CHUNK // len(classes))
     for start in range(0, len(logits), step):
         part = np.asarray(logits[start : start + step], np.float64)
-        shares = np.exp(part - part.max(axis=1, keepdims=True))
+        shares = np.exp((part - part.max(axis=1, keepdims=True)) / temperature)
         shares /= shares.sum(axis=1, keepdims=True)
         winners = part.argmax(axis=1).tolist()
         for row, (share, winner) in enumerate(zip(shares.tolist(), winners, strict=True), start):

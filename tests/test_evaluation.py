@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from sklearn import metrics
 
 from classifier import tables
 from classifier.errors import UserError
 from classifier.evaluation import Evaluation, evaluate, write_metrics, write_predictions
 from classifier.explanations import write_explanations
-from classifier.modelfile import ModelSpec
+from classifier.inference import TorchPredictor
+from classifier.modelfile import ModelSpec, save
 from classifier.models import build
 from classifier.models.base import Classifier
 from classifier.outcomes import Outcomes
@@ -96,11 +98,31 @@ def test_predictions_hold_all_that_the_figures_need(
     assert [row["predicted"] for row in rows] == [CLASSES[k] for k in logits.argmax(axis=1)]
     shares = np.array([[float(row[f"p_{name}"]) for name in CLASSES] for row in rows])
     assert [float(row["probability"]) for row in rows] == shares.max(axis=1).tolist()
-    loss = metrics.log_loss(data.labels("test"), shares / shares.sum(axis=1, keepdims=True))
-    assert evaluation.scores["test"].values["loss"] == pytest.approx(loss, rel=1e-4)
+    assert shares == pytest.approx(softmax(logits / 1.7, axis=1), rel=1e-5)
+    loss = metrics.log_loss(data.labels("test"), softmax(np.float64(logits), axis=1))
+    assert evaluation.scores["test"].values["loss"] == pytest.approx(loss, rel=1e-6)
     rows = read(tmp_path / "unlabelled.csv")
     assert list(rows[0])[:3] == ["id", "predicted", "probability"]
     assert [row["id"] for row in rows] == data.ids("unlabelled")
+    logits = np.load(tmp_path / "unlabelled_logits.npy")
+    found = np.array([float(row["probability"]) for row in rows])
+    assert found == pytest.approx(softmax(logits / 1.7, axis=1).max(axis=1), rel=1e-5)
+
+
+def test_a_probability_is_the_same_wherever_it_is_shown(
+    evaluation: Evaluation, data: PreparedData, tmp_path: Path
+) -> None:
+    network, spec = model()
+    write_predictions(evaluation, data, tmp_path)
+    write_explanations(evaluation, network, spec, data, params(examples=10), CPU, tmp_path)
+    save(tmp_path / "model.safetensors", network, spec)
+    said = TorchPredictor(tmp_path / "model.safetensors", "cpu").probabilities(data.images("test"))
+    rows = read(tmp_path / "predictions.csv")
+    table = {row["id"]: row["probability"] for row in rows}
+    assert [float(text) for text in table.values()] == pytest.approx(said.max(axis=1), rel=1e-4)
+    for name in ("mistakes", "uncertain", "gradcam"):
+        for row in read(tmp_path / f"{name}.csv"):
+            assert row["probability"] == table[row["id"]], name
 
 
 def test_metrics_files(evaluation: Evaluation, data: PreparedData, tmp_path: Path) -> None:
