@@ -6,6 +6,7 @@ product of a sparse matrix with the weights of all resamples.
 """
 
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -75,3 +76,22 @@ def interval(values: Weights, confidence: float) -> tuple[Weights, Weights]:
     if known.any():
         bounds[:, known] = np.nanquantile(values[known], tails, axis=-1)
     return bounds[0], bounds[1]
+
+
+def wilson(shares: Weights, counts: Weights, confidence: float) -> tuple[Weights, Weights]:
+    """Score interval of a proportion (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
+
+    It stays honest at 0 and at 1, where every resample is the same and a percentile interval has
+    no width: of 100 pictures that are all right, 96.3 % to 100 % at 95 % confidence.
+
+    Args:
+        shares: what was observed, 0..1, of any shape.
+        counts: of how many pictures, above 0; of the same shape.
+        confidence: 0..1.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
+    spread = np.sqrt(shares * (1 - shares) / counts + (z / (2 * counts)) ** 2)
+    reach = z * spread / (1 + z**2 / counts)
+    # Rounding must not leave the share itself outside.
+    return np.clip(middle - reach, 0, shares), np.clip(middle + reach, shares, 1)

@@ -1,5 +1,9 @@
 """The figures of a split, from its logits: each with a percentile bootstrap interval.
 
+Where no resample differs from another, as at an accuracy of 100 %, that interval would have no
+width and claim a certainty that nobody has. Accuracy, top-k accuracy and a class's precision,
+recall and F1 then take the Wilson score interval, and other figures have none (nan).
+
 Definitions are scikit-learn's. Macro averages are over the classes that occur, as labels or as
 predictions; a precision, recall or F1 without any picture to count is 0 in them. ROC AUC and
 average precision are one class against the rest, macro over the classes that have both.
@@ -13,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Interval
 
-from classifier.bootstrap import Weights, group_sums, interval, resamples
+from classifier.bootstrap import Weights, group_sums, interval, resamples, wilson
 from classifier.calibration import bin_of
 from classifier.outcomes import Outcomes
 from classifier.ranking import areas
@@ -49,7 +53,8 @@ class Scores:
     """Figures of one split, each with its interval; the per-class ones as arrays [K].
 
     ``values`` and ``bounds`` have the same keys, as have ``class_values`` and ``class_bounds``.
-    nan stands for what is not defined (the recall of a class without pictures).
+    nan stands for what is not defined (the recall of a class without pictures, the interval of a
+    figure that no resample changes).
     ``ranking_samples`` is the number of resamples behind the bounds of the ranking figures.
     """
 
@@ -89,8 +94,9 @@ def score(outcomes: Outcomes, params: EvaluateParams) -> Scores:
                 for name, figure in part.items():
                     drawn.setdefault(name, []).append(figure)
             left -= weights.shape[1]
+    figures = {**values, **class_values}
     found = {
-        name: interval(np.concatenate(parts, axis=-1), params.confidence)
+        name: _bounds(name, figures[name], np.concatenate(parts, axis=-1), outcomes, params)
         for name, parts in drawn.items()
     }
     return Scores(
@@ -100,6 +106,42 @@ def score(outcomes: Outcomes, params: EvaluateParams) -> Scores:
         class_bounds={name: found[name] for name in class_values},
         ranking_samples=ranking_samples,
     )
+
+
+def _bounds(
+    name: str, value: Any, drawn: Weights, outcomes: Outcomes, params: EvaluateParams
+) -> tuple[Weights, Weights]:
+    """Low and high end [...] of a figure [...], from its resamples [..., B]; see the module."""
+    low, high = interval(drawn, params.confidence)
+    same = np.fmax.reduce(drawn, axis=-1) - np.fmin.reduce(drawn, axis=-1) < 1e-12
+    if not same.any():
+        return low, high
+    ends = np.full((2, *same.shape), np.nan)
+    counts = _share_of(name, outcomes)
+    if counts is not None:
+        # F1 = 2J / (1 + J) grows with J, the share that is right among the pictures that are the
+        # class or are taken for it.
+        f1 = name == "class_f1"
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.asarray(value / (2 - value) if f1 else value)
+            ends = np.stack(wilson(share, counts, params.confidence))
+        ends = 2 * ends / (1 + ends) if f1 else ends
+    return np.where(same, ends[0], low), np.where(same, ends[1], high)
+
+
+def _share_of(name: str, outcomes: Outcomes) -> Floats | None:
+    """The number of pictures that a figure is a share of, [K] for those of classes, or None."""
+    if name.endswith("accuracy") and name != "balanced_accuracy":
+        return np.float64(len(outcomes.labels))  # type: ignore[return-value]
+    actual, predicted, hits = (
+        np.bincount(labels, minlength=outcomes.classes).astype(np.float64)
+        for labels in (outcomes.labels, outcomes.predicted, outcomes.labels[outcomes.right])
+    )
+    return {
+        "class_precision": predicted,
+        "class_recall": actual,
+        "class_f1": actual + predicted - hits,
+    }.get(name)
 
 
 def counting(

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from classifier import bootstrap
-from classifier.bootstrap import group_sums, interval, resamples
+from classifier.bootstrap import group_sums, interval, resamples, wilson
 
 
 def test_every_resample_draws_as_many_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +56,11 @@ def test_resamples_without_a_value_do_not_count_for_one_metric_or_many() -> None
     assert (low, high) == (pytest.approx(0.15), pytest.approx(0.25))
     low, high = interval(np.stack([values, np.full(4, np.nan)]), 0.5)
     np.testing.assert_allclose([low, high], [[0.15, np.nan], [0.25, np.nan]])
+
+
+@pytest.mark.parametrize("right", [0, 1, 37, 40])
+def test_wilson_is_scipys(right: int) -> None:
+    low, high = wilson(np.array([right / 40]), np.array([40]), 0.9)
+    expected = binomtest(right, 40).proportion_ci(0.9, "wilson")
+    assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert low[0] <= right / 40 <= high[0]

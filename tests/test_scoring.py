@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics
 
 from classifier.outcomes import Outcomes
@@ -136,7 +137,9 @@ def test_a_class_without_test_pictures() -> None:
 def test_one_picture() -> None:
     found = score(Outcomes(np.array([[2.0, 1.0]], np.float32), np.array([0])), PARAMS)
     assert found.values["accuracy"] == 1
-    assert found.bounds["accuracy"] == (1, 1)
+    low, high = found.bounds["accuracy"]
+    assert low == pytest.approx(0.2065, abs=1e-4)  # one picture says next to nothing
+    assert high == 1
     assert found.values["mcc"] == 0  # as scikit-learn has it
     assert np.isnan(found.values["roc_auc"])
 
@@ -147,6 +150,18 @@ def test_all_right() -> None:
     for name in ("accuracy", "f1_macro", "mcc", "kappa", "roc_auc", "average_precision"):
         assert found.values[name] == 1, name
     assert found.values["ece"] == pytest.approx(0, abs=1e-7)
+    # Resamples of what is all right are all right: their percentiles would claim certainty.
+    wilson = binomtest(30, 30).proportion_ci(method="wilson")
+    assert found.bounds["accuracy"] == pytest.approx((wilson.low, 1))
+    wilson = binomtest(10, 10).proportion_ci(method="wilson")
+    for name in ("class_precision", "class_recall"):
+        low, high = found.class_bounds[name]
+        assert low == pytest.approx(np.full(3, wilson.low))
+        assert (high == 1).all()
+    f1 = 2 * wilson.low / (1 + wilson.low)
+    assert found.class_bounds["class_f1"][0] == pytest.approx(np.full(3, f1))
+    for name in ("mcc", "roc_auc", "f1_macro"):
+        assert np.isnan(found.bounds[name]).all(), name
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
