@@ -9,11 +9,12 @@ import pytest
 from matplotlib import rc_context
 from PIL import Image
 
-from classifier.figures import confusion, network, style
+from classifier.figures import confusion, data_quality, network, style
 from classifier.figures.collection import draw_all
 from classifier.figures.data import sizes
 from classifier.figures.galleries import galleries
 from classifier.figures.tiles import Tile, heat, scaled, sheet
+from classifier.files import write_json
 from classifier.results import Results
 from tests.synthetic_results import make
 
@@ -132,6 +133,43 @@ def test_doubtful_pictures_are_shown_by_kind(tmp_path: Path) -> None:
     shown = {gallery.name: gallery for gallery in galleries(Results.open(where), 8)}
     notes = {tile.note for tile in shown["doubtful_pictures"].tiles}
     assert {"test-00003", "test-00005"} <= notes
+
+
+def test_a_picture_of_two_doubts_is_shown_once(tmp_path: Path) -> None:
+    where = make(tmp_path, classes=2, size=16, channels=1, test=20)
+    pictures = np.load(where.prepared / "test.npy")
+    pictures[3] = np.linspace(0, 40, 16).astype(np.uint8)[:, None]
+    np.save(where.prepared / "test.npy", pictures)
+    tiles = data_quality.doubtful(Results.open(where), 8)
+    assert [tile.caption for tile in tiles if tile.note == "test-00003"] == ["dark, blurred, test"]
+
+
+def test_every_kind_of_duplicates_is_shown(tmp_path: Path) -> None:
+    where = make(tmp_path, classes=2, size=16, channels=1, test=20)
+
+    def pair(first: str, second: str, labels: str = "aa") -> dict[str, str]:
+        found = {"first": first, "first_label": labels[0], "first_split": first.split("-")[0]}
+        second_split = second.split("-")[0]
+        return found | {"second": second, "second_label": labels[1], "second_split": second_split}
+
+    across = [pair(f"test-0000{n}", f"train-0000{n}") for n in range(9)]
+    pairs = {
+        "near_duplicates_across_splits": across,
+        "near_duplicates_within_splits": [pair("train-00011", "train-00012")],
+        "label_conflicts": [pair("train-00013", "train-00014", "ab")],
+        "exact_duplicates": [pair("train-00013", "train-00014", "ab"),
+                             pair("test-00007", "excluded-1")],
+    }  # fmt: skip
+    write_json(where.metrics / "quality.json", {"pairs": pairs})
+    tiles = data_quality.duplicates(Results.open(where), 8)
+    found = [(tile.note, tile.tone) for tile in tiles]
+    assert len(found) == 8
+    assert found[0] == ("near: test · train", "wrong")
+    assert found.count(("identical: train · train", "wrong")) == 1  # two labels
+    assert ("near: train · train", "plain") in found
+    # The other of the two was left out, and has the same pixels.
+    excluded = next(tile for tile in tiles if tile.note == "identical: test · excluded")
+    assert (excluded.pictures[0] == excluded.pictures[1]).all()
 
 
 def test_the_plot_stage_never_imports_torch() -> None:

@@ -179,8 +179,8 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
                 "embedding",
                 "Test images as the network sees them",
                 "Each point is a test image, placed by the two main directions of what the last "
-                "layer sees. Groups that touch are classes that get confused; a cross inside "
-                "another group is a mistake.",
+                "layer sees, in the colour of its actual class; a cross is a mistake. Groups that "
+                "touch are classes that get confused.",
             ),
             partial(_embedding, results, points),
         )

@@ -26,19 +26,21 @@ def plane(
     numbers = np.asarray(actual)
     few = len(classes) <= COLOURED_UP_TO
     size = float(np.clip(9000 / max(1, len(points)), 3, 18))
-    markers = "osD^vP<>X*"
+    markers = "osD^vP<>p*"
     for number in range(len(classes)):
         here = (numbers == number) & right
+        missed = (numbers == number) & ~right
+        hue = style.SERIES[number % len(style.SERIES)] if few else _hue(number, len(classes))
         axes.scatter(
             points[here, 0], points[here, 1], s=size, linewidth=0, alpha=0.6 if few else 0.45,
-            color=style.SERIES[number % len(style.SERIES)] if few else _hue(number, len(classes)),
-            marker=markers[number] if few else "o",
+            color=hue, marker=markers[number] if few else "o",
         )  # fmt: skip
-    wrong = points[~right]
-    axes.scatter(
-        wrong[:, 0], wrong[:, 1], s=size * 1.6, marker="x", linewidth=0.9, color=style.INK,
-        label=f"{len(wrong)} predicted wrong",
-    )  # fmt: skip
+        # In the colour of the class, or many mistakes would hide where the classes lie.
+        axes.scatter(
+            points[missed, 0], points[missed, 1], s=size * 1.6, linewidth=0.9, color=hue, marker="x"
+        )
+    wrong = int((~right).sum())
+    axes.scatter([], [], s=18, marker="x", color=style.INK, label=f"{wrong} predicted wrong")
     halo = [withStroke(linewidth=2.5, foreground="white")]
     present = [number for number in range(len(classes)) if (numbers == number).any()]
     # Of many classes only those with the most mistakes are named, or the names hide the points.
@@ -55,7 +57,7 @@ def plane(
     shares = [f" ({100 * share:.0f} % of the variance)" for share in variance] or ["", ""]
     axes.set_xlabel(f"first principal component{shares[0]}")
     axes.set_ylabel(f"second principal component{shares[-1]}")
-    if len(wrong):
+    if wrong:
         axes.legend(loc="best", fontsize=8)
     return figure
 

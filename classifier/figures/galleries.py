@@ -5,18 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from classifier.figures import data_quality
 from classifier.figures.tiles import Tile, Tone, colour, heat, shaded
-from classifier.quality import picture_quality
 from classifier.results import Results, Row
-
-# Kinds of doubtful pictures, as classifier.quality names them, in words.
-DOUBTS = {
-    "blank": "blank",
-    "dark": "dark",
-    "bright": "bright",
-    "blurred": "blurred",
-    "odd_size": "odd size",
-}
 
 
 @dataclass(frozen=True)
@@ -93,16 +84,17 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "The label that was given, and the one that confident learning suggests. Look at each "
             "before you change it: some are only hard.",
             96,
-            _label_errors(results, most),
+            data_quality.label_errors(results, most),
         ),
         Gallery(
             "quality",
             "duplicates",
-            "Near-duplicates",
-            "Pairs with almost the same perceptual hash. A pair across train and test flatters "
-            "the score.",
+            "Duplicates",
+            "Pairs of identical pictures, and of near ones, whose perceptual hashes are almost "
+            "the same. Marked are pairs across splits, which flatter the score, and with two "
+            "labels, one of which is wrong. An excluded picture takes no part.",
             80,
-            _duplicates(results, most),
+            data_quality.duplicates(results, most),
         ),
         Gallery(
             "quality",
@@ -111,7 +103,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "Blank, dark, bright, blurred or oddly sized ones, in all splits: worth a look before "
             "you trust the scores.",
             96,
-            _doubtful(results, most),
+            data_quality.doubtful(results, most),
         ),
         Gallery(
             "explanation",
@@ -185,11 +177,12 @@ def _predictions(results: Results, most: int) -> list[Tile]:
     rows = np.random.default_rng(0).permutation(number)[:most]
     chosen = np.sort(rows).tolist()
     classes = results.data.classes
+    temperature = results.metrics("details").get("temperature", 1.0)
     tiles = []
     for row in chosen:
         actual, predicted = int(results.actual[row]), int(results.predicted[row])
         right = actual == predicted
-        logits = results.logits[row].astype(np.float64)
+        logits = results.logits[row].astype(np.float64) / temperature
         surely = 1 / np.exp(logits - logits.max()).sum()
         tiles.append(
             Tile(
@@ -245,52 +238,6 @@ def _pairs(results: Results) -> list[Tile]:
             )
         )
     return tiles
-
-
-def _label_errors(results: Results, most: int) -> list[Tile]:
-    return [
-        Tile(
-            [results.picture(row["split"], int(row["row"]))],
-            f"given {row['given']}",
-            f"rather {row['suggested']}?",
-        )
-        for row in results.explained("label_errors")[:most]
-    ]
-
-
-def _duplicates(results: Results, most: int) -> list[Tile]:
-    listed = results.metrics("quality").get("pairs", {})
-    kinds = ("near_duplicates_across_splits", "near_duplicate_label_conflicts",
-             "near_duplicates_within_splits")  # fmt: skip
-    tiles: dict[tuple[str, str], Tile] = {}
-    for pair in (pair for kind in kinds for pair in listed.get(kind, ())):
-        ids = (pair["first"], pair["second"])
-        places = [results.places[name] for name in ids if name in results.places]
-        if len(tiles) < most and len(places) == 2:
-            splits, labels = ([pair[f"{end}_{what}"] for end in ("first", "second")]
-                              for what in ("split", "label"))  # fmt: skip
-            pictures = [results.picture(split, row) for split, row in places]
-            doubtful = splits[0] != splits[1] or labels[0] != labels[1]
-            tone: Tone = "wrong" if doubtful else "plain"
-            tiles.setdefault(
-                ids, Tile(pictures, " · ".join(labels), " · ".join(splits), tone, places=2)
-            )
-    return list(tiles.values())
-
-
-def _doubtful(results: Results, most: int) -> list[Tile]:
-    found: dict[str, list[Tile]] = {name: [] for name in DOUBTS}
-    for split in results.data.splits:
-        measured = picture_quality(results.data.images(split), results.data.sizes(split))
-        ids = results.data.ids(split)
-        for name, tiles in found.items():
-            for row in np.flatnonzero(measured[name])[: most - len(tiles)].tolist():
-                caption = f"{DOUBTS[name]}, {split}"
-                tiles.append(Tile([results.picture(split, row)], caption, ids[row]))
-    # A few of each kind rather than all of one.
-    kinds = list(found.values())
-    order = sorted((place, kind) for kind, tiles in enumerate(kinds) for place in range(len(tiles)))
-    return [kinds[kind][place] for place, kind in order[:most]]
 
 
 def _gradcam(results: Results) -> list[Tile]:
