@@ -4,6 +4,11 @@ Where no resample differs from another, as at an accuracy of 100 %, that interva
 width and claim a certainty that nobody has. Accuracy, top-k accuracy and a class's precision,
 recall and F1 then take the Wilson score interval, and other figures have none (nan).
 
+Average precision and calibration errors come out higher in resamples than in the pictures that
+they are drawn from, since a picture that is drawn twice agrees with itself. With few pictures a
+class the figure could even lie below its own interval, so that theirs is shifted by that bias, as
+the bootstrap estimates it (Efron and Tibshirani 1993, chapter 10).
+
 Definitions are scikit-learn's. Macro averages are over the classes that occur, as labels or as
 predictions; a precision, recall or F1 without any picture to count is 0 in them. ROC AUC and
 average precision are one class against the rest, macro over the classes that have both.
@@ -29,6 +34,7 @@ Bounds = tuple[float, float]
 # two seconds) it gets fewer resamples, but never fewer than FEWEST.
 RANKING_LOOKS = 2_000_000_000
 FEWEST = 100
+BIASED = ("average_precision", "ece", "ece_calibrated")
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,9 @@ def _bounds(
 ) -> tuple[Weights, Weights]:
     """Low and high end [...] of a figure [...], from its resamples [..., B]; see the module."""
     low, high = interval(drawn, params.confidence)
+    if name.removeprefix("class_") in BIASED:
+        bias = np.nan_to_num(_mean(np.moveaxis(drawn, -1, 0)) - value)
+        low, high = np.clip(low - bias, 0, value), np.clip(high - bias, value, 1)
     same = np.fmax.reduce(drawn, axis=-1) - np.fmin.reduce(drawn, axis=-1) < 1e-12
     if not same.any():
         return low, high
