@@ -100,16 +100,14 @@ def parse(cls: type[T], content: Any, key: str) -> T:
 
 
 def suggestion(name: str, known: typing.Iterable[str]) -> str:
-    """What to append to "X is not …": the nearest known name, or the list of them."""
+    """What to append to "X is not …": in brackets, the nearest known name or the list of them."""
     known = list(known)
+    listing = f"known: {', '.join(known)}"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return (
-            f": did you mean {near[0]!r}?"
-            if len(known) > 20
-            else (f": did you mean {near[0]!r}? Known: {', '.join(known)}")
-        )
-    return f": known are {', '.join(known)}"
+    if not near:
+        return f" ({listing})"
+    guess = f"did you mean {near[0]!r}?"
+    return f" ({guess})" if len(known) > 20 else f" ({guess} K{listing[1:]})"
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:

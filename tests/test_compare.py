@@ -155,7 +155,7 @@ def test_the_workspace_is_the_default_and_another_clone_can_be_named(
 
 
 def test_mistakes_get_one_sentence(project: Toy, tmp_path: Path) -> None:
-    assert "no revision or experiment 'goood': did you mean 'good'" in project.refused(
+    assert "no revision or experiment 'goood' (did you mean 'good'?" in project.refused(
         "compare", "main", "goood"
     )
     assert "'waiting' is not yet run (queued): run dvc queue start" in project.refused(

@@ -8,7 +8,7 @@ import pytest
 from annotated_types import Gt, Interval
 
 from classifier.errors import UserError
-from classifier.params import load, parse
+from classifier.params import load, parse, suggestion
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,13 @@ def test_a_mistake_is_named_with_its_key_and_what_is_allowed(
         parse(Section, {**GOOD, **change}, "train")
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("known", [["epochs", "lr"], ["epochs", *map(str, range(30))], ["lr"]])
+def test_a_sentence_with_a_suggestion_ends_with_one_full_stop(known: list[str]) -> None:
+    sentence = f"train.epoch is not a parameter{suggestion('epoch', known)}."
+    assert sentence.endswith(").")
+    assert ("did you mean 'epochs'?" in sentence) == ("epochs" in known)
 
 
 def test_a_missing_key_is_named() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,16 @@ def test_a_mistake_in_a_parameter_ends_in_one_sentence(finished: Workspace, tmp_
     assert "error: train.optimizer is 'adma'" in text
     assert "Traceback" not in text
     assert place.read("dvc.lock") == before
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="needs a virtual environment")
+def test_pictures_that_are_not_there_end_in_one_sentence(tmp_path: Path) -> None:
+    """DVC stops before the stage could say anything, with no word about the parameter."""
+    place = workspace.fresh(tmp_path / "project", with_results=False)
+    place.set(download__source="folder", download__path="data/pictures")
+    workspace.pretend_set_up(place)
+    run = place.run("make", "repro", check=False)
+    assert run.returncode != 0
+    assert "error: download.path: data/pictures does not exist: name the folder" in run.stderr
+    assert "Traceback" not in run.stdout + run.stderr
+    assert not (place.path / "data" / "raw").exists()

@@ -107,6 +107,17 @@ def copy(original: Workspace, folder: Path) -> Workspace:
     return Workspace(folder)
 
 
+def pretend_set_up(place: Workspace) -> None:
+    """Let `make` there find this Python's environment as its own, and install nothing."""
+    environment = place.path / ".venv"
+    environment.mkdir()
+    for part in Path(sys.prefix).iterdir():
+        (environment / part.name).symlink_to(part)
+    for stamp, requirements in ((".run", "requirements.txt"), (".dev", "requirements-dev.txt")):
+        (environment / stamp).unlink(missing_ok=True)
+        shutil.copy(place.path / requirements, environment / stamp)
+
+
 def ran(output: str) -> list[str]:
     """The stages that DVC says it ran, in order."""
     return [

@@ -157,10 +157,10 @@ def _look_up(name: str) -> None:
         if name.removeprefix(TORCHVISION) not in known:
             wrong = suggestion(name, [TORCHVISION + other for other in known])
             listing = "`python -m classifier models --torchvision` lists them"
-            raise UserError(f"model.name: {name!r} is not a network{wrong} ({listing})")
+            raise UserError(f"model.name: {name!r} is not a network{wrong}; {listing}.")
     elif name not in NETWORKS:
         wrong = suggestion(name, NETWORKS)
-        raise UserError(f"model.name: {name!r} is not a network{wrong}, or torchvision/NAME")
+        raise UserError(f"model.name: {name!r} is not a network{wrong} nor torchvision/NAME.")
 
 
 def _start_undecided(network: Classifier) -> None:

@@ -43,6 +43,19 @@ class DownloadParams:
             raise UserError("download.sha256 must be 64 hex digits.")
 
 
+def check_path(params: DownloadParams) -> None:
+    """Refuse a download.path that is not there, which DVC wants there whatever the source.
+
+    Raises:
+        UserError: there is no such file or folder.
+    """
+    if not Path(params.path).exists():
+        raise UserError(
+            f"download.path: {params.path} does not exist: name the folder, or for an archive the "
+            "file, that holds your pictures; sources that need none take data/images."
+        )
+
+
 def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
     """Take the pictures of the chosen source in and write them to ``out``.
 
