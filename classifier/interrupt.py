@@ -1,18 +1,23 @@
 """Ctrl-C and termination, answered between two steps and never in the middle of one."""
 
 import signal
+import time
 from types import FrameType, TracebackType
+
+ECHO = 1.0  # seconds
 
 
 class Interrupt:
-    """While entered, the first SIGINT or SIGTERM only sets ``asked``; the second one interrupts.
+    """While entered, SIGINT and SIGTERM only set ``asked``; one more after `ECHO` interrupts.
 
     An update that is cut in half leaves weights and optimizer that do not belong together, which
-    must not be saved.
+    must not be saved. One Ctrl-C in a terminal arrives twice in a run of several processes: it
+    goes to all of them, and then the launcher hands it on to each of its ranks.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self._asked_at = 0.0
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -33,6 +38,7 @@ class Interrupt:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if not self.asked:
+            self.asked, self._asked_at = True, time.monotonic()
+        elif time.monotonic() - self._asked_at > ECHO:
             raise KeyboardInterrupt
-        self.asked = True

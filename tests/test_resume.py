@@ -112,6 +112,17 @@ def test_ctrl_c_ends_cleanly_and_the_run_goes_on(project: Workspace, straight: s
     assert digest(project) == straight
 
 
+def test_ctrl_c_in_a_terminal_reaches_train_through_dvc(project: Workspace) -> None:
+    """The terminal sends it to dvc as well, which must not speak first."""
+    project.set(train__epochs=3000)
+    output = kill_in_training(
+        project, random.Random(SEED), "dvc", "repro", "-s", "train", sign=signal.SIGINT
+    )
+    project.set(train__epochs=30)
+    assert "of 3000; run the same command again to go on from there." in output
+    assert "Traceback" not in output
+
+
 def test_another_parameter_code_or_picture_starts_afresh(project: Workspace, straight: str) -> None:
     kill_in_training(project, random.Random(SEED), *TRAIN)
     kept = states(project)
