@@ -53,16 +53,24 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         UserError: when the device that was asked for is not there.
     """
-    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    # torch has no way to exchange gradients between processes on mps.
+    mps = torch.backends.mps.is_available() and not several
+    have = {"cuda": torch.cuda.is_available(), "mps": mps}
     if name == "auto":
         name = next((kind for kind, there in have.items() if there), "cpu")
     elif not have.get(name, name == "cpu"):
         raise UserError(
-            f"train.device: {name} is not available to torch {torch.__version__} on this machine;"
-            " use auto or cpu."
+            f"train.device: {name} is not available to torch {torch.__version__} on this machine"
+            f"{' for several processes' if several else ''}; use auto or cpu."
         )
     if name == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if device.index >= torch.cuda.device_count():
+            raise UserError(
+                f"train.processes needs a GPU for each process and there are"
+                f" {torch.cuda.device_count()}: lower it, or set train.device to cpu."
+            )
         torch.cuda.set_device(device)
         return device
     return torch.device(name)

@@ -80,8 +80,8 @@ def _rank(function: Callable[[], None], sentence: str | None, parent: int | None
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // local))
-    on_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= local
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    # Both, for what is small is exchanged on the CPU, and train.device may say cpu beside GPUs.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         function()
     except (UserError, KeyboardInterrupt) as stop:
@@ -130,11 +130,11 @@ class Ranks:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view(gradient.shape))
 
-    def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is set in any rank."""
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether it is set in any rank; one message, in which no GPU takes part."""
         if self.size == 1:
-            return flag
-        return bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
+            return [*flags]
+        return (self.sum(torch.tensor(flags, dtype=torch.float32)) > 0).tolist()
 
     def same(self, value: Any) -> Any:
         """What the first rank has, in every rank."""

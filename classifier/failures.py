@@ -27,6 +27,21 @@ def explained() -> Iterator[None]:
         raise UserError(sentence) from error
 
 
+def checked(losses: torch.Tensor, epoch: int, lr: float) -> torch.Tensor:
+    """The same losses; UserError when one of them is infinite or not a number.
+
+    Args:
+        epoch: counted from 0.
+        lr: the peak learning rate.
+    """
+    if not torch.isfinite(losses).all():
+        raise UserError(
+            f"the loss is not a number in epoch {epoch + 1}: lower train.lr ({lr:g}), or set"
+            " train.clip_norm or train.warmup_epochs to 1."
+        )
+    return losses
+
+
 _MEMORY = (
     "the memory did not suffice: lower train.batch_size, or raise train.accumulate to compute each"
     " batch in that many pieces."
@@ -38,10 +53,17 @@ def _sentence(message: str) -> str | None:
     lower = message.lower()
     if "can't allocate memory" in lower or "not enough memory" in lower:  # torch on the CPU
         return _MEMORY
-    if "out of memory" in lower:  # MPS, and libraries under torch
+    # MPS; libraries under torch (cuDNN, cuBLAS); oneDNN
+    if any(words in lower for words in ("out of memory", "alloc_failed", "memory object")):
         return _MEMORY
     if "no space left on device" in lower or "disk quota exceeded" in lower:  # safetensors
         return _DISK
+    if "does not have a deterministic implementation" in lower:
+        operation = message.split()[0]
+        return (
+            f"train.deterministic: the network uses {operation}, which this device cannot repeat to"
+            " the bit: set it to false, or choose another network."
+        )
     if "c++ compiler" in lower:
         return (
             "train.compile needs a C++ compiler and there is none: install g++ or set it to false."

@@ -1,7 +1,6 @@
 """The training loop: one function, `train`, to be read from top to bottom."""
 
 import copy
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -11,7 +10,6 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from classifier import transfer
 from classifier.augment import Augmenter, AugmentParams
@@ -27,12 +25,14 @@ from classifier.device import (
 )
 from classifier.distributed import Ranks
 from classifier.errors import UserError
+from classifier.failures import checked
 from classifier.imbalance import class_weights, epoch_order
 from classifier.interrupt import Interrupt
 from classifier.model_summary import summary
 from classifier.models import ModelParams, build
 from classifier.optimizers import OptimizerName, WeightAverage, build_optimizer
 from classifier.prepare import PreparedData
+from classifier.progress import Progress
 from classifier.resolution import shrunk, side_at
 from classifier.schedules import Schedule, ScheduleName
 from classifier.seeding import derive, generator
@@ -199,36 +199,35 @@ def train(
         first_epoch, first_step = state["epoch"], state["step"]
         for name, part in parts.items():
             part.load_state_dict(state[name])
+        sums += state["sums"].to(device) / ranks.size
         if ranks.first:
-            sums += state["sums"].to(device)
             say(f"going on with epoch {first_epoch + 1}, batch {first_step + 1}")
             on_epoch(record.history)
 
     def stop_or_save(epoch: int, step: int) -> None:
         """Keep the state before ``step`` (from 0) when it is time to; answer Ctrl-C."""
         due = checkpoints is not None and checkpoints.due(epoch_ended=step == 0)
-        if ranks.any(interrupt.asked or (due and ranks.first), device):
+        stop, save = ranks.any(interrupt.asked, due and ranks.first)
+        if stop or save:
             total = checked(ranks.sum(sums.clone()), epoch, params.lr).cpu()
             if checkpoints and ranks.first:
                 where = {"epoch": epoch, "step": step, "sums": total}
                 states = {name: part.state_dict() for name, part in parts.items()}
                 checkpoints.save({**where, **states})
-        if ranks.any(interrupt.asked, device):
+        if stop:
             raise KeyboardInterrupt(
                 f"train stopped in epoch {epoch + 1} of {params.epochs}; run the same command again"
                 " to go on from there."
             )
 
-    bar = tqdm(
-        total=params.epochs * steps * batch_size,
-        initial=(first_epoch * steps + first_step) * batch_size,
-        desc="train",
-        unit=" pictures",
-        unit_scale=True,
-        disable=None if ranks.first else True,  # None: quiet when not in a terminal
+    progress = Progress(
+        params.epochs,
+        steps * batch_size,
+        (first_epoch * steps + first_step) * batch_size,
+        ranks.size,
+        say if ranks.first else None,
     )
-    started = time.perf_counter()
-    with bar, Interrupt() as interrupt:
+    with progress, Interrupt() as interrupt:
         for epoch in range(first_epoch, params.epochs):
             if record.waited(params.patience):
                 break
@@ -276,7 +275,7 @@ def train(
                 scaler.step(optimizer)
                 scaler.update()
                 average.update(network)
-                bar.update(batch_size)
+                progress.step(batch_size, sums)
                 if step + 1 < steps:
                     stop_or_save(epoch, step + 1)
 
@@ -290,42 +289,23 @@ def train(
                 scored, val_images, spec.mean, spec.std, device, autocast=numerics.autocast
             )
             scores = validation_scores(ranks.gather(part), val_labels)
+            checked(torch.tensor(scores["loss"]), epoch, params.lr)
             loss, accuracy = totals.tolist()
             better = record.add(loss, accuracy, scores, optimizer.param_groups[0]["lr"])
             schedule.epoch_ended(better)
             if better:
                 record.keep(scored)
-            bar.set_postfix_str(
-                f"epoch {epoch + 1}/{params.epochs}, loss {loss:.3f}, validation loss"
-                f" {scores['loss']:.3f}, accuracy {scores['accuracy']:.4f}"
-            )
+            progress.epoch(record.history[-1])
             if ranks.first:
                 on_epoch(record.history)
             if board:
                 board.write(record.history[-1], network, x)
             stop_or_save(epoch + 1, 0)
 
-    if ranks.first and len(record.history) > first_epoch:
-        seconds = time.perf_counter() - started
-        pictures = (len(record.history) - first_epoch) * steps * batch_size
-        say(
-            f"{len(record.history)} epochs, the best is {record.best_epoch}; {seconds:.1f} s,"
-            f" {pictures / seconds:,.0f} pictures/s, {batches.waited / seconds:.1%} of the time"
-            " waiting for data"
-        )
+    progress.end(record.best_epoch, batches.waited)
     scored.load_state_dict(record.best_weights)
     part = predict_logits(scored, val_images, spec.mean, spec.std, device)
     logits = ranks.gather(part)
     return Trained(
         scored.cpu(), spec, facts, record.history, record.best_epoch, logits, np.array(val_labels)
     )
-
-
-def checked(sums: torch.Tensor, epoch: int, lr: float) -> torch.Tensor:
-    """The same sums; UserError when the loss in them is infinite or not a number."""
-    if not torch.isfinite(sums).all():
-        raise UserError(
-            f"the loss is not a number in epoch {epoch + 1}: lower train.lr ({lr:g}), or set"
-            " train.clip_norm or train.warmup_epochs to 1."
-        )
-    return sums

@@ -60,6 +60,8 @@ def train() -> None:
             )
             live.finish(trained.history, trained.metrics())
             checkpoints.remove()
+    if board:
+        board.close()
 
 
 def _files(pretrained: str) -> list[Path]:

@@ -1,6 +1,8 @@
 """Several processes: the same loss curve as one, files written once, one sentence on a mistake."""
 
 import csv
+import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.workspace import Workspace
 def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     result = workspace.fresh(tmp_path_factory.mktemp("ranks"), with_results=False)
     prepared_digits(result.path / "data/prepared", train=640, val=144)
-    result.set(train__epochs=3, train__lr=0.002)
+    result.set(train__epochs=3, train__lr=0.002, train__schedule="constant")
     return result
 
 
@@ -27,6 +29,7 @@ def history(project: Workspace) -> list[dict[str, float]]:
 
 
 def test_one_and_two_processes_have_the_same_loss_curve(project: Workspace) -> None:
+    """Sums in another order differ in the last bits, which training magnifies step by step."""
     project.run(*TRAIN, env=ONE_THREAD)
     one = history(project)
     project.set(train__processes=2)
@@ -35,23 +38,28 @@ def test_one_and_two_processes_have_the_same_loss_curve(project: Workspace) -> N
     assert "in 2 processes" in output.stdout
     assert output.stdout.count("best is") == 1
     assert len(one) == len(two) == 3
-    for ours, theirs in zip(one, two, strict=True):
+    for ours, theirs, tolerance in zip(one, two, (1e-5, 1e-4, 1e-3), strict=True):
         for name in ("train_loss", "val_loss"):
-            assert ours[name] == pytest.approx(theirs[name], rel=0.01), name
+            assert ours[name] == pytest.approx(theirs[name], rel=tolerance), name
 
 
 @pytest.mark.slow
-def test_stopping_the_launcher_stops_and_saves_the_ranks(project: Workspace) -> None:
+@pytest.mark.parametrize("terminal", [True, False], ids=["all processes", "the launcher"])
+def test_ctrl_c_stops_and_saves_the_ranks(project: Workspace, terminal: bool) -> None:
     project.set(train__processes=2, train__epochs=300)
     process = start(project, *TRAIN)
     while not list((project.path / ".run").glob("checkpoints/*/newest.state")):
         assert process.poll() is None
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    if terminal:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 130, output
     assert "run the same command again to go on" in output
     assert "Traceback" not in output
+    shutil.rmtree(project.path / ".run")
 
 
 @pytest.mark.slow

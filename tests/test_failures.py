@@ -17,6 +17,14 @@ from classifier.failures import explained
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "memory"),
+        (
+            RuntimeError(
+                "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation,"
+                " but you set 'torch.use_deterministic_algorithms(True)'."
+            ),
+            r"train\.deterministic: the network uses adaptive_avg_pool2d_backward_cuda",
+        ),
         (RuntimeError("InvalidCxxCompiler: No working C++ compiler found"), r"train\.compile"),
     ],
 )

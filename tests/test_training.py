@@ -6,16 +6,16 @@ import json
 import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from classifier import modelfile
+from classifier import modelfile, training
 from classifier.augment import AugmentParams
 from classifier.batches import normalise, predict_logits
 from classifier.checkpoint import Checkpoints
@@ -26,10 +26,10 @@ from classifier.models import ModelParams, build
 from classifier.models.cnn import CnnParams
 from classifier.optimizers import build_optimizer
 from classifier.prepare import PreparedData
-from classifier.schedules import Schedule
+from classifier.schedules import Schedule, ScheduleName
 from classifier.trained import Trained
 from classifier.training import TrainParams, train
-from classifier.validation import validation_scores
+from classifier.validation import Monitor, validation_scores
 from tests.prepared_digits import prepared_digits
 
 GOLDEN = Path(__file__).parent / "golden" / "training.json"
@@ -105,6 +105,51 @@ def test_twice_is_the_same_to_the_bit_and_another_seed_is_not(data: PreparedData
     assert np.array_equal(first.val_logits, second.val_logits)
 
 
+def test_random_streams_do_not_shift_each_other(
+    data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a setting does not name stays: first weights, orders, augmented pictures, dropout."""
+    seen: dict[str, list[str]] = {}
+
+    def watch(name: str, find: Callable[..., Any], show: Callable[[Any], bytes]) -> None:
+        def watched(*args: Any, **options: Any) -> Any:
+            found = find(*args, **options)
+            shown = show(args[0] if name == "weights" else found)
+            seen.setdefault(name, []).append(hashlib.sha256(shown).hexdigest())
+            return found
+
+        monkeypatch.setattr(training, where[name], watched)
+
+    def weights(network: torch.nn.Module) -> bytes:
+        return b"".join(p.detach().numpy().tobytes() for p in network.parameters())
+
+    where = {"weights": "build_optimizer", "order": "epoch_order", "augmented": "standardise"}
+    watch("weights", training.build_optimizer, weights)
+    watch("order", training.epoch_order, lambda order: order.numpy().tobytes())
+    watch("augmented", training.standardise, lambda x: x.contiguous().numpy().tobytes())
+
+    def streams(model: ModelParams = SMALL, augment: AugmentParams = SHIFT, **changes: Any) -> Any:
+        seen.clear()
+        params = dataclasses.replace(PARAMS, **changes)
+        train(params, model, augment, data, say=lambda line: None)
+        return dict(seen)
+
+    plain = streams()
+    assert len(plain["order"]) == 2
+    assert len(set(plain["augmented"])) == 16
+    stronger = streams(augment=dataclasses.replace(SHIFT, noise=0.1, mixup=0.2))
+    assert stronger["augmented"] != plain["augmented"]
+    assert (stronger["weights"], stronger["order"]) == (plain["weights"], plain["order"])
+    dropout = ModelParams("cnn", cnn=CnnParams(filters=(16, 32), dense_units=32, dropout=0.5))
+    assert streams(model=dropout) == plain
+    other = streams(model=ModelParams("lenet"))
+    assert other["weights"] != plain["weights"]
+    assert (other["order"], other["augmented"]) == (plain["order"], plain["augmented"])
+    assert streams(sampler="balanced")["weights"] == plain["weights"]
+    another_seed = streams(seed=1)
+    assert all(another_seed[name] != plain[name] for name in plain)
+
+
 def test_golden_metrics(data: PreparedData) -> None:
     """Other machines add in another order: equal within a tolerance. REGENERATE=1 rewrites."""
     runs = {
@@ -149,9 +194,23 @@ def test_streamed_pictures_give_the_same_model(data: PreparedData) -> None:
 
 
 def test_pieces_of_a_batch_add_up(data: PreparedData) -> None:
-    """Batch norm sees the pieces, so this holds closely for the first loss only."""
-    whole, pieces = fit(data, epochs=1), fit(data, epochs=1, accumulate=4)
-    assert pieces.history[0]["train_loss"] == pytest.approx(whole.history[0]["train_loss"], rel=0.1)
+    """Without batch norm, which sees the pieces, they are the whole batch but for rounding."""
+    model = ModelParams("cnn", cnn=CnnParams((16, 32), dense_units=32, batch_norm=False))
+    settings = {"optimizer": "sgd", "class_weights": "balanced", "clip_norm": 1.0}
+    augment = AugmentParams(shift=0.125, mixup=0.2)
+    whole, pieces = (
+        train(
+            dataclasses.replace(PARAMS, accumulate=count, label_smoothing=0.1, **settings),
+            model,
+            augment,
+            data,
+            say=lambda line: None,
+        )
+        for count in (1, 4)
+    )
+    for ours, theirs in zip(whole.history, pieces.history, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    assert np.allclose(whole.val_logits, pieces.val_logits, atol=1e-4)
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_run(data: PreparedData) -> None:
@@ -162,10 +221,36 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(data: PreparedData) ->
     assert trained.metrics()["val_loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_any_score_can_be_monitored(data: PreparedData) -> None:
-    trained = fit(data, monitor="f1_macro")
-    best = max(row["val_f1_macro"] for row in trained.history)
-    assert trained.history[trained.best_epoch - 1]["val_f1_macro"] == best
+@pytest.mark.parametrize("monitor", get_args(Monitor))
+def test_any_score_can_be_monitored_and_stops_early(data: PreparedData, monitor: Monitor) -> None:
+    settings = {"lr": 0.02, "schedule": "constant", "patience": 2}
+    trained = fit(data, epochs=25, monitor=monitor, **settings)
+    sign = -1 if monitor == "loss" else 1
+    scores = [sign * row[f"val_{monitor}"] for row in trained.history]
+    assert scores[trained.best_epoch - 1] == max(scores)
+    assert len(scores) == trained.best_epoch + 2 < 25
+    assert f"val_{monitor}" in trained.metrics()
+
+
+OPTIMIZERS = {"adam": 0.01, "adamw": 0.01, "sgd": 0.05, "rmsprop": 0.002, "muon": 0.02}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", get_args(ScheduleName))
+def test_every_optimizer_learns_with_every_schedule(
+    data: PreparedData, optimizer: str, schedule: str
+) -> None:
+    trained = fit(
+        data,
+        epochs=10,
+        lr=OPTIMIZERS[optimizer],
+        optimizer=optimizer,
+        schedule=schedule,
+        warmup_epochs=2,
+        step_epochs=4,
+        weight_decay=1e-4,
+    )
+    assert trained.metrics()["val_accuracy"] > 0.8
 
 
 def test_validation_scores_are_scikit_learns() -> None:
@@ -250,6 +335,15 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(data: PreparedData) -> No
         fit(data, lr=1e30, schedule="constant", optimizer="sgd")
 
 
+@pytest.mark.parametrize("monitor", ["loss", "accuracy"])
+def test_weights_that_are_no_numbers_are_never_the_best(
+    data: PreparedData, monitor: Monitor
+) -> None:
+    """The only step of the only epoch: its loss is computed before the weights are ruined."""
+    with pytest.raises(UserError, match=r"epoch 1: lower train\.lr"):
+        fit(data, lr=1e30, epochs=1, batch_size=512, optimizer="sgd", monitor=monitor)
+
+
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(UserError, match=r"train\.batch_size: 10 .* \(4\)"):
         dataclasses.replace(PARAMS, batch_size=10, accumulate=4)
@@ -259,6 +353,20 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     name = "mps" if torch.cuda.is_available() else "cuda"
     with pytest.raises(UserError, match=rf"train\.device: {name} is not available"):
         choose_device(name)
+
+
+def test_ranks_without_a_gpu_or_on_mps_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"train\.processes needs a GPU for each .* there are 1"):
+        choose_device("auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(UserError, match="for several processes"):
+        choose_device("mps")
 
 
 def test_numerics_follow_the_network_and_the_users_wish() -> None:

@@ -1,0 +1,104 @@
+"""How a run in progress is going: a bar in a terminal, a line now and then in a log."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from torch import Tensor
+from tqdm import tqdm
+
+BAR_SECONDS = 1.0  # between two looks at the sums, each of which makes a GPU wait
+LOG_SECONDS = 10.0  # between two lines in a log
+
+
+class Progress:
+    """Counts pictures and shows loss, accuracy, pictures per second and the time left.
+
+    Standard error shows a bar where it is a terminal; elsewhere ``say`` gets the line of an epoch,
+    at most one in `LOG_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        pictures: int,
+        done: int,
+        ranks: int,
+        say: Callable[[str], None] | None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            pictures: in one epoch, over all ranks.
+            done: pictures that were trained on before, when a run goes on.
+            ranks: how many share each batch.
+            say: None in the ranks that show nothing.
+        """
+        self.epochs, self.pictures, self.ranks, self.say = epochs, pictures, ranks, say
+        self.began_with = self.done = done
+        self.started = self.shown = self.logged = time.perf_counter()
+        self.bar = tqdm(
+            total=epochs * pictures,
+            initial=done,
+            desc="train",
+            unit=" pictures",
+            unit_scale=True,
+            disable=None if say else True,  # None: only in a terminal
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self.started
+
+    @property
+    def rate(self) -> float:
+        """Pictures per second since the start, validation included."""
+        return (self.done - self.began_with) / self.seconds
+
+    def step(self, pictures: int, sums: Tensor) -> None:
+        """Count a batch; ``sums`` are this rank's loss and right answers in this epoch."""
+        self.done += pictures
+        self.bar.update(pictures)
+        if self.bar.disable or time.perf_counter() - self.shown < BAR_SECONDS:
+            return
+        self.shown = time.perf_counter()
+        seen = (self.done - 1) % self.pictures + 1
+        loss, accuracy = (sums * self.ranks / seen).tolist()
+        epoch = (self.done - 1) // self.pictures + 1
+        self.bar.set_postfix_str(
+            f"epoch {epoch}/{self.epochs}, loss {loss:.3f}, accuracy {accuracy:.4f}"
+        )
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """Show the scores of an epoch, a row of the history."""
+        text = (
+            f"epoch {row['epoch']}/{self.epochs}, loss {row['train_loss']:.3f}, validation loss"
+            f" {row['val_loss']:.3f}, accuracy {row['val_accuracy']:.4f}"
+        )
+        self.bar.set_postfix_str(text)
+        self.shown = time.perf_counter()
+        if self.say and self.bar.disable and self.shown - self.logged >= LOG_SECONDS:
+            self.logged = self.shown
+            left = (self.epochs * self.pictures - self.done) / self.rate
+            self.say(f"{text}; {self.rate:,.0f} pictures/s, {left:,.0f} s left")
+
+    def end(self, best_epoch: int, waited: float) -> None:
+        """Sum the run up; ``waited`` are the seconds in which it waited for its pictures."""
+        if self.say and self.done > self.began_with:
+            epochs = -(-self.done // self.pictures)
+            self.say(
+                f"{epochs} epochs, the best is {best_epoch}; {self.seconds:.1f} s, {self.rate:,.0f}"
+                f" pictures/s, {waited / self.seconds:.1%} of the time waiting for data"
+            )
