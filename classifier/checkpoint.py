@@ -5,6 +5,7 @@ folder named after everything that decides the result: parameters, data and code
 parameter is another folder, so nothing stale is ever taken up.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -19,7 +20,10 @@ import torch
 from classifier.errors import UserError
 from classifier.files import replacing
 
-FORGOTTEN_AFTER = 14 * 24 * 3600  # seconds: an abandoned run's state is removed by a later run
+# Runs that were abandoned leave their states behind; a later run removes them.
+KEPT_RUNS = 8  # the newest
+FORGOTTEN_AFTER = 14 * 24 * 3600  # seconds
+PERHAPS_RUNNING = 3600  # seconds: a state as new as this is never removed
 
 
 def key_of(parts: Sequence[object], files: Sequence[Path]) -> str:
@@ -116,11 +120,18 @@ def interval(text: str) -> tuple[int, float]:
 
 
 def _forget_abandoned(folder: Path) -> None:
-    if not folder.parent.is_dir():
-        return
-    for other in folder.parent.iterdir():
-        try:
-            if other != folder and time.time() - other.stat().st_mtime > FORGOTTEN_AFTER:
-                shutil.rmtree(other, ignore_errors=True)
-        except OSError:  # another run removed it in this moment
-            continue
+    """Remove what other runs have left beside ``folder``, and halves that kills left in it."""
+    now = time.time()
+    ages: dict[Path, float] = {}
+    for other in folder.parent.glob("*/"):
+        with contextlib.suppress(OSError):  # another run removed it in this moment
+            ages[other] = now - other.stat().st_mtime
+    ages.pop(folder, None)
+    for number, other in enumerate(sorted(ages, key=lambda path: ages[path])):
+        limit = FORGOTTEN_AFTER if number < KEPT_RUNS else PERHAPS_RUNNING
+        if ages[other] > limit:
+            shutil.rmtree(other, ignore_errors=True)
+    for half in folder.glob(".*.partial"):
+        with contextlib.suppress(OSError):
+            if now - half.stat().st_mtime > PERHAPS_RUNNING:
+                half.unlink()

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from classifier.checkpoint import FORGOTTEN_AFTER, Checkpoints, interval, key_of
+from classifier.checkpoint import (
+    FORGOTTEN_AFTER,
+    KEPT_RUNS,
+    PERHAPS_RUNNING,
+    Checkpoints,
+    interval,
+    key_of,
+)
 from classifier.errors import UserError
 
 
@@ -72,6 +79,35 @@ def test_abandoned_runs_are_forgotten(tmp_path: Path) -> None:
     os.utime(tmp_path / "old", (long_ago, long_ago))
     Checkpoints(tmp_path / "mine", "1 epoch")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new"]
+
+
+def test_a_sweep_that_is_killed_again_and_again_does_not_fill_the_disk(tmp_path: Path) -> None:
+    """Of runs that cannot be running any more, the newest few stay."""
+    now = time.time()
+    for number in range(KEPT_RUNS + 5):
+        Checkpoints(tmp_path / f"run{number:02}", "1 epoch").save({"epoch": 1})
+        age = 60 * number if number < 2 else PERHAPS_RUNNING + 60 * number
+        os.utime(tmp_path / f"run{number:02}", (now - age, now - age))
+    Checkpoints(tmp_path / "mine", "1 epoch")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"run{number:02}" for number in range(KEPT_RUNS)
+    ]
+
+
+def test_running_neighbours_are_left_alone(tmp_path: Path) -> None:
+    for number in range(KEPT_RUNS + 5):
+        Checkpoints(tmp_path / str(number), "1 epoch").save({"epoch": 1})
+    assert len(list(tmp_path.iterdir())) == KEPT_RUNS + 5
+
+
+def test_a_half_that_a_kill_left_is_removed(checkpoints: Checkpoints) -> None:
+    checkpoints.save({"epoch": 1})
+    half = checkpoints.folder / ".newest.state.1.partial"
+    half.write_bytes(b"half")
+    long_ago = time.time() - PERHAPS_RUNNING - 60
+    os.utime(half, (long_ago, long_ago))
+    assert Checkpoints(checkpoints.folder, "1 epoch").load() == {"epoch": 1}
+    assert not half.exists()
 
 
 def test_epochs_are_counted(tmp_path: Path) -> None:
