@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from classifier.errors import UserError
 
-# What a run writes and DVC or Git keeps.
-OUTPUTS = ("data/raw", "data/splits", "data/prepared", "data/predictions", "models", "metrics")
+# The time that a stage took is measured once and then kept, see `classifier.timings`.
+TIMINGS = Path("metrics/timings.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +32,9 @@ def run(args: argparse.Namespace) -> int:
         for number in range(1, args.runs + 1):
             clone = Path(folder) / str(number)
             _copy_workspace(root, clone)
+            measured = Path(folder) / "1" / TIMINGS
+            if number > 1 and measured.exists():
+                shutil.copy2(measured, clone / TIMINGS)
             print(f"run {number} of {args.runs} …", flush=True)
             _repro(clone)
             digests.append(dict(_digests(clone)))
@@ -52,10 +57,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _copy_workspace(root: Path, clone: Path) -> None:
-    """A clone of the repository with the workspace's uncommitted changes to tracked files."""
+    """A clone of the repository with what is new or changed here and not committed."""
     _git(root, "clone", "--quiet", "--no-hardlinks", str(root), str(clone))
     changed = _git(root, "diff", "--name-only", "-z", "--diff-filter=ACMR", "HEAD").split("\0")
+    pictures = _pictures(root)
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    changed += [name for name in new if pictures not in (Path(name), *Path(name).parents)]
     for name in filter(None, changed):
+        if not (root / name).is_file():
+            continue
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, clone / name)
     for name in filter(
@@ -67,9 +77,7 @@ def _copy_workspace(root: Path, clone: Path) -> None:
 
 def _link_pictures(root: Path, clone: Path) -> None:
     """Untracked pictures do not travel with a clone: let download.path reach the original."""
-    from classifier.params import read
-
-    path = Path(str(read(root / "params.yaml").get("download", {}).get("path", "")))
+    path = _pictures(root)
     if path.is_absolute() or not (root / path).exists():
         return
     target = clone / path
@@ -78,6 +86,13 @@ def _link_pictures(root: Path, clone: Path) -> None:
             shutil.rmtree(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to((root / path).resolve())
+
+
+def _pictures(root: Path) -> Path:
+    """What download.path says."""
+    from classifier.params import read
+
+    return Path(str(read(root / "params.yaml").get("download", {}).get("path", "data/images")))
 
 
 def _repro(clone: Path) -> None:
@@ -96,11 +111,15 @@ def _repro(clone: Path) -> None:
 
 
 def _digests(clone: Path) -> Iterator[tuple[str, str]]:
-    for output in OUTPUTS:
-        for path in sorted((clone / output).rglob("*")):
-            if path.is_file() and path.name != ".gitignore":
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                yield path.relative_to(clone).as_posix(), digest
+    """The SHA-256 of dvc.lock and of each file that it names as an output."""
+    lock = yaml.safe_load((clone / "dvc.lock").read_text(encoding="utf-8"))
+    outputs = [out["path"] for stage in lock["stages"].values() for out in stage.get("outs", [])]
+    for output in ["dvc.lock", *outputs]:
+        path = clone / output
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                digest = hashlib.sha256(file.read_bytes()).hexdigest()
+                yield file.relative_to(clone).as_posix(), digest
 
 
 def _git(root: Path, *arguments: str) -> str:
