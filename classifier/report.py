@@ -84,7 +84,15 @@ def write_report(
 
 def _content(results: Results, params: PlotParams) -> dict[str, Any]:
     details, evaluate = results.metrics("details"), results.metrics("evaluate")
-    splits = {split: of_split(details, split) for split in ("test", "val", "train")}
+    # Test-time augmentation stands beside the plain figures of the same pictures.
+    views = str(details.get("test_time_augmentation", {}).get("views", "none")).replace("_", " ")
+    parts = {
+        "test": "test",
+        "test_time_augmentation": f"test, averaged over {views}",
+        "val": "validation",
+        "train": "train",
+    }
+    splits = {part: of_split(details, part) for part in parts}
     confidence = details.get("bootstrap", {}).get("confidence", 0.95)
     quality = results.metrics("quality")
     return {
@@ -93,7 +101,7 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
         "accuracy": next(m for m in test_metrics(evaluate, details) if m.key == "accuracy"),
         "metrics": test_metrics(evaluate, details),
         "confidence": f"{100 * confidence:g} %",
-        "splits": {split: found for split, found in splits.items() if found},
+        "splits": {parts[part]: found for part, found in splits.items() if found},
         "glance": [key for key in GLANCE if key in splits["test"]],
         "counts": {split: results.data.meta["counts"][split] for split in results.data.splits},
         "train": results.metrics("train"),
