@@ -144,6 +144,15 @@ def test_a_picture_of_two_doubts_is_shown_once(tmp_path: Path) -> None:
     assert [tile.caption for tile in tiles if tile.note == "test-00003"] == ["dark, blurred, test"]
 
 
+def test_a_class_that_is_always_mistaken_is_mistaken_at_100_per_cent(tmp_path: Path) -> None:
+    where = make(tmp_path, classes=2, size=16, channels=1, test=20)
+    pairs = "actual,predicted,count,share,rows\na,b,10,1,0 2\nb,a,1,0.1,3\n"
+    (where.explain / "confused_pairs.csv").write_text(pairs)
+    shown = {gallery.name: gallery for gallery in galleries(Results.open(where), 8)}
+    notes = [tile.note.replace("\N{NO-BREAK SPACE}", " ") for tile in shown["pair_examples"].tiles]
+    assert notes == ["10 images, 100 % of a", "1 image, 10 % of b"]
+
+
 def test_every_kind_of_duplicates_is_shown(tmp_path: Path) -> None:
     where = make(tmp_path, classes=2, size=16, channels=1, test=20)
 
@@ -164,11 +173,11 @@ def test_every_kind_of_duplicates_is_shown(tmp_path: Path) -> None:
     tiles = data_quality.duplicates(Results.open(where), 8)
     found = [(tile.note, tile.tone) for tile in tiles]
     assert len(found) == 8
-    assert found[0] == ("near: test · train", "wrong")
-    assert found.count(("identical: train · train", "wrong")) == 1  # two labels
-    assert ("near: train · train", "plain") in found
+    assert found[0] == ("test · train", "wrong")
+    assert found.count(("= train · train", "wrong")) == 1  # two labels
+    assert ("train · train", "plain") in found
     # The other of the two was left out, and has the same pixels.
-    excluded = next(tile for tile in tiles if tile.note == "identical: test · excluded")
+    excluded = next(tile for tile in tiles if tile.note == "= test · excluded")
     assert (excluded.pictures[0] == excluded.pictures[1]).all()
 
 

@@ -64,8 +64,8 @@ def _pair(
     doubtful = splits[0] != splits[1] or labels[0] != labels[1]
     return Tile(
         [results.picture(split, row) for split, row in places],
-        " · ".join(labels),
-        f"{'identical' if exact else 'near'}: {' · '.join(splits)}",
+        " · ".join(dict.fromkeys(labels)),
+        f"{'= ' if exact else ''}{' · '.join(splits)}",
         "wrong" if doubtful else "plain",
         places=2,
     )

@@ -90,7 +90,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "quality",
             "duplicates",
             "Duplicates",
-            "Pairs of identical pictures, and of near ones, whose perceptual hashes are almost "
+            "Pairs of identical pictures (=), and of near ones, whose perceptual hashes are almost "
             "the same. Marked are pairs across splits, which flatter the score, and with two "
             "labels, one of which is wrong. An excluded picture takes no part.",
             80,
@@ -233,7 +233,7 @@ def _pairs(results: Results) -> list[Tile]:
             Tile(
                 pictures,
                 f"{row['actual']} → {row['predicted']}",
-                f"{images}, {_percent(row['share'])} of {row['actual']}",
+                f"{images}, {100 * float(row['share']):.0f}\N{NO-BREAK SPACE}% of {row['actual']}",
                 places=5,
             )
         )
