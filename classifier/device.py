@@ -45,10 +45,11 @@ def keep_large_buffers() -> bool:
     )
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto", key: str = "train.device") -> torch.device:
     """The device that ``name`` asks for; ``auto`` takes cuda, then mps, then the CPU.
 
-    In a run of several processes each one gets the GPU of its LOCAL_RANK.
+    In a run of several processes each one gets the GPU of its LOCAL_RANK. ``key`` is the parameter
+    that ``name`` came from, for the error's sentence.
 
     Raises:
         UserError: when the device that was asked for is not there.
@@ -61,7 +62,7 @@ def choose_device(name: str = "auto") -> torch.device:
         name = next((kind for kind, there in have.items() if there), "cpu")
     elif not have.get(name, name == "cpu"):
         raise UserError(
-            f"train.device: {name} is not available to torch {torch.__version__} on this machine"
+            f"{key}: {name} is not available to torch {torch.__version__} on this machine"
             f"{' for several processes' if several else ''}; use auto or cpu."
         )
     if name == "cuda":

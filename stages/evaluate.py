@@ -17,7 +17,7 @@ def main() -> None:
     keep_large_buffers()
     params = load("evaluate", EvaluateParams)
     data = PreparedData.open("data/prepared")
-    device = choose_device(params.device)
+    device = choose_device(params.device, "evaluate.device")
     network, spec = load_model("models/model.safetensors", str(device))
     evaluation = evaluate(network, spec, data, params, device)
     with replacing("data/predictions") as folder:

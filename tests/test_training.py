@@ -353,6 +353,8 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     name = "mps" if torch.cuda.is_available() else "cuda"
     with pytest.raises(UserError, match=rf"train\.device: {name} is not available"):
         choose_device(name)
+    with pytest.raises(UserError, match=rf"^evaluate\.device: {name} is not available"):
+        choose_device(name, "evaluate.device")
 
 
 def test_ranks_without_a_gpu_or_on_mps_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
