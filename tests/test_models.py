@@ -29,6 +29,7 @@ NARROW: dict[str, dict[str, Any]] = {
     "wide_resnet": {"depth": 10, "widen": 1},
     "convnext": {"depths": [1, 1, 1], "widths": [8, 16, 32], "kernel_size": 3},
     "vit": {"width": 24, "depth": 2},
+    "fast": {"widths": [8, 16]},
 }
 TORCHVISION = {
     f"torchvision/{name}": {} for name in ("resnet18", "mobilenet_v3_small", "squeezenet1_1")
