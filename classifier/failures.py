@@ -54,7 +54,8 @@ def _sentence(message: str) -> str | None:
     if "can't allocate memory" in lower or "not enough memory" in lower:  # torch on the CPU
         return _MEMORY
     # MPS; libraries under torch (cuDNN, cuBLAS); oneDNN
-    if any(words in lower for words in ("out of memory", "alloc_failed", "memory object")):
+    exhausted = ("out of memory", "alloc_failed", "memory object", "could not create a primitive")
+    if any(words in lower for words in exhausted):
         return _MEMORY
     if "no space left on device" in lower or "disk quota exceeded" in lower:  # safetensors
         return _DISK

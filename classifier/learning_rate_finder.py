@@ -73,6 +73,8 @@ def find_learning_rate(
     transfer.freeze(network, model)
     cost = summary(spec.name, network, spec.channels, spec.image_size)["multiply_adds"]
     numerics = choose_numerics(device, params.precision, params.channels_last, False, cost)
+    if numerics.threads:
+        torch.set_num_threads(numerics.threads)
     network.to(device).to(memory_format=numerics.layout).train()
     optimizer = build_optimizer(
         network,

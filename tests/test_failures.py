@@ -17,6 +17,7 @@ from classifier.failures import explained
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (RuntimeError("could not create a primitive"), "memory"),  # oneDNN under a memory limit
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "memory"),
         (
             RuntimeError(
