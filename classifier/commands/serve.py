@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-batch", type=int, default=64, help="pictures computed together (default: 64)"
     )
     parser.add_argument(
-        "--max-wait", type=float, default=2, metavar="MS",
-        help="milliseconds that a picture waits for others (default: 2)",
+        "--max-wait", type=float, default=0, metavar="MS",
+        help="milliseconds that a picture waits for others while nothing is computed (default: 0)",
     )  # fmt: skip
     parser.add_argument(
         "--max-body", type=float, default=32, metavar="MIB", help="of a request (default: 32)"

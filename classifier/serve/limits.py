@@ -19,7 +19,7 @@ class Limits:
     queue: int = 512  # pictures accepted and not yet answered, of all clients (503)
     per_client: int = 256  # the same of one client's address; 0 for no limit (429)
     batch: int = 64  # pictures that the network sees together
-    wait_seconds: float = 0.002  # that the first picture of a batch waits for others
+    wait_seconds: float = 0.0  # that the first picture of a batch waits for others
 
 
 class RefusedError(Exception):
