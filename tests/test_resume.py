@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,7 @@ def test_ctrl_c_in_a_terminal_reaches_train_through_dvc(project: Workspace) -> N
         project, random.Random(SEED), "dvc", "repro", "-s", "train", sign=signal.SIGINT
     )
     project.set(train__epochs=30)
+    shutil.rmtree(project.path / ".run")
     assert "of 3000; run the same command again to go on from there." in output
     assert "Traceback" not in output
 
@@ -142,7 +144,7 @@ def test_another_parameter_code_or_picture_starts_afresh(project: Workspace, str
 def test_dvc_repro_goes_on_after_kills(project: Workspace, straight: str) -> None:
     dvc = ("dvc", "repro", "--single-item", "train")
     moment = random.Random(SEED + 1)
-    (project.path / MODEL).unlink()
+    (project.path / MODEL).unlink(missing_ok=True)
     for _ in range(2):
         kill_in_training(project, moment, *dvc)
     output = project.dvc(*dvc[1:], env=ONE_THREAD).stdout
