@@ -220,8 +220,9 @@ def originals(
         shard, at, length = manifest.shard[row], manifest.offset[row], manifest.size[row]
         encoded = read_bytes(raw, str(shard), int(at), int(length))
         resize = cast(Resize, spec.resize)
-        ready = to_array(decode(encoded, size), size, spec.channels, resize)
-        whole = np.asarray(decode(encoded).convert("L" if spec.channels == 1 else "RGB"))
+        image = decode(encoded)
+        ready = to_array(image, size, spec.channels, resize)
+        whole = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
         yield ready, whole.reshape(*whole.shape[:2], spec.channels)
 
 

@@ -34,11 +34,6 @@ EXTENSIONS = frozenset({
 # `decode` compares the size itself, before any pixel is decoded, and refuses with a reason.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-# How many times its goal a picture stays in cheap shrinking, before the filter takes over: by whole
-# cells, and by JPEG's decoder, whose shrinking is the better one (Pillow's thumbnails take 2 too).
-_GAP = 3.0
-_JPEG_GAP = 2
-
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,7 +53,7 @@ class Decoded(NamedTuple):
     mode: str
 
 
-def decode(data: bytes, side: int | None = None) -> Image.Image:
+def decode(data: bytes) -> Image.Image:
     """Decode a whole picture into 8-bit gray ("L") or colour ("RGB"), upright.
 
     The rules, in this order:
@@ -71,21 +66,14 @@ def decode(data: bytes, side: int | None = None) -> Image.Image:
     - Transparent pixels are laid over white.
     - The EXIF orientation is applied.
 
-    Args:
-        data: the file's content.
-        side: what `to_array` will resize to, in pixels. A large JPEG is then decoded at 1/2, 1/4
-            or 1/8 of its size, never below two times ``side``: twice as fast for a photograph,
-            and hardly to be told from the whole. Whoever feeds a network gives it, in training as
-            in use.
-
     Raises:
         ValueError: the bytes are no picture of a known format (`FORMATS`), are cut off or
             damaged, or describe more than `MAX_PIXELS` pixels; the message is the reason.
     """
-    return inspect(data, side).image
+    return inspect(data).image
 
 
-def inspect(data: bytes, side: int | None = None) -> Decoded:
+def inspect(data: bytes) -> Decoded:
     """`decode`, and the mode in which the picture was stored (such as "P" or "CMYK")."""
     if not data:
         raise ValueError("the file is empty")
@@ -95,9 +83,6 @@ def inspect(data: bytes, side: int | None = None) -> Decoded:
             if width * height > MAX_PIXELS:
                 raise _too_large(width, height)
             mode = opened.mode
-            if side is not None:
-                # Only JPEG's decoder heeds it: it leaves out the cosines of fine detail.
-                opened.draft(None, (_JPEG_GAP * side, _JPEG_GAP * side))
             opened.load()
             # Most pictures carry no EXIF block, and looking into one costs as much as a small
             # JPEG; TIFF keeps the tag among its own.
@@ -251,4 +236,4 @@ def _scaled(
         return image
     # The gap lets Pillow shrink large photographs by whole factors first, several times faster;
     # from 3 on the result can hardly be told from the plain filter's.
-    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=_GAP)
+    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)

@@ -76,7 +76,7 @@ def _answers(predictor: Predictor, pictures: list[Picture]) -> list[Answer]:
 def _decoded(picture: Picture, spec: ModelSpec) -> Pictures | str:
     """The pixels that the network sees, [S, S, C], or why there are none."""
     try:
-        image = decode(_read(picture.path), spec.image_size)
+        image = decode(_read(picture.path))
         return to_array(image, spec.image_size, spec.channels, cast(Resize, spec.resize))
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"

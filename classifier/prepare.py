@@ -227,7 +227,7 @@ def _work(task: _Task) -> npt.NDArray[np.int64]:
     pixels = np.empty(shape, np.uint8)
     for row, (name, shard, offset, size) in enumerate(task.places):
         try:
-            image = decode(read_bytes(task.raw, shard, offset, size), task.size)
+            image = decode(read_bytes(task.raw, shard, offset, size))
             pixels[row] = to_array(image, task.size, task.channels, task.resize)
         except (ValueError, OSError) as error:
             raise UserError(

@@ -134,7 +134,7 @@ def pixels(data: bytes, spec: ModelSpec, limits: Limits) -> Pictures:
         raise RefusedError(413, f"It has {width:,}×{height:,} pixels, more than {limits.pixels:,}.")
     size, resize = spec.image_size, spec.resize
     try:
-        image = decode(data, size)
+        image = decode(data)
         return to_array(image, size, spec.channels, resize)  # type: ignore[arg-type]
     except ValueError as error:
         reason = str(error)
