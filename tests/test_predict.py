@@ -14,7 +14,7 @@ from classifier import cli, picture_list
 from classifier.errors import UserError
 from classifier.modelfile import ModelSpec
 from classifier.picture_list import Picture, pictures
-from classifier.predict import predict
+from classifier.predict import BATCH, predict
 from classifier.prediction_files import best, percent
 from tests.workspace import Workspace
 
@@ -110,7 +110,7 @@ def test_answers_come_in_order_around_what_is_broken(tmp_path: Path) -> None:
     for number, answer in enumerate(found):
         if answer.probabilities is not None:
             assert answer.probabilities.argmax() == int((number * 7) % 250 / 25.6)
-    assert max(predictor.batches) <= 64
+    assert max(predictor.batches) <= BATCH
 
 
 def test_no_more_pictures_are_held_than_are_under_way(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_no_more_pictures_are_held_than_are_under_way(tmp_path: Path) -> None:
     answers = predict(Brightness(), endless(), workers=1)
     for _ in range(500):
         next(answers)
-    assert asked <= 512 + 2 * 64
+    assert asked <= 512 + 2 * BATCH
 
 
 def test_probabilities_read_well() -> None:
