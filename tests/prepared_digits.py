@@ -10,7 +10,7 @@ from classifier.prepare import PreparedData
 
 
 def prepared_digits(folder: Path, train: int = 1293, val: int = 144) -> PreparedData:
-    """Write scikit-learn's digits, shuffled, as train and val splits; the rest is the test split."""
+    """Write scikit-learn's digits, shuffled, as train and val splits; the rest is test."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
