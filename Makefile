@@ -22,10 +22,10 @@ verify: setup ## run the pipeline twice from scratch in temporary clones and com
 	@python -m classifier verify
 
 test: $(VENV)/.dev ## run the tests (under 10 minutes on two cores)
-	@python -m pytest -m "not slow"
+	@python -m pytest -n logical --dist worksteal -m "not slow"
 
 test-all: $(VENV)/.dev ## run all tests, the slow ones too
-	@python -m pytest
+	@python -m pytest -n logical --dist worksteal
 
 lint: $(VENV)/.dev ## check style and types
 	@ruff check .

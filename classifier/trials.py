@@ -59,6 +59,7 @@ def run_trial(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that it can be stopped with all that it started
+                preexec_fn=_heed_interrupts,
             )
         started(process.pid)
         try:
@@ -133,6 +134,12 @@ def stop(group: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
             if not _signal(group, None):
                 return
             time.sleep(0.1)
+
+
+def _heed_interrupts() -> None:
+    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; `stop`
+    # would then have to kill DVC, which could not clear its temporary folder away.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _signal(group: int, number: signal.Signals | None) -> bool:

@@ -1,10 +1,15 @@
 """Fixtures that more than one test module uses."""
 
+import os
+
 import pytest
 
 from tests import toy_project, workspace
 from tests.toy_project import Toy
 from tests.workspace import Workspace
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; threads would only fight
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
