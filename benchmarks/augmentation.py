@@ -22,7 +22,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from classifier.augment import Augmenter, AugmentParams
-from classifier.device import keep_large_buffers
+from classifier.memory import keep_large_buffers
 
 PICTURES, SIZE, BATCH, REPEATS = 20_000, 32, 512, 9
 SHIFT = 4

@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from classifier.augment import AugmentParams
 from classifier.batches import predict_logits
-from classifier.device import keep_large_buffers
 from classifier.files import read_json, write_json
+from classifier.memory import keep_large_buffers
 from classifier.model_listing import short
 from classifier.models import NETWORKS, ModelParams
 from classifier.prepare import PreparedData

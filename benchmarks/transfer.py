@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from classifier.batches import normalise, predict_logits
-from classifier.device import keep_large_buffers
+from classifier.memory import keep_large_buffers
 from classifier.modelfile import ModelSpec, save
 from classifier.models import ModelParams, build
 from classifier.models.base import Classifier

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from classifier.batches import standardise
+from classifier.images import REDUCING_GAP
 from classifier.modelfile import ModelSpec
 from classifier.models.base import Classifier
-
-_GAP = 3.0  # as in classifier.images: how far whole cells are averaged before the filter
 
 
 class Deployed(nn.Module):
@@ -80,11 +79,11 @@ def resized(images: Tensor, size: int, resize: str) -> Tensor:
 def _weights(position: Tensor, side: _Side, size: int) -> Tensor:
     """What each of the pixels at ``position`` gives to each of ``size`` new ones: [size, length].
 
-    Pillow's `Image.resize(BILINEAR, reducing_gap=3)`: cells of a whole number of pixels are
+    Pillow's `Image.resize(BILINEAR, reducing_gap=2)`: cells of a whole number of pixels are
     averaged, then a triangle as wide as a new pixel is laid over the cells.
     """
     span = side.stop - side.start
-    per_cell = torch.clamp(torch.floor(span / side.inner / _GAP), min=1.0)
+    per_cell = torch.clamp(torch.floor(span / side.inner / REDUCING_GAP), min=1.0)
     # Cells start a little outside of the part that is shown, as far as the filter reaches; without
     # cells the filter may reach any pixel.
     reach = torch.where(per_cell > 1, 0.5 * span / side.inner, span)

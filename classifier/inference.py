@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.errors import UserError
+from classifier.memory import keep_large_buffers
 from classifier.modelfile import ModelSpec
 from classifier.modelfile import load as load_model
 
@@ -44,9 +45,8 @@ class TorchPredictor:
 
     def __init__(self, path: str | Path, device: str = "auto", threads: int = 0) -> None:
         """Load a model file; one call computes on ``threads`` cores, 0 for torch's own choice."""
-        from classifier.device import choose_device, keep_large_buffers
+        from classifier.device import choose_device
 
-        keep_large_buffers()
         self.device = choose_device(device)
         self.threads = threads
         self.network, self.spec = load_model(path, str(self.device))
@@ -89,6 +89,7 @@ def open_predictor(
         UserError: no such file, not such a file, ONNX Runtime is missing, or torch was asked for
             an ONNX file.
     """
+    keep_large_buffers()
     if Path(path).suffix == ".onnx":
         if backend == "torch":
             raise UserError(f"{path}: an ONNX file cannot run on torch: name a .safetensors file.")

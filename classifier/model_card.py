@@ -81,6 +81,7 @@ def _front(source: Mapping[str, Any], metrics: list[Metric]) -> dict[str, Any]:
         "metrics": measured,
     }
     return {
+        "license": "unknown",  # the Hub's word for it: whoever publishes the model decides
         "library_name": "pytorch",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "dvc", "safetensors"],

@@ -8,7 +8,7 @@ torch and ONNX Runtime all let go of Python's lock while they work.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -21,7 +21,8 @@ from classifier.modelfile import ModelSpec
 from classifier.parallel import cores
 from classifier.picture_list import Picture
 
-BATCH = 16  # pictures that one thread decodes, and then shows to the network, together
+BATCH = 32  # pictures, at most, that one thread decodes and then shows to the network together
+BATCH_BYTES = 2 << 20  # of files; fewer large photographs make a batch, so that all cores get some
 BLOCKS = 8  # of 16 MB that Pillow keeps for each thread: a 12-megapixel photograph twice
 AHEAD = 2  # batches under way or finished for each thread: none idles, and memory stays bounded
 LARGEST_FILE = 1 << 30  # bytes; more is no picture, and reading it would fill the memory
@@ -51,12 +52,10 @@ def predict(
     # Pillow hands every picture's memory back to the system, and getting it anew, page by page,
     # takes as long as decoding: 1.7 times as many photographs a second were measured without.
     Image.core.set_blocks_max(BLOCKS * workers)
-    source = iter(pictures)
-    batches = iter(lambda: list(islice(source, BATCH)), [])
     under_way: deque[Future[list[Answer]]] = deque()
     with ThreadPoolExecutor(workers, "predict") as pool:
         try:
-            for batch in batches:
+            for batch in _batches(pictures):
                 under_way.append(pool.submit(_answers, predictor, batch))
                 if len(under_way) >= workers * AHEAD:
                     yield from under_way.popleft().result()
@@ -64,6 +63,20 @@ def predict(
                 yield from under_way.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+    batch: list[Picture] = []
+    size = 0
+    for picture in pictures:
+        batch.append(picture)
+        with suppress(OSError):  # what is wrong with a file is said when it is read
+            size += Path(picture.path).stat().st_size
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _answers(predictor: Predictor, pictures: list[Picture]) -> list[Answer]:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from classifier.device import choose_device, keep_large_buffers
+from classifier.device import choose_device
 from classifier.evaluation import evaluate, write_metrics, write_predictions
 from classifier.explanations import write_explanations
 from classifier.files import replacing
+from classifier.memory import keep_large_buffers
 from classifier.modelfile import load as load_model
 from classifier.params import load
 from classifier.prepare import PreparedData

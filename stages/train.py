@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from classifier.device import keep_large_buffers
 from classifier.distributed import Ranks, launch
 from classifier.failures import explained
 from classifier.files import write_json
 from classifier.history import LiveFiles
+from classifier.memory import keep_large_buffers
 from classifier.params import load
 from classifier.prepare import PreparedData
 from classifier.process import run_dir, stage

@@ -19,9 +19,10 @@ from classifier import modelfile, training
 from classifier.augment import AugmentParams
 from classifier.batches import normalise, predict_logits
 from classifier.checkpoint import Checkpoints
-from classifier.device import choose_device, choose_numerics, keep_large_buffers
+from classifier.device import choose_device, choose_numerics
 from classifier.errors import UserError
 from classifier.files import read_json, write_json
+from classifier.memory import keep_large_buffers
 from classifier.models import ModelParams, build
 from classifier.models.cnn import CnnParams
 from classifier.optimizers import build_optimizer
