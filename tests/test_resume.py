@@ -152,7 +152,6 @@ def test_dvc_repro_goes_on_after_kills(project: Workspace, straight: str) -> Non
     assert digest(project) == straight
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("where", [[], ["--temp"]], ids=["workspace", "temp"])
 def test_experiments_go_on_after_kills(
     finished: Workspace, tmp_path: Path, where: list[str]
