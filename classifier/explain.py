@@ -149,10 +149,14 @@ def recorded_embeddings(
     """
     kept: list[Tensor] = []
     seen = 0
+    values = torch.empty(0)
 
-    def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        nonlocal seen
+    def look(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal values  # of a network that looks twice, the later ones: those of the image itself
         values = inputs[0]
+
+    def keep(*_: object) -> None:
+        nonlocal seen
         inside = rows[(rows >= seen) & (rows < seen + len(values))] - seen
         kept.append(values[torch.from_numpy(inside).to(values.device)].float().cpu())
         seen += len(values)
@@ -162,11 +166,12 @@ def recorded_embeddings(
         assert len(result) == len(rows)
         return result
 
-    handle = network.last_linear.register_forward_pre_hook(keep)
+    hooks = network.last_linear.register_forward_pre_hook(look), network.register_forward_hook(keep)
     try:
         yield found
     finally:
-        handle.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def principal_plane(embeddings: Floats) -> tuple[npt.NDArray[np.float64], list[float]]:

@@ -1,6 +1,7 @@
 """Every network: shapes, gradients, a fair start, the way through the model file, and learning."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -298,3 +299,28 @@ def test_listing() -> None:
     assert "159,850" in table  # cnn
     assert "1×8×8" in table
     assert [short(n) for n in (0, 999, 1814073344, 999_999)] == ["0", "999", "1.81 G", "1 M"]
+
+
+def test_a_mirrored_network_answers_alike_for_a_picture_and_its_mirror_image(
+    tmp_path: Path,
+) -> None:
+    settings = ModelParams("cnn", mirror=True)
+    torch.manual_seed(0)
+    network = build("cnn", settings.args(), classes=3, channels=1, image_size=8)
+    plain = build("cnn", {}, classes=3, channels=1, image_size=8)
+    plain.load_state_dict(network.state_dict())
+    images = torch.randn(5, 1, 8, 8)
+    network.eval(), plain.eval()
+    with torch.no_grad():
+        both = (plain(images) + plain(images.flip(-1))) / 2
+        torch.testing.assert_close(network(images), both)
+        torch.testing.assert_close(network(images.flip(-1)), both)
+    # In training it sees each picture once.
+    network.train(), plain.train()
+    torch.testing.assert_close(network(images), plain(images))
+    # The model file knows.
+    spec = ModelSpec("cnn", settings.args(), tuple("abc"), 1, 8, "squash", (0.5,), (0.5,))
+    save(tmp_path / "m.safetensors", network.eval(), spec)
+    again, _ = load(tmp_path / "m.safetensors")
+    with torch.no_grad():
+        torch.testing.assert_close(again(images), network(images))

@@ -69,6 +69,7 @@ class ModelParams:
     freeze: Literal["none", "backbone"] | Annotated[int, Ge(0)] = "none"
     unfreeze_every: Annotated[int, Ge(0)] = 0
     input_size: Annotated[int, Ge(1)] | None = None
+    mirror: bool = False
     mlp: MlpParams = field(default_factory=MlpParams)
     cnn: CnnParams = field(default_factory=CnnParams)
     lenet: LenetParams = field(default_factory=LenetParams)
@@ -101,6 +102,8 @@ class ModelParams:
         args = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
         if self.input_size is not None:
             args["entry"] = {"size": self.input_size}
+        if self.mirror:
+            args["mirror"] = True
         return args
 
 
@@ -117,7 +120,8 @@ def build(
     Args:
         name: a key of ``NETWORKS``, or ``torchvision/NAME``.
         args: the network's settings; what is left out has its default. ``entry`` may describe an
-            ``Entry`` (keys size, mean, std) that adapts the images to what the weights expect.
+            ``Entry`` (keys size, mean, std) that adapts the images to what the weights expect;
+            ``mirror`` has the network answer for each image and its mirror image together.
         classes: the number of logits.
         channels: of the prepared images, 1 or 3.
         image_size: side of the prepared images in pixels.
@@ -131,7 +135,7 @@ def build(
         return ensemble(args, networks, classes)
     _look_up(name)
     settings = dict(args)
-    entry = settings.pop("entry", None)
+    entry, mirror = settings.pop("entry", None), settings.pop("mirror", False)
     if entry:
         image_size = entry["size"]
         channels = len(entry["mean"]) if entry.get("mean") else channels
@@ -147,6 +151,7 @@ def build(
     if entry:
         stages = {"entry": Entry(**entry), **dict(network.backbone.named_children())}
         network = Classifier(stages, network.head)
+    network.mirrored = mirror
     return network
 
 

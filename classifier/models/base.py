@@ -29,17 +29,25 @@ class Classifier(nn.Module):
     ``backbone``: a Sequential of named stages; a convolutional stage returns maps [N, C, H, W].
     ``head``: pooling, perhaps hidden layers, and a last ``nn.Linear``.
     Input: standardised floats [N, channels, H, W]; output: logits [N, classes].
+    ``mirrored``: but in training, logits are the mean of those of the image and its mirror image.
     """
 
-    def __init__(self, backbone: Mapping[str, nn.Module], head: nn.Module) -> None:
+    def __init__(
+        self, backbone: Mapping[str, nn.Module], head: nn.Module, mirrored: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = nn.Sequential(OrderedDict(backbone))
         self.head = head
+        self.mirrored = mirrored
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of standardised images [N, channels, H, W]."""
+        # The image itself comes last: it is what hooks on layers then have seen.
+        other: Tensor | None = None
+        if self.mirrored and not self.training:
+            other = self.head(self.backbone(images.flip(-1)))
         logits: Tensor = self.head(self.backbone(images))
-        return logits
+        return logits if other is None else (logits + other) / 2
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
