@@ -124,7 +124,7 @@ def sheet(tiles: Sequence[Tile], side: int, columns: int | None = None) -> Figur
                 figure.text(
                     left / width,
                     1 - (top + tall + place * line + 3) / height,
-                    style.shorten(text, letters),
+                    _fitted(text, letters),
                     ha="left",
                     va="top",
                     fontsize=8,
@@ -132,3 +132,11 @@ def sheet(tiles: Sequence[Tile], side: int, columns: int | None = None) -> Figur
                 )
     figure.figimage(canvas, 0, 0, origin="upper")
     return figure
+
+
+def _fitted(caption: str, letters: int) -> str:
+    """Cut the class's name rather than the figure behind it: "automob… · 91 %"."""
+    name, mark, figure = caption.rpartition(" · ")
+    if not mark:
+        return style.shorten(caption, letters)
+    return style.shorten(name, max(2, letters - len(mark + figure))) + mark + figure
