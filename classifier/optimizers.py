@@ -147,15 +147,21 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     """U S' V^T for matrix = U S V^T, with all of S' near 1 (0.7 to 1.2): Newton-Schulz iteration.
 
     The coefficients are Jordan's: steepest at zero, so that five steps lift small singular values.
+    Each step multiplies the matrix by a polynomial of its Gram matrix; the steps are made on that,
+    which has fewer columns, and the matrix is multiplied once: a third of the time for 128 × 1152.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x.to(torch.bfloat16 if matrix.is_cuda else torch.float32)
+    x = (matrix.T if tall else matrix).float()  # half precision is too rough for a Gram matrix
     x = x / (x.norm() + 1e-7)
+    gram = x @ x.T
+    product = torch.eye(len(gram), device=gram.device)
     for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    x = product @ x
     return (x.T if tall else x).to(matrix.dtype)
 
 
