@@ -5,11 +5,12 @@
 
 PREPARED is the `data/prepared` of a run of the pipeline; SET is what the table calls it. Every
 network has its default settings and the same training: AdamW, one cycle, no search for any of them.
-A few batches tell how fast the network is; from that follow the epochs that fit into the budget.
-Where not even one does, it sees as many of the pictures, drawn at random, as it can, once. The time
-is that of the whole training, validation after each epoch included; test pictures are scored after.
+A few batches tell how fast the network is; from that follow the epochs that fit into the budget,
+each over as many of the pictures, drawn at random, as makes them fill it. The time is that of the
+whole training, validation after each epoch included; test pictures are scored after.
 """
 
+import math
 import os
 import sys
 import time
@@ -93,14 +94,14 @@ def measure(name: str, prepared: Path) -> dict[str, Any]:
     few = PROBE * TRAINING.batch_size
     probe = Part(data.folder, data.meta, {"train": few, "val": 1})
     _, ends = run(probe, 2)
-    # The first epoch also warms up. Validation is the forward third of a step, without a backward.
+    # The first epoch also warms up. Validation is a third of a step: forward without backward.
     a_picture = (ends[2] - ends[1]) / min(few, sizes["train"])
     seconds = BUDGET * AIM - (ends[1] - ends[0])
-    affordable = seconds / a_picture - sizes["val"]  # both passes over val, one in full precision
-    epochs = max(1, int(affordable / (sizes["train"] + sizes["val"] / 3)))
-    used = data
-    if affordable < sizes["train"]:
-        used = Part(data.folder, data.meta, {"train": int(affordable)})
+    # After the last epoch, val passes once more in full precision.
+    affordable = seconds / a_picture - sizes["val"]
+    epochs = math.ceil(affordable / (sizes["train"] + sizes["val"] / 3))
+    each = min(sizes["train"], int(affordable / epochs - sizes["val"] / 3))
+    used = Part(data.folder, data.meta, {"train": each})
     trained, ends = run(used, epochs)
     took = ends[-1] - ends[0]
     seen = epochs * (len(used.labels("train")) // TRAINING.batch_size) * TRAINING.batch_size
