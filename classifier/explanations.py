@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from classifier.arrays import write_arrays
 from classifier.batches import normalise
 from classifier.evaluation import Evaluation
 from classifier.explain import feature_maps, first_filters, grad_cam, principal_plane
@@ -59,7 +60,7 @@ def write_explanations(
     maps = feature_maps(network, standardised(rows[:1]))
     if maps:
         picture = np.array(data.images("test")[rows[0]])
-        _savez(folder / "feature_maps.npz", {"picture": picture, **maps})
+        write_arrays(folder / "feature_maps.npz", {"picture": picture, **maps})
     write_json(
         folder / "explain.json",
         {"gradcam_stage": heat.stage if heat else None, "embedding_variance": shares},
@@ -125,7 +126,3 @@ def heat_rows(
     ]
     columns = ["index", "row", "id", "actual", "predicted", "probability", "right"]
     return Table(columns, lines)
-
-
-def _savez(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
-    np.savez(path, **arrays)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ no host, and wall times as they were first measured (classifier/timings.py).
 
 import base64
 import io
-import platform
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -76,7 +76,8 @@ def write_report(
         changes=changes,
         timings=timings,
         machine=machine,
-        versions={"Python": platform.python_version(), **_versions()},
+        # No more of Python's version: its packages are pinned, and its patches change no result.
+        versions={"Python": "{}.{}".format(*sys.version_info), **_versions()},
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")

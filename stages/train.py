@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from classifier.arrays import write_arrays
 from classifier.distributed import Ranks, launch
 from classifier.failures import explained
 from classifier.files import write_json
@@ -33,7 +34,6 @@ def train() -> None:
     from classifier import modelfile, training
     from classifier.augment import AugmentParams
     from classifier.augment.preview import preview
-    from classifier.augment.preview import save as save_preview
     from classifier.board import Board
     from classifier.checkpoint import Checkpoints, key_of
     from classifier.models import ModelParams
@@ -55,9 +55,8 @@ def train() -> None:
             write_json("models/summary.json", trained.summary)
             rows = np.linspace(0, len(data.labels("train")) - 1, 8).astype(int)
             examples = data.images("train")[rows]
-            save_preview(
-                "models/augmentation.npz", preview(examples, augment, fill=data.meta["mean"])
-            )
+            shown = preview(examples, augment, fill=data.meta["mean"])
+            write_arrays("models/augmentation.npz", shown)
             live.finish(trained.history, trained.metrics())
             checkpoints.remove()
     if board:

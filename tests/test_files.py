@@ -1,10 +1,13 @@
 """Outputs appear whole or not at all."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from classifier.arrays import write_arrays
 from classifier.files import replacing, write_json
 
 
@@ -43,3 +46,13 @@ def test_json_has_stable_bytes_and_is_always_valid(tmp_path: Path) -> None:
         "b": 0.333333,
         "c": {"y": "é", "z": 1},
     }
+
+
+def test_an_archive_of_arrays_has_the_same_bytes_on_every_python(tmp_path: Path) -> None:
+    numbers = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    write_arrays(tmp_path / "a.npz", {"a": numbers, "b": np.array(["x", "yz"])})
+    digest = hashlib.sha256((tmp_path / "a.npz").read_bytes()).hexdigest()
+    assert digest == "c02fb0628b5c54b0a9b50f188dec9aab60251daf61b292271ccd4d402c8dc7a0"
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as loaded:
+        assert loaded["a"].tolist() == numbers.tolist()
+        assert loaded["b"].tolist() == ["x", "yz"]

@@ -1,7 +1,6 @@
 """What each augmentation does to real pictures: arrays, so that a figure is drawn without torch."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -10,7 +9,6 @@ import torch
 
 from classifier.augment import Augmenter, AugmentParams
 from classifier.augment.policies import PolicyName
-from classifier.files import replacing
 
 # What is off is shown at a strength at which one sees it.
 _EXAMPLES: dict[str, Any] = {
@@ -88,13 +86,6 @@ def preview(
         "on": np.array(on),
         "pictures": np.stack(pictures),
     }
-
-
-def save(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
-    """Write the arrays as one .npz file, the same bytes for the same arrays; np.load reads it
-    without allow_pickle."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def _augment(
