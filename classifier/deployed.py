@@ -47,9 +47,9 @@ class _Side(NamedTuple):
 def resized(images: Tensor, size: int, resize: str) -> Tensor:
     """Bilinear resizing with antialiasing as Pillow does it: [N, C, H, W] -> [N, C, size, size].
 
-    Pillow's filter is linear in the pixels and works on one axis at a time, so that it is two
-    matrix products; ONNX's own Resize knows neither the cells that Pillow averages first when it
-    shrinks far, nor centre crops, and rounds elsewhere.
+    Pillow first averages cells of whole pixels, where it shrinks far, then filters one axis after
+    the other, and rounds after each of these steps. ONNX's own Resize knows no cells and no centre
+    crops, and rounds elsewhere.
 
     Args:
         images: whole numbers 0..255 as floats, and so is the result.
@@ -70,35 +70,65 @@ def resized(images: Tensor, size: int, resize: str) -> Tensor:
         tall, wide = (torch.clamp(torch.round(n * scale), min=1.0) for n in (height, width))
         vertical = _Side(none, height, tall, torch.floor((full - tall) / 2))
         horizontal = _Side(none, width, wide, torch.floor((full - wide) / 2))
-    images = images @ _weights(columns, horizontal, size).T
-    images = torch.floor(images + 0.5)
-    images = _weights(rows, vertical, size) @ images
-    return torch.floor(images + 0.5)
+    most = int(2 * REDUCING_GAP * (size + 1)) + 6  # cells of an axis: with more, they are larger
+    down, across = _cells(vertical, height, most), _cells(horizontal, width, most)
+    # Sums over cells are differences of running sums; all are whole numbers, and so exact.
+    images = _between(images.cumsum(2), 2, down.edges)
+    images = _between(images.double().cumsum(3), 3, across.edges)
+    counts = down.edges.diff()[:, None] * across.edges.diff()[None, :]
+    images = _averaged(images, counts).float()
+    images = _rounded(images @ _filter(across, horizontal, size).T)
+    return _rounded(_filter(down, vertical, size) @ images)
 
 
-def _weights(position: Tensor, side: _Side, size: int) -> Tensor:
-    """What each of the pixels at ``position`` gives to each of ``size`` new ones: [size, length].
+class _Cells(NamedTuple):
+    """The cells of one axis: ``edges`` [most + 1] in pixels, the last ones empty; their width."""
 
-    Pillow's `Image.resize(BILINEAR, reducing_gap=2)`: cells of a whole number of pixels are
-    averaged, then a triangle as wide as a new pixel is laid over the cells.
+    edges: Tensor
+    width: Tensor
+
+
+def _cells(side: _Side, length: Tensor, most: int) -> _Cells:
+    """Those of all the cells of ``length`` pixels that the filter may reach."""
+    scale = (side.stop - side.start) / side.inner
+    width = torch.clamp(torch.floor(scale / REDUCING_GAP), min=1.0)
+    low = torch.floor((side.start - 0.5 * scale - 1) / width) * width
+    numbers = torch.arange(most + 1, dtype=torch.float64)
+    edges = torch.clamp(low, min=0.0) + numbers * width
+    return _Cells(torch.minimum(edges, length), width)
+
+
+def _between(sums: Tensor, axis: int, edges: Tensor) -> Tensor:
+    """What running sums along ``axis`` (2 or 3) grow by from one of ``edges`` to the next."""
+    found = sums.index_select(axis, torch.clamp(edges - 1, min=0).long())
+    started = (edges > 0).to(found.dtype)
+    found = found * (started[:, None] if axis == 2 else started)
+    return found.narrow(axis, 1, len(edges) - 1) - found.narrow(axis, 0, len(edges) - 1)
+
+
+def _averaged(sums: Tensor, counts: Tensor) -> Tensor:
+    """Rounded means as Pillow's `reduce` has them: with inverses of the counts in 24 bits."""
+    counts = counts.clamp(min=1)
+    return torch.floor((sums + torch.floor(counts / 2)) * torch.floor(2**24 / counts) / 2**24)
+
+
+def _filter(cells: _Cells, side: _Side, size: int) -> Tensor:
+    """What each cell gives to each of ``size`` new pixels, [size, cells].
+
+    Pillow lays a triangle as wide as a new pixel, or as a cell if that is more, over the cells.
     """
-    span = side.stop - side.start
-    per_cell = torch.clamp(torch.floor(span / side.inner / REDUCING_GAP), min=1.0)
-    # Cells start a little outside of the part that is shown, as far as the filter reaches; without
-    # cells the filter may reach any pixel.
-    reach = torch.where(per_cell > 1, 0.5 * span / side.inner, span)
-    low = torch.clamp(torch.floor(side.start - reach), min=0.0)
-    high = torch.minimum(torch.ceil(side.stop + reach), position[-1] + 1)
-    cell = torch.floor((position - low) / per_cell)
-    inside = (position >= low) & (position < high)
-    pixels = torch.where(inside, torch.minimum(per_cell, high - low - cell * per_cell), 1.0)
-
     number = torch.arange(size, dtype=torch.float64) - side.offset
-    scale = span / per_cell / side.inner
-    centre = (side.start - low) / per_cell + (number + 0.5) * scale
-    distance = torch.abs(cell[None, :] + 0.5 - centre[:, None])
+    start, stop = ((n / cells.width).float().double() for n in (side.start, side.stop))
+    scale = (stop - start) / side.inner
+    centre = start - cells.edges[0] / cells.width + (number + 0.5) * scale
+    place = torch.arange(len(cells.edges) - 1, dtype=torch.float64) + 0.5
+    distance = torch.abs(place[None, :] - centre[:, None])
     weights = torch.clamp(1 - distance / torch.clamp(scale, min=1.0), min=0.0)
-    weights = torch.where(inside[None, :], weights / pixels[None, :], 0.0)
+    weights = torch.where(cells.edges.diff()[None, :] > 0, weights, 0.0)
     weights = weights / weights.sum(dim=1, keepdim=True)
     shown = (number >= 0) & (number < side.inner)
     return torch.where(shown[:, None], weights, 0.0).float()
+
+
+def _rounded(values: Tensor) -> Tensor:
+    return torch.floor(values + 0.5)

@@ -244,6 +244,20 @@ def _from_floats(values: np.ndarray) -> Image.Image:
 def _scaled(
     image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None
 ) -> Image.Image:
-    if image.size == size and box in (None, (0, 0, *image.size)):
+    """The part ``box`` (left, top, right, bottom; None: all) of a picture at another size.
+
+    Cells of whole pixels are averaged first, then rows are filtered, then columns. Pillow's resize
+    could do all three at once, but in an order that depends on its version, and each step rounds;
+    `classifier.deployed` does the same for the exported formats.
+    """
+    left, top, right, bottom = box or (0, 0, *image.size)
+    if image.size == size == (right - left, bottom - top):
         return image
-    return image.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=REDUCING_GAP)
+    across = max(1, int((right - left) / size[0] / REDUCING_GAP))
+    down = max(1, int((bottom - top) / size[1] / REDUCING_GAP))
+    if across > 1 or down > 1:
+        image = image.reduce((across, down))
+    bilinear, width = Image.Resampling.BILINEAR, size[0]
+    rows = (left / across, 0, right / across, image.height)
+    image = image.resize((width, image.height), bilinear, box=rows)
+    return image.resize(size, bilinear, box=(0, top / down, width, bottom / down))
