@@ -110,7 +110,8 @@ def quantized(
         quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
         prepared = onnx.load(ready)
         constants = {tensor.name for tensor in prepared.graph.initializer}
-        # The products that resize have no constant matrix: they must stay exact.
+        # Products of two activations, as in attention, stay exact. So does the resizing: it lies
+        # in a branch of its own.
         nodes = [
             node.name
             for node in prepared.graph.node
@@ -151,8 +152,10 @@ def save_torch_export(path: Path, network: "Classifier", spec: ModelSpec) -> Non
             (_example(spec),),
             dynamic_shapes=({0: free, 1: free, 2: free},),
         )
-    for node in program.graph.nodes:  # they name the folders of the machine that exported
-        node.meta.pop("stack_trace", None)
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:  # they name the folders of the machine that exported
+                node.meta.pop("stack_trace", None)
     # A buffer, since torch writes a file's name into the file.
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={"spec.json": metadata(spec, {})["spec"]})
@@ -248,18 +251,14 @@ def _example(spec: ModelSpec) -> Any:
 
 def _forget_source(model: "onnx.ModelProto") -> None:
     """Drop what names the exporting machine's folders: the same model must give the same bytes."""
-    del model.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ""
-    for item in (*model.graph.node, *model.graph.value_info, *model.graph.input,
-                 *model.graph.output, *model.graph.initializer, model.graph):  # fmt: skip
-        item.doc_string = ""
-        if hasattr(item, "metadata_props"):
-            del item.metadata_props[:]
-    for function in model.functions:
-        function.doc_string = ""
-        for node in function.node:
-            node.doc_string = ""
-            del node.metadata_props[:]
+    parts: list[Any] = [model]
+    while parts:  # graphs lie in the attributes of nodes too
+        part = parts.pop()
+        for field, value in part.ListFields():
+            if field.name in ("doc_string", "metadata_props"):
+                part.ClearField(field.name)
+            elif field.message_type:
+                parts.extend([value] if hasattr(value, "ListFields") else value)
 
 
 @contextmanager
