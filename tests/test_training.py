@@ -57,8 +57,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
 
 def fit(pictures: PreparedData, augment: AugmentParams = SHIFT, **changes: Any) -> Trained:
     options = {name: changes.pop(name) for name in ("checkpoints", "on_epoch") if name in changes}
+    model = changes.pop("model", SMALL)
     params = dataclasses.replace(PARAMS, **changes)
-    return train(params, SMALL, augment, pictures, say=lambda line: None, **options)
+    return train(params, model, augment, pictures, say=lambda line: None, **options)
 
 
 def digest(trained: Trained) -> str:
@@ -177,8 +178,13 @@ def test_golden_metrics(data: PreparedData) -> None:
         assert metrics == pytest.approx(golden[name], rel=0.1, abs=0.05), name
 
 
-def test_a_reloaded_model_scores_what_training_reported(data: PreparedData, tmp_path: Path) -> None:
-    trained = fit(data, average_decay=0.9)
+@pytest.mark.parametrize("average_decay", [0.0, 0.9])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_reloaded_model_scores_what_training_reported(
+    data: PreparedData, tmp_path: Path, average_decay: float, mirror: bool
+) -> None:
+    model = dataclasses.replace(SMALL, mirror=mirror)
+    trained = fit(data, model=model, average_decay=average_decay)
     modelfile.save(tmp_path / "model.safetensors", trained.network, trained.spec())
     network, spec = modelfile.load(tmp_path / "model.safetensors")
     logits = predict_logits(network, data.images("val"), spec.mean, spec.std)
@@ -188,6 +194,12 @@ def test_a_reloaded_model_scores_what_training_reported(data: PreparedData, tmp_
     assert (scores["accuracy"], scores["loss"]) == (reported["val_accuracy"], reported["val_loss"])
     assert 0.05 <= spec.temperature <= 20
     assert spec.classes == tuple("0123456789")
+    # While training, each epoch is scored by one view of a picture.
+    network.mirrored = False
+    plain = predict_logits(network, data.images("val"), spec.mean, spec.std)
+    best = trained.history[trained.best_epoch - 1]
+    assert validation_scores(plain, data.labels("val"))["loss"] == pytest.approx(best["val_loss"])
+    assert np.array_equal(plain, logits) != mirror
 
 
 def test_streamed_pictures_give_the_same_model(data: PreparedData) -> None:
