@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from classifier.models.base import Classifier
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -27,8 +29,9 @@ def summarise(network: nn.Module, channels: int, image_size: int) -> list[Layer]
     """Run one empty image through ``network`` and record its layers in the order they run.
 
     A layer is a module without submodules that ran, or one with parameters or products of its own
-    beside theirs (attention). Mode, weights and random state stay as they are. The network may be
-    on any device, ``meta`` included, where nothing is computed.
+    beside theirs (attention). A network that answers by several views of an image is shown one.
+    Mode, weights and random state stay as they are. The network may be on any device, ``meta``
+    included, where nothing is computed.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     modules = {name: module for name, module in network.named_modules() if name}
@@ -36,18 +39,23 @@ def summarise(network: nn.Module, channels: int, image_size: int) -> list[Layer]
     counter = FlopCounterMode(display=False)
     weight = next(network.parameters())
     image = torch.zeros(1, channels, image_size, image_size, device=weight.device)
+    views = network.views if isinstance(network, Classifier) else "one"
     training = {module: module.training for module in network.modules()}
     # Attention's fused fast path hides its products from the counter.
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         network.eval()
+        if isinstance(network, Classifier):
+            network.views = "one"
         with torch.no_grad(), counter:
             network(image.to(weight.dtype))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         for hook in (hook for pair in hooks for hook in pair):
             hook.remove()
+        if isinstance(network, Classifier):
+            network.views = views
         for module, mode in training.items():
             module.training = mode
     return _layers(network, modules, shapes, counter)

@@ -175,7 +175,7 @@ def train(
     class_weight = class_weights(params.class_weights, labels, classes, device)
     average = WeightAverage(network, params.average_decay)
     scored = copy.deepcopy(network) if average.active else network  # for validation and the file
-    mirrored, scored.mirrored = scored.mirrored, False  # to compare epochs, one view is enough
+    views, scored.views = scored.views, "one"  # enough to compare epochs
     if ranks.first:
         say(
             f"{device.type}, {numerics}; {facts['parameters']:,} parameters; {len(labels):,}"
@@ -305,7 +305,7 @@ def train(
 
     progress.end(record.best_epoch, batches.waited)
     scored.load_state_dict(record.best_weights)
-    scored.mirrored = mirrored
+    scored.views = views
     part = predict_logits(scored, val_images, spec.mean, spec.std, device)
     logits = ranks.gather(part)
     return Trained(

@@ -24,6 +24,7 @@ from classifier.errors import UserError
 from classifier.files import read_json, write_json
 from classifier.memory import keep_large_buffers
 from classifier.models import ModelParams, build
+from classifier.models.base import Views
 from classifier.models.cnn import CnnParams
 from classifier.optimizers import build_optimizer
 from classifier.prepare import PreparedData
@@ -179,11 +180,11 @@ def test_golden_metrics(data: PreparedData) -> None:
 
 
 @pytest.mark.parametrize("average_decay", [0.0, 0.9])
-@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("views", ["one", "mirror"])
 def test_a_reloaded_model_scores_what_training_reported(
-    data: PreparedData, tmp_path: Path, average_decay: float, mirror: bool
+    data: PreparedData, tmp_path: Path, average_decay: float, views: Views
 ) -> None:
-    model = dataclasses.replace(SMALL, mirror=mirror)
+    model = dataclasses.replace(SMALL, views=views)
     trained = fit(data, model=model, average_decay=average_decay)
     modelfile.save(tmp_path / "model.safetensors", trained.network, trained.spec())
     network, spec = modelfile.load(tmp_path / "model.safetensors")
@@ -195,11 +196,11 @@ def test_a_reloaded_model_scores_what_training_reported(
     assert 0.05 <= spec.temperature <= 20
     assert spec.classes == tuple("0123456789")
     # While training, each epoch is scored by one view of a picture.
-    network.mirrored = False
+    network.views = "one"
     plain = predict_logits(network, data.images("val"), spec.mean, spec.std)
     best = trained.history[trained.best_epoch - 1]
     assert validation_scores(plain, data.labels("val"))["loss"] == pytest.approx(best["val_loss"])
-    assert np.array_equal(plain, logits) != mirror
+    assert np.array_equal(plain, logits) == (views == "one")
 
 
 def test_streamed_pictures_give_the_same_model(data: PreparedData) -> None:

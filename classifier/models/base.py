@@ -23,31 +23,53 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+Views = Literal["one", "mirror", "mirror_shift"]
+
+
+def weighted_views(images: Tensor, views: Views) -> list[tuple[float, Tensor]]:
+    """Views of images [N, C, H, W] and their weights, which add up to 1.
+
+    ``mirror``: the images and their mirror images. ``mirror_shift``: half of the weight on these,
+    the other half on both, moved by 1/32 of the side down to the right and up to the left (Jordan
+    2024, https://arxiv.org/abs/2404.00498). The images themselves come last: that is what hooks on
+    layers then have seen.
+    """
+    found = [(1.0, images)]
+    if views == "mirror_shift":
+        height, width = images.shape[2:]
+        by = max(1, round(max(height, width) / 32))
+        padded = F.pad(images, (by, by, by, by), mode="reflect")
+        moved = (padded[..., :height, :width], padded[..., -height:, -width:])
+        found = [*((0.25, view) for view in moved), (0.5, images)]
+    if views != "one":
+        found = [(weight / 2, way) for weight, view in found for way in (view.flip(-1), view)]
+    return found
+
+
 class Classifier(nn.Module):
     """A network in two parts, so that freezing, Grad-CAM and embeddings need no special cases.
 
     ``backbone``: a Sequential of named stages; a convolutional stage returns maps [N, C, H, W].
     ``head``: pooling, perhaps hidden layers, and a last ``nn.Linear``.
     Input: standardised floats [N, channels, H, W]; output: logits [N, classes].
-    ``mirrored``: but in training, logits are the mean of those of the image and its mirror image.
+    ``views``: what the logits are the mean of, but in training; see `weighted_views`.
     """
 
     def __init__(
-        self, backbone: Mapping[str, nn.Module], head: nn.Module, mirrored: bool = False
+        self, backbone: Mapping[str, nn.Module], head: nn.Module, views: Views = "one"
     ) -> None:
         super().__init__()
         self.backbone = nn.Sequential(OrderedDict(backbone))
         self.head = head
-        self.mirrored = mirrored
+        self.views = views
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of standardised images [N, channels, H, W]."""
-        # The image itself comes last: it is what hooks on layers then have seen.
-        other: Tensor | None = None
-        if self.mirrored and not self.training:
-            other = self.head(self.backbone(images.flip(-1)))
-        logits: Tensor = self.head(self.backbone(images))
-        return logits if other is None else (logits + other) / 2
+        if self.training or self.views == "one":
+            logits: Tensor = self.head(self.backbone(images))
+            return logits
+        parts = weighted_views(images, self.views)
+        return torch.stack([share * self.head(self.backbone(view)) for share, view in parts]).sum(0)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
