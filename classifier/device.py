@@ -64,13 +64,15 @@ def make_deterministic(device: torch.device, on_request: bool) -> None:
 class Numerics:
     """How a network is computed: number type, memory layout, compiler, CPU threads.
 
-    ``threads`` is 0 where torch decides.
+    ``graphs``: the compiled network's kernels are launched together, as CUDA graphs. ``threads`` is
+    0 where torch decides.
     """
 
     precision: str
     channels_last: bool
     compile: bool
     threads: int = 0
+    graphs: bool = False
 
     @property
     def layout(self) -> torch.memory_format:
@@ -90,6 +92,7 @@ class Numerics:
     def __str__(self) -> str:
         layout = "channels-last" if self.channels_last else "channels-first"
         compiled = "compiled" if self.compile else "not compiled"
+        compiled += " into CUDA graphs" if self.graphs else ""
         threads = f", {self.threads} thread" if self.threads else ""
         return f"{self.precision}, {layout}, {compiled}{threads}"
 
@@ -132,7 +135,8 @@ def choose_numerics(
         compile = False
     small = device.type == "cpu" and multiply_adds < SMALL_NETWORK
     threads = 1 if small and "OMP_NUM_THREADS" not in os.environ else 0
-    return Numerics(precision, bool(channels_last), bool(compile), threads)
+    graphs = compile == "graphs" and device.type == "cuda"
+    return Numerics(precision, bool(channels_last), bool(compile), threads, graphs)
 
 
 def _faster_precision(device: torch.device, multiply_adds: int) -> str:

@@ -74,7 +74,7 @@ class TrainParams:
     device: DeviceName = "auto"
     precision: PrecisionName = "auto"
     channels_last: Literal["auto", True, False] = "auto"
-    compile: Literal["auto", True, False] = "auto"
+    compile: Literal["auto", True, False, "graphs"] = "auto"
     data: Literal["auto", "resident", "stream"] = "auto"
     deterministic: bool = False
     processes: Annotated[int, Ge(1)] = 1
@@ -141,7 +141,8 @@ def train(
         torch.set_num_threads(numerics.threads)
     network.to(device).to(memory_format=numerics.layout)
     ranks.share_batch_statistics(network, device)
-    forward = torch.compile(network) if numerics.compile else network
+    mode = "reduce-overhead" if numerics.graphs else "default"
+    forward = torch.compile(network, mode=mode) if numerics.compile else network
 
     # --- the data
     batches = Batches(data.images("train"), labels, device, params.data)

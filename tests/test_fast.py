@@ -14,10 +14,13 @@ from classifier.checkpoint import Checkpoints
 from classifier.errors import UserError
 from classifier.models import ModelParams, build
 from classifier.models.fast import FastParams, Whitening
+from classifier.overrides import check
 from classifier.prepare import PreparedData
+from classifier.recipes import load_recipe, recipe_names
 from classifier.resolution import shrunk, side_at
 from classifier.trained import Trained
 from classifier.training import TrainParams, train
+from tests.import_closure import ROOT
 from tests.prepared_digits import prepared_digits
 
 MODEL = ModelParams("fast", fast=FastParams(widths=(8, 16)))
@@ -142,6 +145,49 @@ def test_a_stopped_run_goes_on_to_the_same_model(
     with pytest.raises(RuntimeError, match="stop"):
         trained(data, checkpoints=checkpoints, on_epoch=stop)
     assert same(trained(data, checkpoints=Checkpoints(tmp_path, "1 epoch")), straight)
+
+
+# Small enough for a test, and what a CPU can do in place of a GPU.
+SHORTENED = {
+    "model.fast.widths": [8, 16, 32],
+    "train.epochs": 3,
+    "train.batch_size": 64,
+    "train.warmup_epochs": 0.3,
+    "train.precision": "bf16",
+    "train.compile": False,
+    "augment.horizontal_flip": "none",
+}
+
+
+@pytest.mark.parametrize("name", [n for n in recipe_names(ROOT / "recipes") if "cifar10" in n])
+def test_every_recipe_learns_and_goes_on_to_the_same_model_after_a_stop(
+    name: str, data: PreparedData, tmp_path: Path
+) -> None:
+    recipe = load_recipe(name, ROOT / "recipes")
+    sections = check({**recipe.changes, **SHORTENED}, ROOT)
+    parts = {"params": sections["train"], "model": sections["model"]}
+    parts["augment"] = sections["augment"]
+    whole = trained(data, **parts)
+    assert whole.history[-1]["val_accuracy"] > 0.5
+
+    def stop(history: list[Any]) -> None:
+        if len(history) == 2:  # after one epoch was saved
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        trained(data, **parts, checkpoints=Checkpoints(tmp_path, "1 epoch"), on_epoch=stop)
+    assert same(trained(data, **parts, checkpoints=Checkpoints(tmp_path, "1 epoch")), whole)
+
+
+def test_three_convolutions_add_what_the_first_one_gave() -> None:
+    settings = {"widths": [24], "convolutions": 3}
+    network = build("fast", settings, classes=2, channels=3, image_size=8).eval()
+    group = network.backbone.group1
+    maps = torch.rand(2, 24, 8, 8) + 0.1
+    # Dirac weights and untrained norms hand on what is positive, but for the activations.
+    shared = torch.nn.functional.gelu(torch.nn.functional.max_pool2d(maps, 2))
+    expected = torch.nn.functional.gelu(shared + torch.nn.functional.gelu(shared))
+    torch.testing.assert_close(group(maps), expected, atol=1e-3, rtol=0)
 
 
 def test_the_model_file_holds_the_whitening(straight: Trained, tmp_path: Path) -> None:
