@@ -2,10 +2,12 @@
 
     python -m benchmarks.overhead TITLE [key=value …]
 
-The changes are those of `-S`, for instance download.source=folder download.path=PATH. Both ways run
-in clones of the committed project, in turns. By hand, each stage is a process of its own, as it is
-under DVC, which also hashes what goes in and out and writes dvc.lock. Then `dvc repro` again, with
-nothing to do, and what each stage takes to start: to import all that it may need.
+The changes are those of `-S`, for instance download.source=folder download.path=PATH.
+
+Both ways run in clones of the committed project, in turns. By hand, each stage is a process of its
+own, as it is under DVC, which also hashes what goes in and out and writes dvc.lock. Then
+`dvc repro` again, with nothing to do, and what each stage takes to start: to import all that it
+may need.
 """
 
 import os
@@ -77,7 +79,7 @@ def main() -> None:
         "",
     ]
     print("\n".join(lines))
-    head = f"# What DVC adds\n\n{(__doc__ or '').split('PATH. ')[1]}"
+    head = "# What DVC adds\n\n" + (__doc__ or "").split("PATH.\n\n")[1]
     before = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else head
     parts = [part for part in before.split("\n## ") if not part.startswith(f"{title}\n")]
     text = "\n## ".join(part.rstrip("\n") + "\n" for part in parts) + "\n" + "\n".join(lines)
