@@ -115,7 +115,7 @@ def main() -> None:
     number = sum(1 for _ in folder.glob("*/*.jpg"))
     changes = ["download.source=folder", f"download.path={folder}"]
     changes += [f"preprocess.image_size={size}", "preprocess.channels=3"]
-    changes += ["split.test_fraction=0", "split.val_fraction=0"]
+    changes += ["split.test_fraction=0.01", "split.val_fraction=0.01"]  # nearly all to train on
     with tempfile.TemporaryDirectory() as temporary:
         place = clone(Path(temporary, "project"), changes)
         stages = ("download", "split", "preprocess")
