@@ -5,7 +5,6 @@ memory map, read one step ahead by a thread. There are no worker processes and n
 in Python.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,8 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from classifier.memory import free_memory
 
 READ_AHEAD = 2  # batches; more would only cost memory, as one is read faster than it is trained on
 RESIDENT_SHARE = 0.5  # of the free memory: the rest is for activations and optimizer state
@@ -74,23 +75,8 @@ def predict_logits(
 
 def fits(size: int, device: torch.device) -> bool:
     """Whether ``size`` bytes of pictures may live on the device beside everything else."""
-    return size <= RESIDENT_SHARE * _free_memory(device)
-
-
-def _free_memory(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 4 * 2**30  # neither Windows nor macOS says; sets above 2 GiB stream there
-    try:  # the kernel's own estimate also counts caches that it can drop
-        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
-            fields = dict(line.split(":") for line in lines)
-        free = int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        pass
-    return free
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    return size <= RESIDENT_SHARE * free
 
 
 Batch = tuple[Tensor, Tensor, Tensor]

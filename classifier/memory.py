@@ -1,7 +1,10 @@
-"""How this process keeps its memory."""
+"""How much memory this process may take, and how it keeps what it has."""
 
 import ctypes
 import sys
+from pathlib import Path
+
+import psutil
 
 
 def keep_large_buffers() -> bool:
@@ -33,3 +36,46 @@ def keep_large_buffers() -> bool:
             mallopt(top_pad, 64 * 2**20),
         ]
     )
+
+
+def free_memory(system: Path = Path("/")) -> int:
+    """Bytes that this process can still take: of the machine, and of its container's limit.
+
+    A container (a control group of Linux, version 1 or 2) that grows above its limit is killed, so
+    the machine's free memory alone says too much. Caches that the kernel can drop count as free.
+
+    Args:
+        system: where /proc and /sys lie.
+    """
+    return min([psutil.virtual_memory().available, *_container_rooms(system)])
+
+
+def _container_rooms(system: Path) -> list[int]:
+    """What the control group of this process, and each one above it, still has to give."""
+    groups = system / "sys/fs/cgroup"
+    rooms = []
+    try:
+        lines = (system / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
+    except OSError:  # not Linux
+        return []
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            top, files, cache = groups, ("memory.max", "memory.current"), "inactive_file"
+        elif "memory" in controllers.split(","):
+            top, files = groups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            cache = "total_inactive_file"
+        else:
+            continue
+        group = top / name.lstrip("/")
+        for place in (group, *group.parents):
+            if not place.is_relative_to(top):
+                break
+            try:
+                limit, used = (int((place / file).read_text(encoding="ascii")) for file in files)
+                statistics = (place / "memory.stat").read_text(encoding="ascii").splitlines()
+            except (OSError, ValueError):  # no such group in this container, or "max": no limit
+                continue
+            droppable = next((int(s.split()[1]) for s in statistics if s.split()[0] == cache), 0)
+            rooms.append(max(0, limit - used + droppable))
+    return rooms
