@@ -36,12 +36,15 @@ def seconds(folder: Path, *command: str) -> float:
 def clone(folder: Path, changes: list[str]) -> Path:
     """The committed project with these parameters, and nothing made yet."""
     subprocess.run(["git", "clone", "-q", ".", str(folder)], check=True)
-    flags = [part for change in changes for part in ("-S", change)]
-    if flags:
-        code = "import sys; from dvc.utils.hydra import apply_overrides as a; "
-        code += "a('params.yaml', sys.argv[1:])"
-        subprocess.run([sys.executable, "-c", code, *changes], cwd=folder, check=True)
+    change(folder, changes)
     return folder
+
+
+def change(folder: Path, changes: list[str]) -> None:
+    """Change params.yaml as `dvc exp run -S` does."""
+    code = "import sys; from dvc.utils.hydra import apply_overrides as a; "
+    code += "a('params.yaml', sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", code, *changes], cwd=folder, check=True)
 
 
 def main() -> None:
