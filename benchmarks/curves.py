@@ -131,7 +131,8 @@ def _draw(results: dict[str, Any]) -> None:
         *zip(*ends, strict=True), "o-", color=SERIES[0], label="this project, a recipe a point"
     )
     for color, (name, points) in zip(SERIES[1:], results["peers"].items(), strict=False):
-        axes.plot(*zip(*points, strict=True), "o-", color=color, markersize=3.5, label=name)
+        known = {"fillstyle": "none"} if len(points) == 1 else {"markersize": 3.5}
+        axes.plot(*zip(*points, strict=True), "o-", color=color, label=name, **known)
     axes.set(xscale="log", xlabel="seconds", ylabel="test accuracy", ylim=(0.5, 0.95))
     axes.set_title("CIFAR-10 (JPEG copy) on two CPU cores")
     percent_axis(axes, "y")

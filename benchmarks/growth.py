@@ -1,18 +1,21 @@
 """Time and peak memory of each stage as the set grows.
 
-    python -m benchmarks.growth FOLDER [NUMBER …]
+    python -m benchmarks.growth FOLDER [NUMBER …] [--limit GB] [-S key=value …]
 
 FOLDER has train/CLASS/* and test/CLASS/*; the sets are the first pictures of each class, NUMBER in
 all (1000, 10000 and all of them by default), linked, not copied. Training is one epoch of the
 default network. Memory is the largest sum, over a stage's processes, of their proportional set
-size (shared pages count once), looked at ten times a second.
+size (shared pages count once), looked at ten times a second. With a limit each stage runs in a
+control group, which Linux kills when it takes more; caches of files count there, and are dropped.
 """
 
+import argparse
 import contextlib
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -34,14 +37,14 @@ def subset(source: Path, number: int, target: Path) -> None:
                 (target / split / folder.name / file.name).symlink_to(file)
 
 
-def measure(folder: Path, stage: str) -> tuple[float, float]:
-    """Seconds and peak megabytes of a stage."""
+def measure(folder: Path, stage: str, group: Path | None) -> tuple[float, float]:
+    """Seconds and peak megabytes of a stage, in a control group if one is given."""
     started, peak = time.perf_counter(), 0.0
+    into = f"echo $$ > {group}/cgroup.procs; " if group else ""
     process = subprocess.Popen(
-        [sys.executable, "-m", f"stages.{stage}"],
+        ["sh", "-c", f'{into}exec "{sys.executable}" -m stages.{stage}'],
         cwd=folder,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
     )
     watched = psutil.Process(process.pid)
     while process.poll() is None:
@@ -57,22 +60,44 @@ def measure(folder: Path, stage: str) -> tuple[float, float]:
     return time.perf_counter() - started, peak
 
 
+@contextlib.contextmanager
+def control_group(limit: int) -> Iterator[Path]:
+    """A control group of Linux, version 1 or 2, that holds ``limit`` bytes; root may make one."""
+    old = Path("/sys/fs/cgroup/memory")
+    place, file = (old, "memory.limit_in_bytes") if old.is_dir() else (old.parent, "memory.max")
+    group = place / "growth"
+    group.mkdir(exist_ok=True)
+    (group / file).write_text(str(limit), encoding="ascii")
+    try:
+        yield group
+    finally:
+        group.rmdir()
+
+
 def main() -> None:
-    source = Path(sys.argv[1]).resolve()
-    numbers = [int(number) for number in sys.argv[2:]] or [1000, 10_000, 60_000]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("numbers", type=int, nargs="*", default=[1000, 10_000, 60_000])
+    parser.add_argument("--limit", type=float, help="gigabytes that a stage may take")
+    parser.add_argument("-S", dest="changes", action="append", default=[], metavar="key=value")
+    args = parser.parse_args()
     cells: dict[str, list[str]] = {stage: [] for stage in STAGES}
-    with tempfile.TemporaryDirectory() as temporary:
-        for number in numbers:
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(tempfile.TemporaryDirectory())
+        group = args.limit and stack.enter_context(control_group(int(args.limit * 2**30)))
+        for number in args.numbers:
             pictures = Path(temporary, f"pictures{number}")
-            subset(source, number, pictures)
+            subset(args.folder.resolve(), number, pictures)
             changes = ["download.source=folder", f"download.path={pictures}", "train.epochs=1"]
-            place = clone(Path(temporary, f"project{number}"), changes)
+            place = clone(Path(temporary, f"project{number}"), changes + args.changes)
             for stage in STAGES:
-                taken, peak = measure(place, stage)
+                taken, peak = measure(place, stage, group)
                 cells[stage].append(f"{taken:.1f} s, {peak:,.0f} MB")
+            arrays = sum(file.stat().st_size for file in (place / "data/prepared").iterdir())
+            print(f"{number:,} pictures, prepared arrays of {arrays / 1e6:,.0f} MB")
     print(f"{machine()}\n")
-    print(f"| stage | {' | '.join(f'{number:,} pictures' for number in numbers)} |")
-    print("|---" * (len(numbers) + 1) + "|")
+    print(f"| stage | {' | '.join(f'{number:,} pictures' for number in args.numbers)} |")
+    print("|---" * (len(args.numbers) + 1) + "|")
     for stage, row in cells.items():
         print(f"| {stage} | {' | '.join(row)} |")
 
