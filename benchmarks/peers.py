@@ -13,6 +13,7 @@ import done, which this project's own time includes; that of timm is its whole p
 import importlib
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,13 +91,21 @@ def timm(folder: Path, clone: Path, epochs: str = "10") -> Iterator[tuple[float,
     options = "--model resnet18 --num-classes 10 --img-size 32 --batch-size 128 --workers 2"
     options += " --device cpu --amp --amp-dtype bfloat16 --channels-last --no-prefetcher"
     options += " --train-split train --val-split test --crop-pct 1 --scale 0.6 1 --color-jitter 0"
-    options += " --opt sgd --lr 0.1 --weight-decay 5e-4 --sched cosine --warmup-epochs 1"
-    options += f" --smoothing 0.1 --epochs {epochs} --min-lr 0 --output /tmp/timm-output"
-    command = [sys.executable, str(clone / "train.py"), "--data-dir", str(folder)]
+    options += " --opt sgd --lr 0.1 --weight-decay 5e-4 --sched cosine --sched-on-updates"
+    options += f" --warmup-epochs 1 --min-lr 0 --smoothing 0.1 --epochs {epochs}"
     started, test = time.perf_counter(), None
-    with subprocess.Popen(
-        [*command, *options.split()], stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        tempfile.TemporaryDirectory() as output,
+        subprocess.Popen(
+            [
+                *(sys.executable, clone / "train.py", "--data-dir", folder, "--output", output),
+                *options.split(),
+            ],
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout
         for line in process.stdout:
             print(line, end="", file=sys.stderr)
