@@ -206,6 +206,12 @@ def train(
             say(f"going on with epoch {first_epoch + 1}, batch {first_step + 1}")
             on_epoch(record.history)
 
+    def val_logits(autocast: torch.dtype | None = None) -> np.ndarray:
+        """Of all val pictures, as many at a time as a training step could hold."""
+        size = batch_size // pieces
+        part = predict_logits(scored, val_images, spec.mean, spec.std, device, size, autocast)
+        return ranks.gather(part)
+
     def stop_or_save(epoch: int, step: int) -> None:
         """Keep the state before ``step`` (from 0) when it is time to; answer Ctrl-C."""
         due = checkpoints is not None and checkpoints.due(epoch_ended=step == 0)
@@ -287,10 +293,7 @@ def train(
             sums.zero_()
             if average.active:
                 scored.load_state_dict(average.values)
-            part = predict_logits(
-                scored, val_images, spec.mean, spec.std, device, autocast=numerics.autocast
-            )
-            scores = validation_scores(ranks.gather(part), val_labels)
+            scores = validation_scores(val_logits(numerics.autocast), val_labels)
             checked(torch.tensor(scores["loss"]), epoch, params.lr)
             loss, accuracy = totals.tolist()
             better = record.add(loss, accuracy, scores, optimizer.param_groups[0]["lr"])
@@ -307,8 +310,7 @@ def train(
     progress.end(record.best_epoch, batches.waited)
     scored.load_state_dict(record.best_weights)
     scored.views = views
-    part = predict_logits(scored, val_images, spec.mean, spec.std, device)
-    logits = ranks.gather(part)
+    logits = val_logits()
     return Trained(
         scored.cpu(), spec, facts, record.history, record.best_epoch, logits, np.array(val_labels)
     )

@@ -22,7 +22,7 @@ from classifier.checkpoint import Checkpoints
 from classifier.errors import UserError
 from classifier.files import read_json, write_json
 from classifier.models import ModelParams, build
-from classifier.models.base import Views
+from classifier.models.base import Classifier, Views
 from classifier.models.cnn import CnnParams
 from classifier.optimizers import build_optimizer
 from classifier.prepare import PreparedData
@@ -186,7 +186,8 @@ def test_a_reloaded_model_scores_what_training_reported(
     trained = fit(data, model=model, average_decay=average_decay)
     modelfile.save(tmp_path / "model.safetensors", trained.network, trained.spec())
     network, spec = modelfile.load(tmp_path / "model.safetensors")
-    logits = predict_logits(network, data.images("val"), spec.mean, spec.std)
+    facts = (spec.mean, spec.std, "cpu", PARAMS.batch_size)
+    logits = predict_logits(network, data.images("val"), *facts)
     scores = validation_scores(logits, data.labels("val"))
     reported = trained.metrics()
     assert np.array_equal(logits, trained.val_logits)
@@ -195,10 +196,26 @@ def test_a_reloaded_model_scores_what_training_reported(
     assert spec.classes == tuple("0123456789")
     # While training, each epoch is scored by one view of a picture.
     network.views = "one"
-    plain = predict_logits(network, data.images("val"), spec.mean, spec.std)
+    plain = predict_logits(network, data.images("val"), *facts)
     best = trained.history[trained.best_epoch - 1]
     assert validation_scores(plain, data.labels("val"))["loss"] == pytest.approx(best["val_loss"])
     assert np.array_equal(plain, logits) == (views == "one")
+
+
+def test_validation_takes_no_more_pictures_at_a_time_than_a_training_step(
+    data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: set[tuple[bool, int]] = set()
+    forward = Classifier.forward
+
+    def counted(network: Classifier, images: torch.Tensor) -> torch.Tensor:
+        taken.add((network.training, len(images)))
+        return forward(network, images)
+
+    monkeypatch.setattr(Classifier, "forward", counted)
+    fit(data, batch_size=32, accumulate=2, epochs=1)
+    assert {size for training, size in taken if training} == {16}
+    assert max(size for training, size in taken if not training) == 16
 
 
 def test_streamed_pictures_give_the_same_model(data: PreparedData) -> None:
