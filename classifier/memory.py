@@ -4,8 +4,6 @@ import ctypes
 import sys
 from pathlib import Path
 
-import psutil
-
 
 def keep_large_buffers() -> bool:
     """Let large CPU buffers stay with the process; call before the first large tensor.
@@ -47,6 +45,8 @@ def free_memory(system: Path = Path("/")) -> int:
     Args:
         system: where /proc and /sys lie.
     """
+    import psutil  # not in the container that serves a model, which keeps its buffers as well
+
     return min([psutil.virtual_memory().available, *_container_rooms(system)])
 
 
