@@ -57,9 +57,10 @@ def keras(folder: Path, epochs: str = "10") -> Iterator[tuple[float, float]]:
 
 
 def kuangliu(folder: Path, clone: Path, steps: str = "60") -> Iterator[tuple[float, float]]:
-    """ResNet-18 as pytorch-cifar trains it. Only STEPS steps after five are timed: one line, the
+    """ResNet-18 as pytorch-cifar trains it, extrapolated: one line, of what was not run.
 
-    seconds of its 200 epochs, training alone, and the accuracy of its README (original arrays).
+    STEPS steps after five are timed and give the seconds of its 200 epochs, training alone; the
+    accuracy is the one of its README, on the original arrays.
     """
     import torch
     from torch.utils.data import DataLoader

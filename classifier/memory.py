@@ -55,7 +55,7 @@ def _container_rooms(system: Path) -> list[int]:
     groups = system / "sys/fs/cgroup"
     rooms = []
     try:
-        lines = (system / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        lines = (system / "proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:  # not Linux
         return []
     for line in lines:

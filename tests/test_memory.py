@@ -21,7 +21,9 @@ def group(place: Path, names: tuple[str, str], limit: object, used: int, cache: 
 def membership(system: Path, line: str) -> None:
     """Say which group the process is in."""
     (system / "proc/self").mkdir(parents=True)
-    (system / "proc/self/cgroup").write_text(f"11:cpu,cpuacct:/elsewhere\n{line}\n")
+    (system / "proc/self/cgroup").write_text(
+        f"11:cpu,cpuacct:/elsewhere\n{line}\n", encoding="utf-8"
+    )
 
 
 V2 = ("memory.max", "memory.current")
@@ -29,9 +31,9 @@ V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
 def test_a_container_of_version_2_limits_what_is_free(tmp_path: Path) -> None:
-    membership(tmp_path, "0::/pod/job")
+    membership(tmp_path, "0::/pod/jöb")
     groups = tmp_path / "sys/fs/cgroup"
-    group(groups / "pod/job", V2, 100 * MB, 60 * MB, "inactive_file")
+    group(groups / "pod/jöb", V2, 100 * MB, 60 * MB, "inactive_file")
     assert free_memory(tmp_path) == 50 * MB  # 40, and 10 of caches that can be dropped
     group(groups / "pod", V2, 80 * MB, 60 * MB, "inactive_file")
     assert free_memory(tmp_path) == 30 * MB, "the tightest group above counts"
