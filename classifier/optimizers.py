@@ -150,19 +150,25 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     Each step multiplies the matrix by a polynomial of its Gram matrix; the steps are made on that,
     which has fewer columns, and the matrix is multiplied once: a third of the time for 128 × 1152.
     """
-    a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).float()  # half precision is too rough for a Gram matrix
     x = x / (x.norm() + 1e-7)
     gram = x @ x.T
-    product = torch.eye(len(gram), device=gram.device)
-    for _ in range(steps):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        product = factor @ product
+    product = factor = _polynomial(gram)
+    for _ in range(steps - 1):
         gram = factor @ gram @ factor
+        factor = _polynomial(gram)
+        product = factor @ product
     x = product @ x
     return (x.T if tall else x).to(matrix.dtype)
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """What one step multiplies the matrix with that has this Gram matrix."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    return factor
 
 
 class WeightAverage:
