@@ -13,7 +13,7 @@ from classifier.augment import AugmentParams
 from classifier.checkpoint import Checkpoints
 from classifier.errors import UserError
 from classifier.models import ModelParams, build
-from classifier.models.fast import FastParams, Whitening
+from classifier.models.fast import FastParams, PooledConvolution, Whitening
 from classifier.overrides import check
 from classifier.prepare import PreparedData
 from classifier.recipes import load_recipe, recipe_names
@@ -95,10 +95,25 @@ def test_constant_pictures_do_not_blow_up() -> None:
 def test_dirac_convolutions_hand_their_input_on() -> None:
     network = build("fast", {"widths": [30]}, classes=2, channels=3, image_size=8)
     first = first_convolution(network)
-    maps = torch.rand(2, 24, 7, 7)
+    maps = torch.rand(2, 24, 6, 6)
     assert torch.equal(first(maps)[:, :24], maps)
     plain = build("fast", {"dirac": False}, classes=2, channels=3, image_size=8)
     assert not torch.equal(first_convolution(plain)(maps)[:, :24], maps)
+
+
+@pytest.mark.parametrize("side", [(7, 7), (8, 7), (7, 8), (8, 8)])
+def test_what_pooling_drops_is_not_computed_and_changes_nothing(side: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    convolution = PooledConvolution(5, 6, 3, padding=1, bias=False)
+    maps = torch.randn(2, 5, *side, requires_grad=True)
+    weight = convolution.weight
+    found = convolution(maps)
+    whole = torch.nn.functional.conv2d(maps, weight, padding=1)
+    assert found.shape[2:] == (side[0] // 2 * 2, side[1] // 2 * 2)
+    pooled = [torch.nn.functional.max_pool2d(computed, 2) for computed in (found, whole)]
+    torch.testing.assert_close(*pooled)
+    ours, theirs = (torch.autograd.grad(p.square().sum(), (maps, weight)) for p in pooled)
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_a_patch_larger_than_the_picture_is_refused() -> None:
