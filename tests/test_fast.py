@@ -104,11 +104,11 @@ def test_dirac_convolutions_hand_their_input_on() -> None:
 @pytest.mark.parametrize("side", [(7, 7), (8, 7), (7, 8), (8, 8)])
 def test_what_pooling_drops_is_not_computed_and_changes_nothing(side: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    convolution = PooledConvolution(5, 6, 3, padding=1, bias=False)
+    convolution = PooledConvolution(5, 6, 3, padding=1)
     maps = torch.randn(2, 5, *side, requires_grad=True)
     weight = convolution.weight
     found = convolution(maps)
-    whole = torch.nn.functional.conv2d(maps, weight, padding=1)
+    whole = torch.nn.functional.conv2d(maps, weight, convolution.bias, padding=1)
     assert found.shape[2:] == (side[0] // 2 * 2, side[1] // 2 * 2)
     pooled = [torch.nn.functional.max_pool2d(computed, 2) for computed in (found, whole)]
     torch.testing.assert_close(*pooled)

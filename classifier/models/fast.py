@@ -92,7 +92,7 @@ class PooledConvolution(nn.Conv2d):
         if even or maps.device.type != "cpu":  # elsewhere the gain has not been measured
             return super().forward(maps)
         padded = F.pad(maps, (1, 1 - width % 2, 1, 1 - height % 2))
-        return F.conv2d(padded, self.weight)
+        return F.conv2d(padded, self.weight, self.bias)
 
 
 class Residual(nn.Module):
