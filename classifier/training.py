@@ -33,7 +33,7 @@ from classifier.models import ModelParams, build
 from classifier.optimizers import OptimizerName, WeightAverage, build_optimizer
 from classifier.prepare import PreparedData
 from classifier.progress import Progress
-from classifier.resolution import SmallerBy, side_at, smaller
+from classifier.resolution import shrunk, side_at
 from classifier.schedules import Schedule, ScheduleName
 from classifier.seeding import derive, generator
 from classifier.trained import Record, Row, Trained
@@ -64,7 +64,6 @@ class TrainParams:
     label_smoothing: Fraction = 0.0
     first_scale: Annotated[float, Interval(gt=0, le=1)] = 1.0
     full_scale_from: Fraction = 0.5
-    smaller_by: SmallerBy = "resize"
     class_weights: Literal["none", "balanced"] | tuple[Annotated[float, Ge(0)], ...] = "none"
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     clip_norm: Annotated[float, Gt(0)] | None = None
@@ -257,7 +256,7 @@ def train(
                 inputs = standardise(inputs, spec.mean, spec.std)
                 done = number / (steps * params.epochs)
                 side = side_at(done, spec.image_size, params.first_scale, params.full_scale_from)
-                inputs = smaller(inputs, side, params.smaller_by, random)
+                inputs = shrunk(inputs, side)
                 aims = targets
                 if augmenter.mixes:
                     aims = F.one_hot(targets, classes).to(inputs.dtype)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from classifier.models.fast import FastParams, PooledConvolution, Whitening
 from classifier.overrides import check
 from classifier.prepare import PreparedData
 from classifier.recipes import load_recipe, recipe_names
-from classifier.resolution import SmallerBy, side_at, smaller, windows
+from classifier.resolution import shrunk, side_at
 from classifier.trained import Trained
 from classifier.training import TrainParams, train
 from tests.import_closure import ROOT
@@ -149,21 +149,17 @@ def test_twice_is_the_same_to_the_bit(data: PreparedData, straight: Trained) -> 
     assert same(trained(data), straight)
 
 
-@pytest.mark.parametrize("by", get_args(SmallerBy))
 def test_a_stopped_run_goes_on_to_the_same_model(
-    data: PreparedData, by: SmallerBy, tmp_path: Path
+    data: PreparedData, straight: Trained, tmp_path: Path
 ) -> None:
-    params = replace(TRAIN, smaller_by=by)
-
     def stop(history: list[Any]) -> None:
         if len(history) == 2:  # after one epoch was saved
             raise RuntimeError("stop")
 
     checkpoints = Checkpoints(tmp_path, "1 epoch")
     with pytest.raises(RuntimeError, match="stop"):
-        trained(data, params=params, checkpoints=checkpoints, on_epoch=stop)
-    gone_on = trained(data, params=params, checkpoints=Checkpoints(tmp_path, "1 epoch"))
-    assert same(gone_on, trained(data, params=params))
+        trained(data, checkpoints=checkpoints, on_epoch=stop)
+    assert same(trained(data, checkpoints=Checkpoints(tmp_path, "1 epoch")), straight)
 
 
 # Small enough for a test, and what a CPU can do in place of a GPU.
@@ -222,28 +218,7 @@ def test_pictures_grow_to_their_full_side() -> None:
     assert set(sides[10:]) == {32}
     assert side_at(0, 33, 1.0, 0.5) == 33
     assert side_at(0.49, 33, 0.5, 0.5) <= 33
-
-
-@pytest.mark.parametrize("by", get_args(SmallerBy))
-def test_pictures_of_the_full_side_are_left_as_they_are(by: SmallerBy) -> None:
     images = pictures(2)
-    assert smaller(images, 12, by, torch.Generator()) is images
-    assert smaller(images, 8, by, torch.Generator()).shape == (2, 3, 8, 8)
-
-
-def test_a_resized_picture_keeps_its_mean() -> None:
+    assert shrunk(images, 12) is images
     flat = torch.full((2, 3, 12, 12), 0.7)
-    resized = smaller(flat, 8, "resize", torch.Generator())
-    torch.testing.assert_close(resized, torch.full((2, 3, 8, 8), 0.7))
-
-
-def test_a_crop_is_a_window_of_its_own_picture_at_any_place() -> None:
-    images = torch.arange(500 * 3 * 5 * 5.0).view(500, 3, 5, 5)
-    cropped = windows(images, 3, torch.Generator().manual_seed(0))
-    places = set()
-    for image, window in zip(images, cropped, strict=True):
-        place = int(window[0, 0, 0] - image[0, 0, 0])
-        top, left = divmod(place, 5)
-        assert torch.equal(window, image[:, top : top + 3, left : left + 3])
-        places.add((top, left))
-    assert places == {(top, left) for top in range(3) for left in range(3)}
+    torch.testing.assert_close(shrunk(flat, 8), torch.full((2, 3, 8, 8), 0.7))
