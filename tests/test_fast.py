@@ -13,7 +13,8 @@ from classifier.augment import AugmentParams
 from classifier.checkpoint import Checkpoints
 from classifier.errors import UserError
 from classifier.models import ModelParams, build
-from classifier.models.fast import FastParams, PooledConvolution, Whitening
+from classifier.models.convolution import Convolution
+from classifier.models.fast import FastParams, Whitening
 from classifier.overrides import check
 from classifier.prepare import PreparedData
 from classifier.recipes import load_recipe, recipe_names
@@ -104,16 +105,52 @@ def test_dirac_convolutions_hand_their_input_on() -> None:
 @pytest.mark.parametrize("side", [(7, 7), (8, 7), (7, 8), (8, 8)])
 def test_what_pooling_drops_is_not_computed_and_changes_nothing(side: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    convolution = PooledConvolution(5, 6, 3, padding=1)
+    convolution = Convolution(5, 6, pooled=True)
     maps = torch.randn(2, 5, *side, requires_grad=True)
     weight = convolution.weight
     found = convolution(maps)
-    whole = torch.nn.functional.conv2d(maps, weight, convolution.bias, padding=1)
+    whole = torch.nn.functional.conv2d(maps, weight, padding=1)
     assert found.shape[2:] == (side[0] // 2 * 2, side[1] // 2 * 2)
     pooled = [torch.nn.functional.max_pool2d(computed, 2) for computed in (found, whole)]
     torch.testing.assert_close(*pooled)
     ours, theirs = (torch.autograd.grad(p.square().sum(), (maps, weight)) for p in pooled)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("side", [2, 3, 6, 7])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_the_gradients_of_small_maps_are_those_of_an_ordinary_convolution(
+    side: int, pooled: bool
+) -> None:
+    torch.manual_seed(0)
+    convolution = Convolution(128, 144, pooled)
+    maps = torch.randn(60, 128, side, side).to(memory_format=torch.channels_last)
+    maps.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = convolution(maps.bfloat16())
+    assert "ByProduct" in str(found.grad_fn)
+    rows, columns = found.shape[2:]
+    whole = torch.nn.functional.conv2d(maps, convolution.weight, padding=1)[..., :rows, :columns]
+    back = torch.randn_like(whole)
+    ours, theirs = (
+        torch.autograd.grad(made, (maps, convolution.weight), back.to(made.dtype))
+        for made in (found, whole)
+    )
+    for rough, exact in zip((found, *ours), (whole, *theirs), strict=True):
+        assert (rough - exact).norm() < 0.01 * exact.norm()
+
+
+def test_offsets_move_the_patches_and_are_drawn_only_where_asked_for() -> None:
+    torch.manual_seed(0)
+    plain = Whitening(3, 2)
+    torch.manual_seed(0)
+    moved = Whitening(3, 2, offset=0.5)
+    assert "bias" not in plain.state_dict()
+    assert moved.bias is not None
+    assert 0.25 < moved.bias.abs().max() <= 0.5
+    images = pictures()
+    by = (moved(images) - plain(images)).mean((0, 2, 3))
+    torch.testing.assert_close(by, moved.bias, atol=1e-5, rtol=0)
 
 
 def test_a_patch_larger_than_the_picture_is_refused() -> None:
@@ -205,15 +242,23 @@ def test_three_convolutions_add_what_the_first_one_gave() -> None:
     torch.testing.assert_close(group(maps), expected, atol=1e-3, rtol=0)
 
 
-def test_the_model_file_holds_the_whitening(straight: Trained, tmp_path: Path) -> None:
-    modelfile.save(tmp_path / "model.safetensors", straight.network, straight.spec())
-    loaded, _ = modelfile.load(tmp_path / "model.safetensors")
-    assert torch.equal(whitening(loaded).weight, whitening(straight.network).weight)
+def test_the_model_file_holds_the_whitening(
+    data: PreparedData, straight: Trained, tmp_path: Path
+) -> None:
+    offset = trained(
+        data, params=replace(TRAIN, epochs=1), model=replace(MODEL, fast=FastParams(offset=0.3))
+    )
+    for run in (straight, offset):
+        modelfile.save(tmp_path / "model.safetensors", run.network, run.spec())
+        loaded, _ = modelfile.load(tmp_path / "model.safetensors")
+        for name, value in whitening(run.network).state_dict().items():
+            assert torch.equal(whitening(loaded).state_dict()[name], value)
+    assert whitening(loaded).bias is not None
 
 
 def test_pictures_grow_to_their_full_side() -> None:
     sides = [side_at(step / 20, 32, 0.5, 0.5) for step in range(20)]
-    assert sides[0] == 16
+    assert set(sides) == {16, 20, 24, 28, 32}
     assert sides == sorted(sides)
     assert set(sides[10:]) == {32}
     assert side_at(0, 33, 1.0, 0.5) == 33

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from classifier.errors import UserError
 from classifier.models.base import ActivationName, Classifier, activation, halved, pooled_head
+from classifier.models.convolution import Convolution
 
 _LEAST_VARIANCE = 5e-4  # added to each eigenvalue, so that flat directions are not blown up
 
@@ -28,6 +29,7 @@ class FastParams:
     convolutions: Annotated[int, Interval(ge=2, le=3)] = 2
     patch: Annotated[int, Interval(ge=1, le=8)] = 2
     whiten: bool = True
+    offset: Annotated[float, Ge(0)] = 0.0
     dirac: bool = True
     activation: ActivationName = "gelu"
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
@@ -40,7 +42,7 @@ def fast(params: FastParams, classes: int, channels: int, image_size: int) -> Cl
         raise UserError(
             f"model.fast.patch: {params.patch} is more than the images' {image_size} pixels"
         )
-    whitening = Whitening(channels, params.patch, fitted=params.whiten)
+    whitening = Whitening(channels, params.patch, params.whiten, params.offset)
     stages: dict[str, nn.Module] = {
         "whitening": nn.Sequential(whitening, activation(params.activation))
     }
@@ -61,8 +63,7 @@ def group(params: FastParams, inputs: int, width: int, pools: bool) -> nn.Sequen
     """
 
     def normed(inputs: int, *between: nn.Module) -> list[nn.Module]:
-        kind = PooledConvolution if between else nn.Conv2d
-        convolution = kind(inputs, width, 3, padding=1, bias=False)
+        convolution = Convolution(inputs, width, pooled=bool(between))
         if params.dirac:  # filters hand their input on, so that it reaches the head from the start
             nn.init.dirac_(convolution.weight.data[:inputs])
         return [convolution, *between, nn.BatchNorm2d(width)]
@@ -76,23 +77,6 @@ def group(params: FastParams, inputs: int, width: int, pools: bool) -> nn.Sequen
         return nn.Sequential(*first, act(), *normed(width), act())
     rest = nn.Sequential(*normed(width), act(), *normed(width))
     return nn.Sequential(*first, act(), Residual(rest), act())
-
-
-class PooledConvolution(nn.Conv2d):
-    """A 3×3 convolution that does not compute what a pooling by 2 behind it would drop.
-
-    Of maps with an odd side the pooling leaves out the last row and column: 13 of 49 values at a
-    side of 7. Everything else is the same, to rounding.
-    """
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, out, H, W]; on a CPU with H and W rounded down to even numbers."""
-        height, width = maps.shape[2:]
-        even = height % 2 == width % 2 == 0
-        if even or maps.device.type != "cpu":  # elsewhere the gain has not been measured
-            return super().forward(maps)
-        padded = F.pad(maps, (1, 1 - width % 2, 1, 1 - height % 2))
-        return F.conv2d(padded, self.weight, self.bias)
 
 
 class Residual(nn.Module):
@@ -113,22 +97,28 @@ class Whitening(nn.Module):
 
     Its outputs are uncorrelated and of unit variance on the pictures that it was fitted to, and
     what follows learns faster. Each eigenvector comes with its negative, as an activation follows.
-    The weights are a buffer: they are never trained, and belong to the model file.
+    With an ``offset`` each output is moved by a number of its own, drawn between -offset and
+    offset: the activation then bends each at another place. Jordan's network trains these; they
+    are worth as much untrained (benchmarks/fast.md), without the gradient that training them needs.
+    All of it is in buffers: never trained, and part of the model file.
     """
 
     weight: Tensor
+    bias: Tensor | None
 
-    def __init__(self, channels: int, patch: int, fitted: bool = True) -> None:
+    def __init__(self, channels: int, patch: int, fitted: bool = True, offset: float = 0.0) -> None:
         super().__init__()
         self.fitted = fitted
         self.outputs = 2 * channels * patch * patch
         basis = torch.linalg.qr(torch.randn(self.outputs // 2, self.outputs // 2)).Q
         self.register_buffer("weight", torch.empty(self.outputs, channels, patch, patch))
         self._set(basis)
+        bias = torch.empty(self.outputs).uniform_(-offset, offset) if offset else None
+        self.register_buffer("bias", bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, 2 · C · patch², H - patch + 1, W - patch + 1]."""
-        return F.conv2d(images, self.weight)
+        return F.conv2d(images, self.weight, self.bias)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
