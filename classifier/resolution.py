@@ -14,14 +14,12 @@ def side_at(done: float, image_size: int, first_scale: float, full_from: float) 
     """The side in pixels when the part ``done`` (0 to 1) of a run is over.
 
     It grows in a line from ``first_scale`` times ``image_size`` at the start to ``image_size`` at
-    ``full_from`` (0 to 1), in even steps of about an eighth of it: each is a new shape that kernels
-    are prepared for, and of 32 pixels the multiples of 4 cost 8 % less a pixel than others.
+    ``full_from`` (0 to 1), in even steps, each a new shape that kernels are prepared for.
     """
     if done >= full_from or first_scale == 1:
         return image_size
     scale = first_scale + (1 - first_scale) * done / full_from
-    step = max(2, 2 * round(image_size / 16))
-    return min(image_size, max(step, step * round(scale * image_size / step)))
+    return min(image_size, max(1, 2 * round(scale * image_size / 2)))
 
 
 def shrunk(images: Tensor, side: int) -> Tensor:
