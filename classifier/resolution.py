@@ -10,16 +10,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def side_at(done: float, image_size: int, first_scale: float, full_from: float) -> int:
+def side_at(
+    done: float, image_size: int, first_scale: float, full_from: float, step: int = 2
+) -> int:
     """The side in pixels when the part ``done`` (0 to 1) of a run is over.
 
     It grows in a line from ``first_scale`` times ``image_size`` at the start to ``image_size`` at
-    ``full_from`` (0 to 1), in even steps, each a new shape that kernels are prepared for.
+    ``full_from`` (0 to 1), over multiples of ``step``, each a new shape that kernels are prepared
+    for.
     """
     if done >= full_from or first_scale == 1:
         return image_size
     scale = first_scale + (1 - first_scale) * done / full_from
-    return min(image_size, max(1, 2 * round(scale * image_size / 2)))
+    return min(image_size, max(1, step * round(scale * image_size / step)))
 
 
 def shrunk(images: Tensor, side: int) -> Tensor:

@@ -64,6 +64,7 @@ class TrainParams:
     label_smoothing: Fraction = 0.0
     first_scale: Annotated[float, Interval(gt=0, le=1)] = 1.0
     full_scale_from: Fraction = 0.5
+    side_step: Annotated[int, Ge(1)] = 2
     class_weights: Literal["none", "balanced"] | tuple[Annotated[float, Ge(0)], ...] = "none"
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     clip_norm: Annotated[float, Gt(0)] | None = None
@@ -255,7 +256,8 @@ def train(
                 inputs = augmenter(to_unit(pixels), random, rows, epoch)
                 inputs = standardise(inputs, spec.mean, spec.std)
                 done = number / (steps * params.epochs)
-                side = side_at(done, spec.image_size, params.first_scale, params.full_scale_from)
+                growth = params.first_scale, params.full_scale_from, params.side_step
+                side = side_at(done, spec.image_size, *growth)
                 inputs = shrunk(inputs, side)
                 aims = targets
                 if augmenter.mixes:

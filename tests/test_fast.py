@@ -261,6 +261,7 @@ def test_pictures_grow_to_their_full_side() -> None:
     assert sides[0] == 16
     assert sides == sorted(sides)
     assert set(sides[10:]) == {32}
+    assert {side_at(step / 20, 32, 0.5, 0.5, step=4) for step in range(20)} == {16, 20, 24, 28, 32}
     assert side_at(0, 33, 1.0, 0.5) == 33
     assert side_at(0.49, 33, 0.5, 0.5) <= 33
     images = pictures(2)
