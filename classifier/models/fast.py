@@ -98,8 +98,8 @@ class Whitening(nn.Module):
     Its outputs are uncorrelated and of unit variance on the pictures that it was fitted to, and
     what follows learns faster. Each eigenvector comes with its negative, as an activation follows.
     With an ``offset`` each output is moved by a number of its own, drawn between -offset and
-    offset: the activation then bends each at another place. Jordan's network trains these; they
-    are worth as much untrained (benchmarks/fast.md), without the gradient that training them needs.
+    offset: the activation then bends each at another place. Jordan's network trains these;
+    untrained ones do as well (benchmarks/fast.md), without the gradient that training them needs.
     All of it is in buffers: never trained, and part of the model file.
     """
 
