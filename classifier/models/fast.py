@@ -28,8 +28,9 @@ class FastParams:
     widths: Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1)] = (64, 128, 128)
     convolutions: Annotated[int, Interval(ge=2, le=3)] = 2
     patch: Annotated[int, Interval(ge=1, le=8)] = 2
+    directions: Annotated[int, Ge(1)] | None = None
     whiten: bool = True
-    offset: Annotated[float, Ge(0)] = 0.0
+    offset: float = 0.0
     dirac: bool = True
     activation: ActivationName = "gelu"
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
@@ -42,7 +43,9 @@ def fast(params: FastParams, classes: int, channels: int, image_size: int) -> Cl
         raise UserError(
             f"model.fast.patch: {params.patch} is more than the images' {image_size} pixels"
         )
-    whitening = Whitening(channels, params.patch, params.whiten, params.offset)
+    whitening = Whitening(
+        channels, params.patch, params.directions, fitted=params.whiten, offset=params.offset
+    )
     stages: dict[str, nn.Module] = {
         "whitening": nn.Sequential(whitening, activation(params.activation))
     }
@@ -93,31 +96,44 @@ class Residual(nn.Module):
 
 
 class Whitening(nn.Module):
-    """Projects each patch of pixels on the eigenvectors of the patches' covariance, both ways.
+    """Projects each patch of pixels on eigenvectors of the patches' covariance, both ways.
 
     Its outputs are uncorrelated and of unit variance on the pictures that it was fitted to, and
     what follows learns faster. Each eigenvector comes with its negative, as an activation follows.
-    With an ``offset`` each output is moved by a number of its own, drawn between -offset and
-    offset: the activation then bends each at another place. Jordan's network trains these;
-    untrained ones do as well (benchmarks/fast.md), without the gradient that training them needs.
     All of it is in buffers: never trained, and part of the model file.
+
+    Args:
+        directions: how many of the channels · patch² eigenvectors are kept, those of the largest
+            variance first; None for all of them. The last ones of photographs hold little but the
+            noise of their compression, which unit variance would blow up.
+        fitted: False for random directions, which `fit` leaves alone.
+        offset: added to each output, so that the activation bends beside zero, where most outputs
+            are. Jordan's network trains such a bias; one that is trained does no better here
+            (benchmarks/fast.md) and needs the gradient of the largest convolution.
     """
 
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(self, channels: int, patch: int, fitted: bool = True, offset: float = 0.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        patch: int,
+        directions: int | None = None,
+        *,
+        fitted: bool = True,
+        offset: float = 0.0,
+    ) -> None:
         super().__init__()
         self.fitted = fitted
-        self.outputs = 2 * channels * patch * patch
-        basis = torch.linalg.qr(torch.randn(self.outputs // 2, self.outputs // 2)).Q
+        values = channels * patch * patch
+        self.outputs = 2 * min(directions or values, values)
         self.register_buffer("weight", torch.empty(self.outputs, channels, patch, patch))
-        self._set(basis)
-        bias = torch.empty(self.outputs).uniform_(-offset, offset) if offset else None
-        self.register_buffer("bias", bias)
+        self._set(torch.linalg.qr(torch.randn(values, values)).Q)
+        self.register_buffer("bias", torch.full((self.outputs,), offset) if offset else None)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, 2 · C · patch², H - patch + 1, W - patch + 1]."""
+        """[N, C, H, W] -> [N, outputs, H - patch + 1, W - patch + 1]."""
         return F.conv2d(images, self.weight, self.bias)
 
     @torch.no_grad()
@@ -128,12 +144,13 @@ class Whitening(nn.Module):
         patches = images.double()
         for axis in (2, 3):
             patches = patches.unfold(axis, self.weight.shape[-1], 1)
-        patches = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.outputs // 2)
-        values, vectors = torch.linalg.eigh(patches.T.cov().reshape(2 * (self.outputs // 2,)))
+        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
+        covariance = torch.atleast_2d(patches.T.cov())  # a number for patches of one value
+        values, vectors = torch.linalg.eigh(covariance)
         self._set((vectors / (values.clamp(min=0) + _LEAST_VARIANCE).sqrt()).T.flip(0))
 
     def _set(self, basis: Tensor) -> None:
-        rows = basis.to(self.weight).view(-1, *self.weight.shape[1:])
+        rows = basis[: self.outputs // 2].to(self.weight).view(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([rows, -rows]))
 
     def extra_repr(self) -> str:
