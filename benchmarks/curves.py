@@ -101,8 +101,9 @@ def write_page(results: dict[str, Any]) -> None:
     for name, points in results["peers"].items():
         taken, accuracy = points[-1]
         rows.append(f"| {name} | 1 | {taken:,.0f} | {accuracy:.4f} |")
-    rows += ["", "| change | runs | seconds | test accuracy | gain of what is changed |"]
-    rows.append("|---|---|---|---|---|")
+    if results["ablations"]:
+        rows += ["", "| change | runs | seconds | test accuracy | gain of what is changed |"]
+        rows.append("|---|---|---|---|---|")
     for name, runs in results["ablations"].items():
         base, *changes = name.split(",")
         whole = {run["seed"]: run["test_accuracy"] for run in results["recipes"][base]}
