@@ -280,3 +280,5 @@ def test_pictures_grow_to_their_full_side() -> None:
     assert shrunk(images, 12) is images
     flat = torch.full((2, 3, 12, 12), 0.7)
     torch.testing.assert_close(shrunk(flat, 8), torch.full((2, 3, 8, 8), 0.7))
+    expected = F.interpolate(images, (7, 7), mode="bilinear", antialias=True)
+    torch.testing.assert_close(shrunk(images, 7), expected)
