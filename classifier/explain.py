@@ -124,8 +124,17 @@ def stage_maps(network: Classifier, images: Tensor) -> dict[str, Tensor]:
 
 
 def feature_maps(network: Classifier, image: Tensor) -> dict[str, Floats]:
-    """The first MOST_MAPS maps of each stage for one standardised picture [1, C, H, W]."""
-    maps = stage_maps(network, image)
+    """The first MOST_MAPS maps of each stage for one standardised picture [1, C, H, W].
+
+    One thread computes them: for a single picture some processors' libraries share out a sum over
+    the channels, and its last bits would depend on how many threads there are.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        maps = stage_maps(network, image)
+    finally:
+        torch.set_num_threads(threads)
     return {name: values[0, :MOST_MAPS].float().cpu().numpy() for name, values in maps.items()}
 
 

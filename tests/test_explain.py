@@ -92,6 +92,23 @@ def test_feature_maps_and_filters() -> None:
     assert filters.shape[1] == 1
 
 
+def test_feature_maps_do_not_depend_on_the_threads() -> None:
+    model = network("cnn", 8)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 8, 8, 1, generator=generator).permute(0, 3, 1, 2)  # as data/ holds it
+    before = torch.get_num_threads()
+    found = {}
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found[threads] = feature_maps(model, image)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for name, values in found[1].items():
+        assert np.array_equal(values, found[2][name]), name
+
+
 def test_embeddings_are_recorded_on_the_way() -> None:
     model = network()
     images = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 1), np.uint8)
@@ -101,7 +118,7 @@ def test_embeddings_are_recorded_on_the_way() -> None:
     values = found()
     assert values.shape == (5, model.last_linear.in_features)
     again = model.last_linear(torch.from_numpy(values)).detach().numpy()
-    assert again == pytest.approx(logits[rows], abs=1e-5)
+    assert again == pytest.approx(logits[rows], rel=1e-5)
     predict_logits(model, images, [0.5], [0.25])
     assert len(found()) == 5  # what comes later is not recorded
 
