@@ -13,7 +13,7 @@ from classifier import modelfile
 from classifier.augment import AugmentParams
 from classifier.checkpoint import Checkpoints
 from classifier.errors import UserError
-from classifier.models import ModelParams, build
+from classifier.models import ModelParams, build, side_by_side
 from classifier.models.convolution import Convolution
 from classifier.models.fast import FastParams, Whitening
 from classifier.overrides import check
@@ -120,16 +120,18 @@ def test_what_pooling_drops_is_not_computed_and_changes_nothing(side: tuple[int,
 
 @pytest.mark.parametrize("side", [2, 3, 6, 7])
 @pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize(("tiles", "way"), [(False, "ByProduct"), (True, "Take")])
 def test_the_gradients_of_small_maps_are_those_of_an_ordinary_convolution(
-    side: int, pooled: bool
+    side: int, pooled: bool, tiles: bool, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(side_by_side, "has_tiles", lambda: tiles)
     torch.manual_seed(0)
     convolution = Convolution(128, 144, pooled)
     maps = torch.randn(60, 128, side, side).to(memory_format=torch.channels_last)
     maps.requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         found = convolution(maps.bfloat16())
-    assert "ByProduct" in str(found.grad_fn)
+    assert way in str(found.grad_fn)
     rows, columns = found.shape[2:]
     whole = torch.nn.functional.conv2d(maps, convolution.weight, padding=1)[..., :rows, :columns]
     back = torch.randn_like(whole)
@@ -139,6 +141,26 @@ def test_the_gradients_of_small_maps_are_those_of_an_ordinary_convolution(
     )
     for rough, exact in zip((found, *ours), (whole, *theirs), strict=True):
         assert (rough - exact).norm() < 0.01 * exact.norm()
+
+
+@pytest.mark.parametrize("count", [1, 3, 21])
+@pytest.mark.parametrize("side", [(1, 1), (5, 5), (6, 9), (9, 6)])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_maps_side_by_side_do_not_touch(count: int, side: tuple[int, int], pooled: bool) -> None:
+    """Nor where the pictures do not fill the last wide map."""
+    generator = torch.Generator().manual_seed(0)
+    exact = {"dtype": torch.float64, "requires_grad": True, "generator": generator}
+    maps = torch.randn(count, 4, *side, **exact)
+    weight = torch.randn(3, 4, 3, 3, **exact)
+    pooled = pooled and min(side) > 1
+    found = side_by_side.convolved(maps, weight, pooled)
+    whole = torch.nn.functional.conv2d(maps, weight, padding=1)
+    if pooled:
+        whole = whole[..., : side[0] // 2 * 2, : side[1] // 2 * 2]
+    torch.testing.assert_close(found, whole)
+    back = torch.randn_like(whole)
+    ours, theirs = (torch.autograd.grad(made, (maps, weight), back) for made in (found, whole))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_the_directions_of_most_variance_are_kept() -> None:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
+from classifier.models import side_by_side
+
 _SMALL = 49  # positions of a map: from there on torch's own weight gradient is as fast
 _WIDE = 128  # channels: with fewer, the product's sides are too short to be worth it
 _ROWS = 1200  # of a product: what they take stays in a core's cache
@@ -17,7 +19,9 @@ class Convolution(nn.Conv2d):
 
     - Before a pooling by 2 (``pooled``) it does not compute the last row and column of maps with an
       odd side, which the pooling would drop: 13 of 49 values at a side of 7.
-    - The gradient of its weights is a matrix product where maps are small, see `_ByProduct`.
+    - While it learns, small maps of several pictures are convolved side by side on a processor
+      with AMX, see `classifier.models.side_by_side`; on others the gradient of the weights is a
+      matrix product, see `_ByProduct`.
 
     Everything else is the same, to rounding. Elsewhere than on a CPU it is torch's own, as the gain
     has not been measured there.
@@ -32,12 +36,15 @@ class Convolution(nn.Conv2d):
         if maps.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(maps)
         height, width = maps.shape[2:]
+        learns = maps.dtype == torch.bfloat16 and torch.is_grad_enabled()
+        if learns and side_by_side.is_faster(maps):
+            return side_by_side.convolved(maps, self.weight, self.pooled)
         padding = 1
         if self.pooled and (height % 2 or width % 2):
             maps = F.pad(maps, (1, 1 - width % 2, 1, 1 - height % 2))
             height, width, padding = height // 2 * 2, width // 2 * 2, 0
-        small = height * width <= _SMALL and min(self.weight.shape[:2]) >= _WIDE
-        if small and maps.dtype == torch.bfloat16 and torch.is_grad_enabled():
+        wide = min(self.weight.shape[:2]) >= _WIDE
+        if learns and height * width <= _SMALL and wide:
             made: Tensor = _ByProduct.apply(maps, self.weight, padding)
             return made
         return F.conv2d(maps, self.weight, padding=padding)
