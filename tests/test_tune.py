@@ -130,7 +130,7 @@ def command(project: Toy, *arguments: str, seconds: float) -> "subprocess.Popen[
     )
 
 
-def wait_for(condition: Any, seconds: float = 60) -> None:
+def wait_for(condition: Any, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
