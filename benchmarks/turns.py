@@ -1,11 +1,12 @@
 """Two long commands timed side by side: each runs while the other one is stopped, in turns.
 
-    python -m benchmarks.turns SECONDS NAME=COMMAND NAME=COMMAND
+    python -m benchmarks.turns SECONDS[,SECONDS] NAME=COMMAND NAME=COMMAND
 
 A machine whose pace changes within the hour is the same for both that way, which one run after the
 other is not. Each line that a command prints is shown behind its name and the seconds that its
 turns have lasted by then, so that any stretch of it can be timed; in the end its turns' seconds in
-all, and the processor time that it used. When one has ended, the other goes on alone.
+all, and the processor time that it used. When one has ended, the other goes on alone; turns of
+different lengths let both end at about the same time.
 """
 
 import os
@@ -82,14 +83,15 @@ def processor_seconds() -> float:
 
 def main() -> int:
     """Exit status 1 if one of the commands failed."""
-    seconds, *given = sys.argv[1:]
+    lengths, *given = sys.argv[1:]
+    seconds = [float(each) for each in lengths.split(",")]
     failed = False
     commands = [Command(*each.split("=", 1)) for each in given]
     try:
         running = list(commands)
-        for command in cycle(commands):
+        for command, length in zip(cycle(commands), cycle(seconds), strict=False):
             used = processor_seconds()
-            if command in running and not command.turn(float(seconds)):
+            if command in running and not command.turn(length):
                 running.remove(command)
                 status, used = command.end(), processor_seconds() - used
                 failed |= status != 0

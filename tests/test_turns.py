@@ -17,13 +17,13 @@ sys.exit({status})
 """
 
 
-def timed(*statuses: int) -> subprocess.CompletedProcess[str]:
+def timed(*statuses: int, turns: str = "0.1") -> subprocess.CompletedProcess[str]:
     commands = []
     for name, status in zip("ab", statuses, strict=True):
         code = BUSY.format(status=status)
         commands.append(f"{name}={sys.executable} -c '{code}'")
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks.turns", "0.1", *commands],
+        [sys.executable, "-m", "benchmarks.turns", turns, *commands],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -43,6 +43,11 @@ def test_each_clock_counts_its_own_turns() -> None:
     shown = re.findall(r"^[ab] +([\d.]+)  half a second$", finished.stdout, re.MULTILINE)
     assert len(shown) == 2
     assert finished.returncode == 0
+
+
+def test_the_one_with_longer_turns_gets_ahead() -> None:
+    finished = timed(0, 0, turns="0.1,0.4")
+    assert re.findall(r"^([ab]): ", finished.stdout, re.MULTILINE) == ["b", "a"]
 
 
 def test_a_command_that_fails_is_told() -> None:
