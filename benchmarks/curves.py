@@ -29,6 +29,7 @@ from classifier.timings import machine
 
 RESULTS, PAGE = Path("benchmarks/curves.json"), Path("benchmarks/curves.md")
 PICTURE = Path("docs/curves.png")
+LOOK, STOPPED = 0.1, 2.0  # seconds between two looks at a run, and what only a stopped one takes
 KINDS = ("recipes", "ablations", "peers")
 TICKS = {"15 s": 15, "1 min": 60, "5 min": 300, "30 min": 1800, "3 h": 10800, "1 day": 86400}
 START, END = "<!-- table: written by python -m benchmarks.curves -->", "<!-- end of table -->"
@@ -60,19 +61,23 @@ def run(kind: str, folder: Path, text: str, seeds: list[int]) -> None:
 
 
 def _train(place: Path) -> tuple[float, list[float]]:
-    """Seconds of the stage, and those after which the history had each of its epochs."""
+    """Seconds of the stage, and those after which the history had each of its epochs.
+
+    Those in which `benchmarks.turns` had stopped it, and this process with it, do not count.
+    """
     history = place / "metrics/history.csv"
     history.unlink(missing_ok=True)
     epochs: list[float] = []
-    started = time.perf_counter()
+    taken, last = 0.0, time.perf_counter()
     command = [sys.executable, "-m", "stages.train"]
     with subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            time.sleep(0.1)
+            time.sleep(LOOK)
+            passed = time.perf_counter() - last
+            taken, last = taken + (passed if passed < STOPPED else LOOK), last + passed
             if history.exists():
                 rows = history.read_text(encoding="utf-8").count("\n") - 1
-                epochs += [round(time.perf_counter() - started, 1)] * (rows - len(epochs))
-        taken = time.perf_counter() - started
+                epochs += [round(taken, 1)] * (rows - len(epochs))
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return taken, epochs
