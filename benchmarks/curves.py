@@ -138,6 +138,7 @@ def _draw(results: dict[str, Any]) -> None:
             known = {"fillstyle": "none"} if len(points) == 1 else {"markersize": 3.5}
             axes.plot(*zip(*points, strict=True), "o-", color=color, label=name, **known)
         axes.set(xscale="log", ylabel="test accuracy", ylim=(0.5, 0.95))
+        axes.set_xlabel(results["machine"])  # seconds mean little without it
         axes.set_title("CIFAR-10 (JPEG copy) on two CPU cores: accuracy after how much training")
         axes.set_xticks(list(TICKS.values()), list(TICKS))
         axes.minorticks_off()
