@@ -70,6 +70,12 @@ class Scores:
     class_bounds: Mapping[str, tuple[Floats, Floats]]
     ranking_samples: int
 
+    def text(self, name: str) -> str:
+        """A figure for people: "0.9944 (0.9861 to 1.0000)", without an interval where none is."""
+        low, high = self.bounds[name]
+        interval = "" if np.isnan(low) else f" ({low:.4f} to {high:.4f})"
+        return f"{self.values[name]:.4f}{interval}"
+
     def table(self) -> dict[str, dict[str, float]]:
         """Every figure as {"value", "low", "high"}, for JSON."""
         return {
@@ -140,7 +146,7 @@ def _bounds(
 
 def _share_of(name: str, outcomes: Outcomes) -> Floats | None:
     """The number of pictures that a figure is a share of, [K] for those of classes, or None."""
-    if name.endswith("accuracy") and name != "balanced_accuracy":
+    if name == "recall_weighted" or (name.endswith("accuracy") and name != "balanced_accuracy"):
         return np.float64(len(outcomes.labels))  # type: ignore[return-value]
     actual, predicted, hits = (
         np.bincount(labels, minlength=outcomes.classes).astype(np.float64)
@@ -187,9 +193,10 @@ def counting(
         "precision_macro": precision.sum(axis=0) / occurs.sum(axis=0),
         "recall_macro": recall.sum(axis=0) / occurs.sum(axis=0),
         "f1_macro": f1.sum(axis=0) / occurs.sum(axis=0),
-        "precision_weighted": (precision * a).sum(axis=0),
-        "recall_weighted": (recall * a).sum(axis=0),
-        "f1_weighted": (f1 * a).sum(axis=0),
+        # Whole numbers are summed exactly, so that resamples of what is all right are all the same.
+        "precision_weighted": (precision * actual).sum(axis=0) / total,
+        "recall_weighted": accuracy,
+        "f1_weighted": (f1 * actual).sum(axis=0) / total,
         "mcc": mcc,
         "kappa": kappa,
         "ece": _calibration_error(outcomes, outcomes.confidence, params, weights),

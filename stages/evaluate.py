@@ -27,10 +27,9 @@ def main() -> None:
         write_explanations(evaluation, network, spec, data, params, device, folder)
     write_metrics(evaluation, params, spec.temperature, Path("metrics"))
     test = evaluation.scores["test"]
-    low, high = test.bounds["accuracy"]
     print(
-        f"Test accuracy {test.values['accuracy']:.4f} ({low:.4f} to {high:.4f}), "
-        f"loss {test.values['loss']:.4f}, {len(evaluation.outcomes['test'].labels)} pictures."
+        f"Test accuracy {test.text('accuracy')}, loss {test.values['loss']:.4f}, "
+        f"{len(evaluation.outcomes['test'].labels)} pictures."
     )
 
 

@@ -167,6 +167,17 @@ def test_all_right() -> None:
         assert np.isnan(found.bounds[name]).all(), name
 
 
+def test_nothing_that_is_all_right_is_called_certain() -> None:
+    labels = np.arange(359) % 10  # as many as make sums of shares round differently
+    found = score(Outcomes(20 * np.eye(10, dtype=np.float32)[labels], labels), PARAMS)
+    for name, value in found.values.items():
+        low, _ = found.bounds[name]
+        assert value < 1 or np.isnan(low) or low < 0.995, name
+    assert found.bounds["recall_weighted"] == found.bounds["accuracy"]
+    assert found.text("f1_weighted") == found.text("f1_macro") == "1.0000"
+    assert found.text("accuracy") == f"1.0000 ({found.bounds['accuracy'][0]:.4f} to 1.0000)"
+
+
 def test_the_same_seed_gives_the_same_intervals() -> None:
     outcomes = some_outcomes(200)
     assert score(outcomes, PARAMS).bounds == score(outcomes, PARAMS).bounds

@@ -123,10 +123,7 @@ def _report(facts: Mapping[str, Any], scores: Mapping[str, Scores], markdown: bo
     weights = facts.get("weights")
     rows = []
     for name, found in scores.items():
-        row = [name]
-        for figure in SHOWN:
-            low, high = found.bounds[figure]
-            row.append(f"{found.values[figure]:.4f} ({low:.4f} to {high:.4f})")
+        row = [name, *(found.text(figure) for figure in SHOWN)]
         rows.append([*row, f"{weights[name]:.3f}" if weights and name in weights else ""])
     head = ["test", *SHOWN, "weight"]
     if not weights:

@@ -77,17 +77,16 @@ def run(args: argparse.Namespace) -> int:
     facts = {}
     for metric in SHOWN:
         figures = {split: spread([v[metric] for v in scores[split]]) for split in scores}
-        low, high = total.bounds[metric]
         facts[metric] = {
             "val": [v[metric] for v in scores["val"]],
             "test": [v[metric] for v in scores["test"]],
-            "out_of_fold": [total.values[metric], low, high],
+            "out_of_fold": [total.values[metric], *total.bounds[metric]],
         }
         rows.append(
             [
                 metric,
                 *(f"{mean:.4f} ± {deviation:.4f}" for mean, deviation in figures.values()),
-                f"{total.values[metric]:.4f} ({low:.4f} to {high:.4f})",
+                total.text(metric),
             ]
         )
     order = np.argsort(whole.ids)
