@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from classifier.errors import UserError
+from classifier.extras import not_installed
 
 SAMPLES = 8  # pictures whose activations are shown
 MAPS = 16  # channels of each stage that are shown
@@ -20,9 +20,7 @@ class Board:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise UserError(
-                "train.tensorboard needs the package tensorboard: pip install tensorboard."
-            ) from None
+            raise not_installed("tensorboard", "tensorboard") from None
         self.writer = SummaryWriter(str(folder))
         self.drawn = False
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from classifier.errors import UserError
+from classifier.extras import not_installed
 from classifier.files import replacing
 from classifier.images import Resize, decode, to_array
 from classifier.inference import Floats, Pictures
 from classifier.manifest import Manifest
 from classifier.modelfile import ModelSpec
-from classifier.onnx_model import INPUT, MISSING, OUTPUT, metadata
+from classifier.onnx_model import INPUT, OUTPUT, metadata
 from classifier.prepare import PreparedData
 from classifier.store import read_bytes
 
@@ -53,7 +53,7 @@ def _onnx_model(
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(f"{error.name} {MISSING}.") from None
+        raise not_installed(str(error.name), "export") from None
     import torch
 
     from classifier.deployed import Deployed
@@ -94,7 +94,7 @@ def quantized(
         from onnxruntime import quantization
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError as error:
-        raise UserError(f"{error.name} {MISSING}.") from None
+        raise not_installed(str(error.name), "export") from None
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:

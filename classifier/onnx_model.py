@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from classifier.errors import UserError
+from classifier.extras import not_installed
 from classifier.inference import Floats, Pictures
 from classifier.modelfile import ModelSpec
 
 INPUT, OUTPUT = "pictures", "probabilities"
 _SPEC, _CLASSES, _METRICS = "spec", "classes", "metrics"
-MISSING = "is not installed: run pip install -r requirements-dev.txt, or install the extra `export`"
 
 
 def metadata(spec: ModelSpec, metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -39,7 +39,7 @@ class OnnxPredictor:
         try:
             import onnxruntime
         except ImportError:
-            raise UserError(f"onnxruntime {MISSING}.") from None
+            raise not_installed("onnxruntime", "export") from None
         name = "the model" if isinstance(source, bytes) else str(source)
         if not isinstance(source, bytes) and not Path(source).is_file():
             raise UserError(f"{name} does not exist: run python -m classifier export first.")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
+from classifier.extras import not_installed
 from classifier.files import replacing
 from classifier.overrides import check, dvc
 from classifier.revisions import experiment_exists, flatten, resolve
@@ -64,9 +65,7 @@ def open_study(search: Search, storage: str, prune: bool, epochs: int) -> "Study
     try:
         import optuna
     except ImportError:
-        raise UserError(
-            "tune needs Optuna, which is not installed: run pip install 'optuna>=4.2'."
-        ) from None
+        raise not_installed("optuna", "tune") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     median = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 5))
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from classifier import chosen_model
 from classifier.errors import UserError
+from classifier.extras import not_installed
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
@@ -56,10 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until it is told to stop."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(
-            f"{missing[0]} is not installed: run pip install -r requirements-dev.txt, or install "
-            "the extra `serve`."
-        )
+        raise not_installed(missing[0], "serve")
     for name in ("max_batch", "max_body", "max_pixels", "max_files", "max_queue"):
         if getattr(args, name) <= 0:
             raise UserError(f"--{name.replace('_', '-')} must be above 0.")

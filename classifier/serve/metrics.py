@@ -1,6 +1,6 @@
 """What the server tells Prometheus."""
 
-from classifier.errors import UserError
+from classifier.extras import not_installed
 
 try:
     from prometheus_client import (
@@ -12,10 +12,7 @@ try:
         generate_latest,
     )
 except ImportError as error:
-    raise UserError(
-        f"{error.name} is not installed: run pip install -r requirements-dev.txt, or install the "
-        "extra `serve`."
-    ) from None
+    raise not_installed(str(error.name), "serve") from None
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
