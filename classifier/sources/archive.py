@@ -11,7 +11,8 @@ from classifier.errors import UserError
 from classifier.images import EXTENSIONS
 from classifier.sources import folder
 from classifier.sources.fetch import RemoteFile, fetch, is_url, sha256_of, url_name
-from classifier.sources.listing import Files, Listing, suffix
+from classifier.sources.listing import Files, Listing
+from classifier.sources.naming import split_meant, suffix
 from classifier.sources.unpack import unpack
 
 
@@ -87,7 +88,7 @@ def _below_single_folders(files: Files, root: Path, table: str) -> tuple[Files, 
         divided = any("/" in name for name in inner)
         if not divided and table not in inner:
             break  # pictures right below: a class
-        if divided and top.lower() in folder.SPLITS:
+        if divided and split_meant(top):
             break
         files, root = inner, root / top
     return files, root

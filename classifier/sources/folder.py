@@ -1,29 +1,16 @@
 """Pictures in one folder a class, with or without train, val and test folders above them.
 
-What counts as a picture: a file with a picture's extension, or with none at all. Hidden files,
-`Thumbs.db`, `__MACOSX` and side files (text, tables, metadata) are passed over; any other file
-is listed as rejected. Folders inside a class folder belong to the class. A folder without
-pictures is no class: neither Git nor DVC would carry it to the next machine.
+`classifier.sources.naming` says which files count; one that may have been meant as a picture is
+listed as rejected. Folders inside a class folder belong to the class. A folder without pictures is
+no class: neither Git nor DVC would carry it to the next machine.
 """
 
 import os
 from pathlib import Path
 
 from classifier.errors import UserError
-from classifier.images import EXTENSIONS
-from classifier.sources.listing import About, Files, Item, Listing, Rejected, Span, suffix
-
-SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-
-_SIDE_FILES = frozenset({
-    ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html",
-    ".htm", ".log", ".ini", ".db", ".dvc", ".py", ".ipynb", ".npy", ".mat", ".h5", ".pkl", ".sh",
-})  # fmt: skip
-_IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "license", "licence", "readme"})
+from classifier.sources.listing import About, Files, Item, Listing, Rejected, Span
+from classifier.sources.naming import is_hidden, may_be_image, printable, split_meant, why_no_image
 
 
 def files_below(root: Path) -> dict[str, Path]:
@@ -85,16 +72,6 @@ def listing(files: Files, root: Path, name: str = "folder") -> Listing:
     return Listing(about, classes, items, len(items), tuple(layout.rejected))
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is to be passed over by its name alone."""
-    return name.startswith(".") or name.lower() in _IGNORED
-
-
-def printable(text: str) -> str:
-    """The text with bytes that are no UTF-8, which file systems allow in names, spelled out."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 class _Layout:
     """Sorts files into pictures with a class, pictures without, and rejected ones."""
 
@@ -110,16 +87,16 @@ class _Layout:
         if printable(path) != path:
             self._reject(printable(path), "its name is not valid text: rename it")
         elif not inner:
-            if _may_be_picture(path):
+            if may_be_image(path):
                 self._loose.append(Item(path, "", origin, "", file))
-        elif _may_be_picture(path):
+        elif may_be_image(path):
             self.items.append(Item(path, label, origin, "", file))
-        elif suffix(path) not in _SIDE_FILES:
-            self._reject(path, f"{suffix(path)} is not a picture format that can be read")
+        elif reason := why_no_image(path):
+            self._reject(path, reason)
 
     def stray(self, path: str, file: Path | Span) -> None:
         """Note a file that lies in no split."""
-        if _may_be_picture(path):
+        if may_be_image(path):
             self._loose.append(Item(printable(path), "", "", "", file))
 
     def finish(self, trained: set[str]) -> list[Item]:
@@ -149,9 +126,9 @@ def _split_folders(files: Files, root: Path) -> dict[str, str]:
 
     A folder called train is a split if it has folders with pictures in it, a class otherwise.
     """
-    pictures = [path.split("/") for path in files if "/" in path and _may_be_picture(path)]
+    pictures = [path.split("/") for path in files if "/" in path and may_be_image(path)]
     folders = {parts[0] for parts in pictures}
-    parts = {folder: SPLITS[folder.lower()] for folder in folders if folder.lower() in SPLITS}
+    parts = {folder: split for folder in folders if (split := split_meant(folder))}
     nested = {path[0] for path in pictures if len(path) > 2 and path[0] in parts}
     if "train" not in {parts[folder] for folder in nested}:
         if nested and len(parts) == len(folders):
@@ -181,7 +158,3 @@ def _walk(folder: Path, prefix: str, above: frozenset[str], files: dict[str, Pat
             _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {real}, files)
         else:
             files[prefix + entry.name] = Path(entry.path)
-
-
-def _may_be_picture(path: str) -> bool:
-    return suffix(path) in EXTENSIONS or not suffix(path)

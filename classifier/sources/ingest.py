@@ -15,7 +15,8 @@ from classifier import images, store
 from classifier.errors import UserError
 from classifier.files import write_json
 from classifier.parallel import ordered_map
-from classifier.sources.listing import Item, Listing, Rejected, Span, read, suffix
+from classifier.sources.listing import Item, Listing, Rejected, Span, read
+from classifier.sources.naming import suffix
 
 # A piece of work is small enough that a few of them fit into memory whatever their pictures.
 _CHUNK_ITEMS = 256

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -73,8 +73,3 @@ def read(file: Path | Span) -> bytes:
     with file.path.open("rb", buffering=0) as stream:
         stream.seek(file.offset)
         return stream.read(file.size)
-
-
-def suffix(name: str) -> str:
-    """The extension of a path in lower case, with its dot, or nothing."""
-    return PurePosixPath(name).suffix.lower()

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from classifier.errors import UserError
 from classifier.images import EXTENSIONS
-from classifier.sources.listing import About, Files, Item, Listing, Span, read, suffix
+from classifier.sources.listing import About, Files, Item, Listing, Span, read
+from classifier.sources.naming import suffix
 
 # From this many rows on, one label for all of them is taken for a placeholder.
 _TEMPLATE_ROWS = 10

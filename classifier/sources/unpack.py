@@ -20,8 +20,8 @@ from shutil import disk_usage
 from typing import IO, NamedTuple, NoReturn
 
 from classifier.errors import UserError
-from classifier.sources.folder import is_hidden, printable
 from classifier.sources.listing import Span
+from classifier.sources.naming import is_hidden, printable
 
 MAX_MEMBERS = 5_000_000
 MAX_BYTES = 256 * 2**30
