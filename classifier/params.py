@@ -1,12 +1,12 @@
 """Load one section of params.yaml into one frozen dataclass, or say exactly what is wrong with it.
 
 Unknown, missing and mistyped keys are refused: a misspelt hyperparameter that is silently ignored
-costs its user a training run and a wrong conclusion.
+costs its user a training run and a wrong conclusion. pydantic checks; this module words its answer.
 """
 
 import dataclasses
 import difflib
-import math
+import json
 import operator
 import re
 import types
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from classifier.errors import UserError
 
@@ -25,7 +26,11 @@ PARAMS_FILE = Path("params.yaml")
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, but 5e-4 is a number, and a key given twice is an error."""
+    """YAML 1.2 with the scalars that DVC reads in params.yaml; a key given twice is an error.
+
+    PyYAML alone reads YAML 1.1, where ``010`` is 8, ``on`` is true and ``5e-4`` is a text. DVC
+    would record other values than the stages compute with.
+    """
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -37,13 +42,31 @@ class Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_yaml_int(self, node: Any) -> int:
+        text = self.construct_scalar(node).replace("_", "")
+        based = re.match("[-+]?0[box]", text)
+        return int(text, 0 if based else 10)
 
-# PyYAML's own pattern wants a dot in the mantissa and a sign in the exponent.
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
+
+# The patterns of ruamel.yaml, with which DVC reads: its resolver's implicit_resolvers for (1, 2).
+_SCALARS = {
+    "bool": ("true|True|TRUE|false|False|FALSE", "tTfF"),
+    "float": (
+        r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
+        r"|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+    "int": ("[-+]?0b[01_]+|[-+]?0o?[0-7_]+|[-+]?[0-9_]+|[-+]?0x[0-9a-fA-F_]+", "-+0123456789"),
+}
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag.rpartition(":")[2] not in _SCALARS]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, (_pattern, _first) in _SCALARS.items():
+    Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
+    )
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
 
 
 def load(section: str, cls: type[T], path: str | Path = PARAMS_FILE) -> T:
@@ -77,26 +100,72 @@ def read(path: str | Path = PARAMS_FILE) -> dict[str, Any]:
 
 
 def parse(cls: type[T], content: Any, key: str) -> T:
-    """Build the dataclass ``cls`` from parsed YAML; ``key`` names the place in error messages."""
-    if content is None:
-        content = {}
-    if not isinstance(content, Mapping):
-        raise UserError(f"{key} must be a mapping of keys to values, not {content!r}.")
-    hints = get_type_hints(cls, include_extras=True)
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
-    for name in content:
-        if name not in fields:
-            raise UserError(f"{key}.{name} is not a parameter{suggestion(str(name), fields)}.")
-    values = {}
-    for name, field in fields.items():
-        if name in content:
-            values[name] = _convert(content[name], hints[name], f"{key}.{name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise UserError(f"{key}.{name} is missing: add it ({describe(hints[name])}).")
+    """Build the dataclass ``cls`` from parsed YAML; ``key`` names the place in error messages.
+
+    Raises:
+        UserError: the first thing that is wrong with ``content``.
+    """
+    content = {} if content is None else content
+    # Through JSON, strict types accept a list for a tuple and a mapping for a nested dataclass.
+    # Infinity and nan, which JSON lacks, become texts, so that no number may be one.
+    plain = json.loads(json.dumps(content, default=str), parse_constant=str)
     try:
-        return cls(**values)
-    except ValueError as error:
-        raise UserError(f"{key}: {error}") from None
+        return TypeAdapter(cls).validate_json(json.dumps(plain), strict=True, extra="forbid")
+    except ValidationError as error:
+        raise UserError(_sentence(cls, content, key, error.errors(include_url=False))) from None
+
+
+def _sentence(cls: type[Any], content: Any, key: str, errors: Sequence[Any]) -> str:
+    """Word the error that explains the most: the key, its value, what is allowed."""
+    unknown = [error for error in errors if error["type"] == "unexpected_keyword_argument"]
+    error = (unknown or errors)[0]
+    if not unknown:  # of the options of a field, the one that the check went into was meant
+        same = [other for other in errors if other["loc"][:1] == error["loc"][:1]]
+        error = max(same, key=lambda other: len(other["loc"]))
+    hint: Any = cls
+    value = content
+    for depth, step in enumerate(error["loc"], 1):
+        last, inside = depth == len(error["loc"]), _inside(hint, value)
+        if last and unknown:
+            return f"{key}.{step} is not a parameter{suggestion(str(step), inside)}."
+        if step not in inside:  # the name of an option, such as "constrained-int"
+            continue
+        hint = inside[step]
+        key = f"{key}[{step}]" if isinstance(step, int) else f"{key}.{step}"
+        if last and error["type"] == "missing":
+            return f"{key} is missing: add it ({describe(hint)})."
+        value = value[step]
+    if error["type"] == "value_error":  # by __post_init__
+        return f"{key}: {error['ctx']['error']}"
+    if get_origin(hint) is Literal:
+        choices = [str(choice) for choice in get_args(hint)]
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        guess = f" (did you mean {near[0]}?)" if near else ""
+        return f"{key} is {value!r}: choose {_either(choices)}{guess}."
+    if dataclasses.is_dataclass(hint):
+        return f"{key} must be a mapping of keys to values, not {value!r}."
+    return f"{key} is {value!r}: give {describe(hint)}."
+
+
+def _inside(hint: Any, value: Any) -> dict[Any, Any]:
+    """What a value may hold by its type ``hint``: the steps into it, and the type behind each."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _inside(get_args(hint)[0], value)
+    if origin in (Union, types.UnionType):
+        return {
+            step: inner
+            for option in get_args(hint)
+            for step, inner in _inside(option, value).items()
+        }
+    if origin is tuple and isinstance(value, Sequence):
+        return dict.fromkeys(range(len(value)), get_args(hint)[0])
+    if origin is dict and isinstance(value, Mapping):
+        return dict.fromkeys(value, get_args(hint)[1])
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        hints = get_type_hints(hint, include_extras=True)
+        return {field.name: hints[field.name] for field in dataclasses.fields(hint) if field.init}
+    return {}
 
 
 def suggestion(name: str, known: typing.Iterable[str]) -> str:
@@ -108,61 +177,6 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
         return f" ({listing})"
     guess = f"did you mean {near[0]!r}?"
     return f" ({guess})" if len(known) > 20 else f" ({guess} K{listing[1:]})"
-
-
-def _convert(value: Any, hint: Any, key: str) -> Any:
-    origin = get_origin(hint)
-    if origin is Annotated:
-        base, *constraints = get_args(hint)
-        converted = _convert(value, base, key)
-        for name, bound in _bounds(constraints):
-            if not _COMPARE[name][1](converted, bound):
-                raise UserError(f"{key} is {value!r}: give {describe(hint)}.")
-        return converted
-    if origin in (Union, types.UnionType):
-        return _convert_union(value, hint, key)
-    if origin is Literal:
-        for choice in get_args(hint):
-            if value == choice and type(value) is type(choice):
-                return value
-        choices = [str(choice) for choice in get_args(hint)]
-        near = difflib.get_close_matches(str(value), choices, n=1)
-        hint_text = f" (did you mean {near[0]}?)" if near else ""
-        raise UserError(f"{key} is {value!r}: choose {_either(choices)}{hint_text}.")
-    if origin is tuple:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise UserError(f"{key} is {value!r}: give {describe(hint)}.")
-        item = get_args(hint)[0]
-        return tuple(_convert(part, item, f"{key}[{i}]") for i, part in enumerate(value))
-    if dataclasses.is_dataclass(hint):
-        return parse(typing.cast(type[Any], hint), value, key)
-    if hint is type(None):
-        if value is None:
-            return None
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
-    elif hint in (bool, int, str) and type(value) is hint:
-        return value
-    raise UserError(f"{key} is {value!r}: give {describe(hint)}.")
-
-
-def _convert_union(value: Any, hint: Any, key: str) -> Any:
-    options = get_args(hint)
-    for option in options:
-        try:
-            return _convert(value, option, key)
-        except UserError as error:
-            # A mapping can only have been meant for the one dataclass among the options, and a
-            # number for the one range: the reason found there says more than a list of types.
-            meant = (isinstance(value, Mapping) and dataclasses.is_dataclass(option)) or (
-                get_origin(option) is Annotated
-                and isinstance(value, int | float)
-                and not isinstance(value, bool)
-            )
-            if meant:
-                raise error from None
-    raise UserError(f"{key} is {value!r}: give {describe(hint)}.")
 
 
 def _bounds(constraints: Sequence[Any]) -> Iterator[tuple[str, Any]]:

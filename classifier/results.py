@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from classifier.errors import UserError
 from classifier.files import read_json
+from classifier.params import read
 from classifier.prepare import PreparedData
 
 Row = dict[str, str]
@@ -45,8 +45,7 @@ class Results:
         data = PreparedData.open(folders.prepared)
         if not (folders.predictions / "test_logits.npy").exists():
             raise UserError(f"{folders.predictions} has no predictions: run dvc repro evaluate.")
-        params = yaml.safe_load(folders.params.read_text(encoding="utf-8"))
-        return cls(folders, data, params or {})
+        return cls(folders, data, read(folders.params))
 
     def metrics(self, name: str) -> dict[str, Any]:
         """Return ``metrics/NAME.json``, {} when it is missing."""

@@ -5,16 +5,22 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+import yaml
 from annotated_types import Gt, Interval
+from dvc.utils.serialize import loads_yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAMLError
 
 from classifier.errors import UserError
-from classifier.params import load, parse, suggestion
+from classifier.params import Loader, load, parse, suggestion
 
 
 @dataclass(frozen=True)
 class Inner:
     filters: tuple[int, ...] = (8, 16)
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    bound: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,34 @@ def write(folder: Path, text: str) -> Path:
 def test_scientific_notation_is_a_number(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, f"train: {{lr: {text}, epochs: 1, optimizer: sgd}}")
     assert load("train", Section, path).lr == pytest.approx(5e-4)
+
+
+AWKWARD = """
+010 08 0o17 -0o17 0x1F -0x1f 0b11 1_000 1__ +_1 00 -010 0777 0888 1:30 1:30.5 5e-4 5E4 .5e-3 1. 1e3
+12e03 +5e-4 +.5 -.5e3 .5e3 .e3 ._5 0.1_0 .inf -.inf .nan NaN inf on off yes no y n True TRUE tRue
+False null Null NULL nULL ~ 2020-01-01 2001-12-14 = 1,5 0b 0o8 0x 1e 1e+ "010" 'on'
+"""
+
+
+@pytest.mark.parametrize("text", [*AWKWARD.split(), "!!str 3", ""])
+def test_a_scalar_is_what_dvc_reads(tmp_path: Path, text: str) -> None:
+    same_as_dvc(text)
+
+
+@given(st.text("0123456789_.eE+-xobnaif:tTruy~ ", min_size=1, max_size=6))
+@settings(max_examples=500, deadline=None)
+def test_any_scalar_is_what_dvc_reads(text: str) -> None:
+    same_as_dvc(text)
+
+
+def same_as_dvc(text: str) -> None:
+    """Where DVC cannot read a value, the pipeline may not either, and a text stays the same."""
+    try:
+        expected = loads_yaml(f"x: {text}")
+    except (YAMLError, ValueError):
+        return
+    found = yaml.load(f"x: {text}", Loader=Loader)
+    assert repr(found) == repr(expected)
 
 
 def test_whole_numbers_serve_as_numbers_and_lists_become_tuples() -> None:
@@ -85,6 +119,11 @@ def test_a_mistake_is_named_with_its_key_and_what_is_allowed(
         parse(Section, {**GOOD, **change}, "train")
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_number_is_finite() -> None:
+    with pytest.raises(UserError, match=r"train\.inner\.bound is inf: give a number"):
+        parse(Section, {**GOOD, "inner": {"bound": float("inf")}}, "train")
 
 
 @pytest.mark.parametrize("known", [["epochs", "lr"], ["epochs", *map(str, range(30))], ["lr"]])
