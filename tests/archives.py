@@ -111,7 +111,15 @@ class Server(ThreadingHTTPServer):
     ranges: bool = True  # whether Range is understood
     break_after: int | None = None  # bytes after which an answer is cut off, the first time
     status: int | None = None  # answered to everything
+    afterwards: int | None = None  # the status once an answer was cut off
+    validator: tuple[str, str] | None = None  # header and value; None: an ETag of the content
+    listens: bool = True  # whether If-Range is understood
+    begin: int | None = None  # where each asked-for range begins, whatever was asked for
+    moved: str | None = None  # the address to which everything is redirected, the first time
+    length: str | None = None  # what Content-Length says instead of the truth
+    extra: dict[str, str]  # further headers of each answer
     asked: list[tuple[str, str | None]]  # path and Range of each request
+    conditions: list[str | None]  # If-Range of each request
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -119,24 +127,43 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
+        condition = self.headers.get("If-Range")
         self.server.asked.append((self.path, wanted))
+        self.server.conditions.append(condition)
+        moved, self.server.moved = self.server.moved, None
+        if moved:
+            self.send_response(302)
+            self.send_header("Location", moved)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         path = Path(self.translate_path(self.path))
         if self.server.status or not path.is_file():
             self.send_error(self.server.status or 404)
             return
         data = path.read_bytes()
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        start = start if self.server.ranges else 0
+        header, value = self.server.validator or ("ETag", f'"{hashlib.md5(data).hexdigest()}"')
+        changed = self.server.listens and condition not in (None, value)
+        start = start if self.server.ranges and not changed else 0
+        if start and self.server.begin is not None:
+            start = self.server.begin
         if start >= len(data):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.send_header("ETag", f'"{hashlib.md5(data).hexdigest()}"')
+        self.send_header("Content-Length", self.server.length or str(len(data) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        if value:
+            self.send_header(header, value)
+        for name, text in self.server.extra.items():
+            self.send_header(name, text)
         self.end_headers()
         end, self.server.break_after = self.server.break_after, None
         self.wfile.write(data[start:end])
         if end is not None:
+            self.server.status = self.server.afterwards
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -147,7 +174,7 @@ class _Handler(SimpleHTTPRequestHandler):
 def serving(folder: Path) -> Iterator[Server]:
     """A server on loopback for the files in ``folder``, to be told to fail in some way."""
     with Server(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as server:
-        server.asked = []
+        server.asked, server.conditions, server.extra = [], [], {}
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:

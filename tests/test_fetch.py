@@ -1,5 +1,6 @@
 """A file comes from the first place that has it, whole and verified, or a sentence says why."""
 
+import errno
 import hashlib
 import socket
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from classifier.errors import UserError
-from classifier.sources.fetch import RemoteFile, fetch
-from tests.archives import serve, serving, url_of
+from classifier.sources import transfer
+from classifier.sources.fetch import fetch, url_name
+from classifier.sources.transfer import RemoteFile
+from tests.archives import Server, serve, serving, url_of
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 NAME = "set.tar.gz"
@@ -138,3 +141,146 @@ def test_without_a_checksum_nothing_old_is_trusted(origin: Path, cache: Path) ->
     with serving(origin) as server:
         server.break_after = 400_000
         assert bring([f"{url_of(server)}/{NAME}"], cache, loose).read_bytes() == DATA
+
+
+CHANGED = DATA[::-1]
+LOOSE = RemoteFile(NAME)
+
+
+def break_off(server: Server, cache: Path, file: RemoteFile) -> None:
+    """A first run that ends after 2**18 bytes: the server breaks off, then answers no more."""
+    server.break_after, server.afterwards = 2**18, 403
+    with pytest.raises(UserError, match="HTTP 403"):
+        bring([f"{url_of(server)}/{NAME}"], cache, file)
+    server.status = None
+    server.asked.clear()
+    server.conditions.clear()
+
+
+@pytest.mark.parametrize("file", [FILE, LOOSE], ids=["checksum", "no checksum"])
+@pytest.mark.parametrize(
+    "validator", [None, ("Last-Modified", "Sat, 01 Jan 2022 00:00:00 GMT")], ids=["etag", "date"]
+)
+def test_a_later_run_asks_for_the_rest_of_the_same_version(
+    origin: Path, cache: Path, file: RemoteFile, validator: tuple[str, str] | None
+) -> None:
+    with serving(origin) as server:
+        server.validator = validator
+        break_off(server, cache, file)
+        assert bring([f"{url_of(server)}/{NAME}"], cache, file).read_bytes() == DATA
+        assert server.asked == [(f"/{NAME}", "bytes=262144-")]
+        (condition,) = server.conditions
+        assert condition == (validator[1] if validator else f'"{hashlib.md5(DATA).hexdigest()}"')
+    assert [path.name for path in cache.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("listens", [True, False], ids=["If-Range", "Range alone"])
+def test_a_file_that_changed_is_fetched_from_its_start(
+    origin: Path, cache: Path, listens: bool
+) -> None:
+    with serving(origin) as server:
+        server.listens = listens
+        break_off(server, cache, LOOSE)
+        (origin / NAME).write_bytes(CHANGED)
+        assert bring([f"{url_of(server)}/{NAME}"], cache, LOOSE).read_bytes() == CHANGED
+        assert server.conditions[0] == f'"{hashlib.md5(DATA).hexdigest()}"'
+
+
+@pytest.mark.parametrize(
+    "validator", [("ETag", ""), ("ETag", 'W/"1"'), ("Last-Modified", "now")], ids=str
+)
+def test_without_a_version_or_checksum_everything_is_fetched_anew(
+    origin: Path, cache: Path, validator: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(origin) as server:
+        server.validator = validator
+        if validator[1] == "now":  # a file that changed in the second of the answer may do so again
+            monkeypatch.setattr("tests.archives._Handler.date_time_string", lambda *_: "now")
+        break_off(server, cache, LOOSE)
+        (origin / NAME).write_bytes(CHANGED)
+        assert bring([f"{url_of(server)}/{NAME}"], cache, LOOSE).read_bytes() == CHANGED
+        assert server.asked == [(f"/{NAME}", None)]
+
+
+def test_the_version_of_another_address_is_not_asked_for(origin: Path, cache: Path) -> None:
+    with serving(origin) as first, serving(origin) as second:
+        break_off(first, cache, FILE)
+        assert bring([url_of(second)], cache).read_bytes() == DATA
+        assert second.asked == [(f"/{NAME}", "bytes=262144-")]
+        assert second.conditions == [None]
+
+
+def test_bytes_from_elsewhere_in_the_file_are_not_added(origin: Path, cache: Path) -> None:
+    with serving(origin) as server:
+        break_off(server, cache, LOOSE)
+        server.begin = 262_000
+        assert bring([f"{url_of(server)}/{NAME}"], cache, LOOSE).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("end", "name"),
+    [
+        ("my%20set.zip", "my set.zip"),
+        ("a.zip?token=b/c.zip#d", "a.zip"),
+        ("..%2F..%2F..%2Fclassifier%2Ferrors.py", "errors.py"),
+        ("%2Ftmp%2Fevil.zip", "evil.zip"),
+        ("..%5C..%5Cevil.zip", "evil.zip"),
+        ("C%3A%5Cevil.zip", "evil.zip"),
+        ("C:evil.zip", "C_evil.zip"),
+        ("a%00b%0A.zip", "a_b_.zip"),
+        ("%E2%80%AEevil.zip", "_evil.zip"),
+        ("x" * 300 + ".zip", "x" * 96 + ".zip"),
+        ("%F0%9F%98%80" * 300, "😀" * 25),
+        ("..", "download"),
+        ("%2e%2e", "download"),
+        ("..%2F", "download"),
+        (".hidden", "hidden"),
+        ("", "download"),
+        ("%ff.zip", "�.zip"),
+        ("\ud800.zip", "_.zip"),
+    ],
+)
+def test_the_name_at_the_end_of_a_url_is_a_plain_one(end: str, name: str) -> None:
+    assert url_name(f"http://127.0.0.1:1/x/{end}") == name
+    assert url_name(f"http://127.0.0.1:1/{end}") == name
+
+
+@pytest.mark.parametrize("url", ["http://", "http://host", "http://[::1", "http://a/b?c=/../d"])
+def test_any_address_has_a_name(url: str) -> None:
+    assert url_name(url) in ("download", "b")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://", "http://[::1/a", "http://h:99999999/a", f"http://{'a' * 70}/b", "http://.a/\ud800"],
+)
+def test_an_impossible_address_is_told(cache: Path, url: str) -> None:
+    with pytest.raises(UserError, match="could not be had from http://"):
+        bring([url], cache, RemoteFile(url_name(url)))
+
+
+def test_where_an_address_leads_and_what_headers_say_names_no_file(
+    origin: Path, cache: Path
+) -> None:
+    with serving(origin) as server:
+        server.moved = f"/{NAME}?name=../../evil"
+        server.extra = {"Content-Disposition": 'attachment; filename="../../evil"'}
+        assert bring([f"{url_of(server)}/set"], cache, RemoteFile("set")).read_bytes() == DATA
+    assert sorted(path.name for path in cache.parent.rglob("*")) == sorted(
+        ["cache", "origin", "set", NAME]
+    )
+
+
+def test_a_length_that_is_no_number_is_passed_over(origin: Path, cache: Path) -> None:
+    with serving(origin) as server:
+        server.length = "many"
+        assert bring([url_of(server)], cache).read_bytes() == DATA
+
+
+def test_a_full_disk_is_told(origin: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(transfer.Partial, "finish", full)
+    with serve(origin) as url, pytest.raises(UserError, match=r"written \(No space left"):
+        bring([url], cache)

@@ -11,7 +11,7 @@ import pytest
 from classifier.errors import UserError
 from classifier.manifest import Manifest
 from classifier.sources import Summary, unpack
-from tests.archives import serve
+from tests.archives import serve, serving, url_of
 from tests.test_sources import classes, folder_of, rejected, take
 
 SUFFIXES = [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"]
@@ -102,6 +102,27 @@ def test_an_archive_behind_a_url(tmp_path: Path, out: Path) -> None:
     with pytest.raises(UserError, match="no http or https address"):
         unpacked(tmp_path, tmp_path / "odd", url="ftp://example.org/a.zip")
     assert Manifest.read(out).id.tolist() == Manifest.read(tmp_path / "again").id.tolist()
+
+
+@pytest.mark.parametrize(
+    "end", ["..%2F..%2F..%2Fescaped.zip", "%2Fescaped.zip", "..%5Cescaped.zip"]
+)
+def test_an_archive_behind_a_url_stays_in_the_cache(tmp_path: Path, out: Path, end: str) -> None:
+    archive = pack(tmp_path / "moved.zip", folder_of(tmp_path / "in", "cat/1.png", "dog/1.png"))
+    with serving(tmp_path) as server:
+        server.moved = f"/{archive.name}"
+        unpacked(tmp_path, out, url=f"{url_of(server)}/x/{end}")
+    (fetched,) = tmp_path.rglob("escaped.zip")
+    assert fetched.parent.parent == tmp_path / "cache"
+    assert fetched.read_bytes() == archive.read_bytes()
+
+
+@pytest.mark.parametrize("end", ["a%00b.zip", "..", "%2e%2e", f"{'x' * 300}.zip", "a%0Ab.zip"])
+def test_any_name_in_a_url_will_do(tmp_path: Path, out: Path, end: str) -> None:
+    archive = pack(tmp_path / "moved.zip", folder_of(tmp_path / "in", "cat/1.png", "dog/1.png"))
+    with serving(tmp_path) as server:
+        server.moved = f"/{archive.name}"
+        assert unpacked(tmp_path, out, url=f"{url_of(server)}/x/{end}").pictures == 2
 
 
 def test_messages_and_tables_name_no_temporary_folder(tmp_path: Path, out: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from classifier.errors import UserError
 from classifier.images import EXTENSIONS
 from classifier.sources import folder
-from classifier.sources.fetch import RemoteFile, fetch, is_url, sha256_of, url_name
+from classifier.sources.fetch import fetch, is_url, sha256_of, url_name
 from classifier.sources.listing import Files, Listing
 from classifier.sources.naming import split_meant, suffix
+from classifier.sources.transfer import RemoteFile
 from classifier.sources.unpack import unpack
 
 
@@ -67,7 +68,7 @@ def remote(url: str, sha256: str | None, cache: Path) -> Path:
         raise UserError(f"download.url: {url} is no http or https address.")
     checksum = f"sha256:{sha256}" if sha256 else None
     file = RemoteFile(url_name(url), checksum=checksum)
-    place = cache / hashlib.sha256(url.encode()).hexdigest()[:12]
+    place = cache / hashlib.sha256(url.encode(errors="backslashreplace")).hexdigest()[:12]
     path = fetch(file, [url], place, ways_on="check download.url and download.sha256")
     if sha256 is None:
         print(

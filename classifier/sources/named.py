@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from classifier.sources import cifar, idx
-from classifier.sources.fetch import RemoteFile, fetch
+from classifier.sources.fetch import fetch
 from classifier.sources.listing import About, Item, Listing
+from classifier.sources.transfer import RemoteFile
 
 Contents = tuple[tuple[str, ...], list[Item]]
 
