@@ -1,13 +1,15 @@
 """What changed since the last commit: metrics and parameters of the workspace beside HEAD's."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from classifier.git import git_or_none
+from classifier.params import flatten
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,19 @@ class Changes:
 
 def since_last_commit(root: Path) -> Changes:
     """Compare metrics/evaluate.json, metrics/train.json and params.yaml with Git's HEAD."""
-    if _git(root, "rev-parse", "--git-dir") is None:
+    if git_or_none(root, "rev-parse", "--git-dir") is None:
         return Changes(missing="This folder is not a Git repository.")
-    if _git(root, "rev-parse", "HEAD") is None:
+    if git_or_none(root, "rev-parse", "HEAD") is None:
         return Changes(missing="There is no commit yet.")
     metrics: list[Change] = []
     compared = False
     for name in ("metrics/evaluate.json", "metrics/train.json"):
-        before = _git(root, "show", f"HEAD:./{name}")
+        before = git_or_none(root, "show", f"HEAD:./{name}")
         if before is not None and (root / name).exists():
             compared = True
             after = (root / name).read_text(encoding="utf-8")
             metrics += differences(json.loads(before), json.loads(after))
-    before = _git(root, "show", "HEAD:./params.yaml")
+    before = git_or_none(root, "show", "HEAD:./params.yaml")
     after = (root / "params.yaml").read_text(encoding="utf-8")
     params = (
         differences(yaml.safe_load(before) or {}, yaml.safe_load(after) or {}) if before else []
@@ -53,28 +55,6 @@ def since_last_commit(root: Path) -> Changes:
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """Return the values that differ, by dotted key, in the order of ``after``."""
-    old, new = flat(before), flat(after)
+    old, new = flatten(before), flatten(after)
     keys = [*new, *(key for key in old if key not in new)]
     return [Change(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
-
-
-def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return {"train": {"lr": 0.1}} as {"train.lr": 0.1}."""
-    found: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """Return Git's output, None when it failed or there is no Git."""
-    try:
-        finished = subprocess.run(
-            ["git", *arguments], cwd=root, capture_output=True, check=False, timeout=30
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return None if finished.returncode else finished.stdout.decode("utf-8", errors="replace")

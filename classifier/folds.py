@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from classifier.errors import UserError
 from classifier.overrides import dvc, flags
-from classifier.params import PARAMS_FILE, read
-from classifier.revisions import Predictions, Revision, flatten, names, queue_states, resolve
+from classifier.params import PARAMS_FILE, flatten, read
+from classifier.revisions import Predictions, Revision, names, queue_states, resolve
 
 POLL = 1.0  # seconds between two looks at the queue
 PATIENCE = 60.0  # seconds that the queue may stand still before its workers are started again

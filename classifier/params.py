@@ -168,6 +168,17 @@ def _inside(hint: Any, value: Any) -> dict[Any, Any]:
     return {}
 
 
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"train": {"lr": 0.1}} -> {"train.lr": 0.1}."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            found |= flatten(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def suggestion(name: str, known: typing.Iterable[str]) -> str:
     """What to append to "X is not …": in brackets, the nearest known name or the list of them."""
     known = list(known)

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from classifier.errors import UserError
-from classifier.params import read, suggestion
-from classifier.revisions import flatten
+from classifier.params import flatten, read, suggestion
 
 FOLDER = Path("recipes")
 

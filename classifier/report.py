@@ -18,11 +18,12 @@ import numpy as np
 from annotated_types import Interval
 from PIL import Image
 
-from classifier.changes import Changes, flat
+from classifier.changes import Changes
 from classifier.figures.collection import Drawn
 from classifier.figures.tiles import Tile
 from classifier.files import replacing
 from classifier.headline import of_split, test_metrics
+from classifier.params import flatten
 from classifier.results import Results, Row
 
 PAGE = Path(__file__).with_name("report_page")
@@ -200,7 +201,7 @@ def _mistakes(results: Results, most: int) -> list[dict[str, Any]]:
 
 def _by_section(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
-        str(section): flat(content) if isinstance(content, Mapping) else {"": content}
+        str(section): flatten(content) if isinstance(content, Mapping) else {"": content}
         for section, content in params.items()
         if content is not None
     }

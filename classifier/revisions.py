@@ -6,8 +6,7 @@ hash, and the hash is its place in the cache. Nothing is checked out and no othe
 
 import csv
 import json
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,8 @@ import numpy.typing as npt
 import yaml
 
 from classifier.errors import UserError
-from classifier.params import suggestion
+from classifier.git import git_or_none
+from classifier.params import flatten, suggestion
 
 WORKSPACE = "workspace"
 
@@ -40,7 +40,7 @@ class Revision:
         if self.commit is None:
             file = self.root / path
             return file.read_text(encoding="utf-8") if file.is_file() else None
-        return _git(self.root, "show", f"{self.commit}:./{path}")
+        return git_or_none(self.root, "show", f"{self.commit}:./{path}")
 
     def json(self, path: str) -> dict[str, Any]:
         """A JSON file that Git or DVC keeps, say metrics/evaluate.json.
@@ -185,7 +185,7 @@ def resolve(name: str, root: str | Path = ".") -> Revision:
     if "/" in name and (root / name / "dvc.yaml").is_file():
         return Revision(name, None, WORKSPACE, root / name)
     for kind, ref in (("branch", f"refs/heads/{name}"), ("tag", f"refs/tags/{name}")):
-        commit = _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+        commit = git_or_none(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
         if commit:
             return Revision(name, commit.strip(), kind, root)
     experiments = _experiments(root)
@@ -195,7 +195,7 @@ def resolve(name: str, root: str | Path = ".") -> Revision:
     commit = (
         None
         if name.startswith("-")
-        else _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+        else git_or_none(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     )
     if commit:
         return Revision(name, commit.strip(), "commit", root)
@@ -212,13 +212,16 @@ def resolve(name: str, root: str | Path = ".") -> Revision:
 
 def names(root: Path) -> list[str]:
     """Every name that ``resolve`` knows: the workspace, experiments, branches and tags."""
-    heads = _git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags") or ""
+    heads = (
+        git_or_none(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags")
+        or ""
+    )
     return [WORKSPACE, *sorted(_experiments(root)), *heads.split()]
 
 
 def experiment_exists(name: str, root: Path) -> bool:
     """Whether an experiment of this name starts from the present commit."""
-    head = (_git(root, "rev-parse", "HEAD") or "").strip()
+    head = (git_or_none(root, "rev-parse", "HEAD") or "").strip()
     return head in _experiments(root).get(name, {})
 
 
@@ -238,21 +241,10 @@ def queue_states(root: Path) -> dict[str, str]:
     return {name: state for name, state in (failed | queued | running).items() if name}
 
 
-def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"train": {"lr": 0.1}} -> {"train.lr": 0.1}."""
-    found: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            found |= flatten(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
 def _experiments(root: Path) -> dict[str, dict[str, str]]:
     """name -> {commit that it started from: its own commit}."""
     found: dict[str, dict[str, str]] = {}
-    refs = _git(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps") or ""
+    refs = git_or_none(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps") or ""
     for line in refs.splitlines():
         ref, commit = line.split()
         parts = ref.split("/")  # refs/exps/01/23456…/name; the queue's own refs look different
@@ -263,19 +255,13 @@ def _experiments(root: Path) -> dict[str, dict[str, str]]:
 
 def _pick(name: str, commits: dict[str, str], root: Path) -> str:
     """An experiment's name may be used again on another commit: the one on HEAD is meant."""
-    head = (_git(root, "rev-parse", "HEAD") or "").strip()
+    head = (git_or_none(root, "rev-parse", "HEAD") or "").strip()
     if len(commits) == 1:
         return next(iter(commits.values()))
     if head in commits:
         return commits[head]
     shas = ", ".join(sorted(commit[:9] for commit in commits.values()))
     raise UserError(f"{len(commits)} experiments are named {name!r}: give a commit, one of {shas}.")
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """Git's output, or None when it failed."""
-    finished = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=False)
-    return None if finished.returncode else finished.stdout.decode("utf-8")
 
 
 _caches: dict[Path, Path] = {}

@@ -16,7 +16,8 @@ from classifier.errors import UserError
 from classifier.extras import not_installed
 from classifier.files import replacing
 from classifier.overrides import check, dvc
-from classifier.revisions import experiment_exists, flatten, resolve
+from classifier.params import flatten
+from classifier.revisions import experiment_exists, resolve
 from classifier.space import Axis
 from classifier.trials import run_trial, stop
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
 from classifier.overrides import check, parse_overrides
-from classifier.params import PARAMS_FILE, read
+from classifier.params import PARAMS_FILE, flatten, read
 from classifier.process import run_dir
 from classifier.recipes import load_recipe
-from classifier.revisions import flatten
 from classifier.space import around, parse_space
 from classifier.tune import (
     Search,

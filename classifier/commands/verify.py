@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from classifier.errors import UserError
+from classifier.git import git
 
 # The time that a stage took is measured once and then kept, see `classifier.timings`.
 TIMINGS = Path("metrics/timings.json")
@@ -58,19 +59,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _copy_workspace(root: Path, clone: Path) -> None:
     """A clone of the repository with what is new or changed here and not committed."""
-    _git(root, "clone", "--quiet", "--no-hardlinks", str(root), str(clone))
-    changed = _git(root, "diff", "--name-only", "-z", "--diff-filter=ACMR", "HEAD").split("\0")
+    git(root, "clone", "--quiet", "--no-hardlinks", str(root), str(clone))
+    changed = git(root, "diff", "--name-only", "-z", "--diff-filter=ACMR", "HEAD").split("\0")
     pictures = _pictures(root)
-    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    new = git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
     changed += [name for name in new if pictures not in (Path(name), *Path(name).parents)]
     for name in filter(None, changed):
         if not (root / name).is_file():
             continue
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, clone / name)
-    for name in filter(
-        None, _git(root, "diff", "--name-only", "-z", "--diff-filter=D").split("\0")
-    ):
+    for name in filter(None, git(root, "diff", "--name-only", "-z", "--diff-filter=D").split("\0")):
         (clone / name).unlink(missing_ok=True)
     _link_pictures(root, clone)
 
@@ -81,7 +80,7 @@ def _link_pictures(root: Path, clone: Path) -> None:
     if path.is_absolute() or not (root / path).exists():
         return
     target = clone / path
-    if _git(root, "ls-files", "--others", "--", str(path)).strip():
+    if git(root, "ls-files", "--others", "--", str(path)).strip():
         if target.is_dir():
             shutil.rmtree(target)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -120,12 +119,3 @@ def _digests(clone: Path) -> Iterator[tuple[str, str]]:
             if file.is_file():
                 digest = hashlib.sha256(file.read_bytes()).hexdigest()
                 yield file.relative_to(clone).as_posix(), digest
-
-
-def _git(root: Path, *arguments: str) -> str:
-    finished = subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
-    )
-    if finished.returncode:
-        raise UserError(f"git {arguments[0]} failed: {finished.stderr.strip()}.")
-    return finished.stdout
