@@ -25,11 +25,12 @@ def keep_large_buffers() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # from malloc.h
+    trim_threshold, top_pad, mmap_threshold, mmap_max = -1, -2, -3, -4  # from malloc.h
     gigabyte = 2**30
     return all(
         [
-            mallopt(mmap_threshold, gigabyte),
+            # glibc before 2.35 refuses more than 32 MiB; there no block at all gets a mapping.
+            mallopt(mmap_threshold, gigabyte) or mallopt(mmap_max, 0),
             mallopt(trim_threshold, 2**31 - 1),  # an int in C
             mallopt(top_pad, 64 * 2**20),
         ]

@@ -1,11 +1,16 @@
-"""How much memory a process believes it may take, in containers of both versions and without."""
+"""How much memory a process may take, in containers and without, and that it keeps what it has."""
 
+import ctypes
+import platform
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from classifier.memory import free_memory
+from classifier.memory import free_memory, keep_large_buffers
 
 MB = 2**20
 
@@ -55,3 +60,44 @@ def test_without_a_limit_the_machine_counts(tmp_path: Path, limit: object) -> No
     assert free_memory(tmp_path / "not-linux") == pytest.approx(
         psutil.virtual_memory().available, rel=0.2
     )
+
+
+# Frees 40 blocks of 64 MB, one after the other, and prints how many of their pages the kernel had
+# to supply. A first argument stands for the largest threshold that the C library accepts.
+BLOCKS = """
+import ctypes, resource, sys
+from classifier.memory import keep_large_buffers
+libc = ctypes.CDLL("libc.so.6")
+if len(sys.argv) > 1:
+    class Old:
+        def __init__(self, name): pass
+        def mallopt(self, key, value):
+            return 0 if key == -3 and value > int(sys.argv[1]) else libc.mallopt(key, value)
+    ctypes.CDLL = Old
+assert keep_large_buffers()
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+def block():
+    place = libc.malloc(64 << 20)
+    ctypes.memset(place, 1, 64 << 20)
+    libc.free(place)
+block()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(40):
+    block()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's settings")
+@pytest.mark.parametrize("largest", [[], [str(32 * MB)]], ids=["this glibc", "before 2.35"])
+def test_large_blocks_stay_with_the_process(largest: list[str]) -> None:
+    command = [sys.executable, "-c", BLOCKS, *largest]
+    faults = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert faults < 1000, "40 fresh blocks are 655,360 pages"
+
+
+def test_settings_that_are_refused_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses = SimpleNamespace(mallopt=lambda key, value: 0)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: refuses)
+    assert not keep_large_buffers()
