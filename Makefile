@@ -46,8 +46,8 @@ requirements: $(VENV)/.dev ## compile pyproject.toml into the pinned requirement
 		--python-version 3.11 --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what runs leave behind, not the environment or the DVC cache
-	rm -rf data/raw data/splits data/prepared data/predictions data/explain models runs .run \
-		metrics/figures metrics/plots metrics/live metrics/report.html
+	git clean -fdqX -- data/raw data/splits data/prepared data/predictions data/explain \
+		models metrics runs .run
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
