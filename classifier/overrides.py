@@ -166,7 +166,8 @@ def dvc(
         env=environment(),
         stdout=subprocess.PIPE if quiet else None,
         stderr=subprocess.STDOUT if quiet else None,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
 

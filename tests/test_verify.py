@@ -1,6 +1,9 @@
 """`verify` compares runs from scratch: it finds a difference, and invents none."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 from tests import toy_project
 from tests.toy_project import Toy
@@ -41,3 +44,15 @@ def test_a_pipeline_that_fails_is_no_comparison(toy: Toy, tmp_path: Path) -> Non
     status, _, error = place._call("verify")
     assert status == 1
     assert "dvc repro failed in the temporary clone" in error
+
+
+def test_stages_run_with_the_python_that_runs_verify(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = toy_project.copy(toy, tmp_path / "copy")
+    other = tmp_path / "bin" / "python"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\necho another python\nexit 3\n", encoding="utf-8")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{other.parent}{os.pathsep}{os.environ['PATH']}")
+    assert "reproducible: " in place.classifier("verify")

@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import yaml
 
 from classifier.errors import UserError
 from classifier.git import git
+from classifier.overrides import dvc
 
 # The time that a stage took is measured once and then kept, see `classifier.timings`.
 TIMINGS = Path("metrics/timings.json")
@@ -95,17 +95,9 @@ def _pictures(root: Path) -> Path:
 
 
 def _repro(clone: Path) -> None:
-    log = clone / ".verify.log"
-    with log.open("w") as output:
-        status = subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", "--force"],
-            cwd=clone,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-    if status:
-        print(log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+    finished = dvc("repro", "--force", root=clone, quiet=True)
+    if finished.returncode:
+        print(finished.stdout, file=sys.stderr)
         raise UserError("dvc repro failed in the temporary clone: mend what it says above.")
 
 
