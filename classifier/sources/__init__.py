@@ -1,5 +1,6 @@
 """Where pictures come from: one module a kind of source, all ending in the same form."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from classifier.errors import UserError
-from classifier.sources import archive, digits, folder, named, table
+from classifier.sources import archive, classes, digits, folder, named, table
 from classifier.sources.ingest import Summary, ingest
 from classifier.sources.listing import Files, Listing
 
@@ -69,6 +70,8 @@ def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
         UserError: the source cannot be had, or is not what it should be.
     """
     with _listing(params, cache) as listing:
+        for note in (*listing.notes, *classes.doubts(listing.classes)):
+            print(f"warning: {note}.", file=sys.stderr)
         return ingest(listing, out, max_rejected=params.max_rejected, workers=params.workers)
 
 

@@ -9,8 +9,16 @@ import os
 from pathlib import Path
 
 from classifier.errors import UserError
+from classifier.sources.classes import check_kept
 from classifier.sources.listing import About, Files, Item, Listing, Rejected, Span
-from classifier.sources.naming import is_hidden, may_be_image, printable, split_meant, why_no_image
+from classifier.sources.naming import (
+    NO_TEXT,
+    is_hidden,
+    may_be_image,
+    printable,
+    split_meant,
+    why_no_image,
+)
 
 
 def files_below(root: Path) -> dict[str, Path]:
@@ -56,6 +64,7 @@ def listing(files: Files, root: Path, name: str = "folder") -> Listing:
         else:
             layout.stray(path, file)
     trained = {item.label for item in layout.items if item.origin == ("train" if parts else "")}
+    check_kept(((item.label, item.origin) for item in layout.items), layout.rejected)
     items = layout.finish(trained)
     classes = tuple(sorted(trained))
     if not classes:
@@ -85,14 +94,14 @@ class _Layout:
         """Take in a file that lies at ``below`` in its split: class/…/picture, or loose."""
         label, _, inner = below.partition("/")
         if printable(path) != path:
-            self._reject(printable(path), "its name is not valid text: rename it")
+            self._reject(printable(path), NO_TEXT)
         elif not inner:
             if may_be_image(path):
                 self._loose.append(Item(path, "", origin, "", file))
         elif may_be_image(path):
             self.items.append(Item(path, label, origin, "", file))
         elif reason := why_no_image(path):
-            self._reject(path, reason)
+            self._reject(path, reason, label, origin)
 
     def stray(self, path: str, file: Path | Span) -> None:
         """Note a file that lies in no split."""
@@ -117,8 +126,9 @@ class _Layout:
                 self._reject(item.id, "it lies in no class folder")
         return sorted(self.items + unlabelled, key=lambda item: item.id)
 
-    def _reject(self, path: str, reason: str) -> None:
-        self.rejected.append(Rejected(path, (self._root / path).as_posix(), reason))
+    def _reject(self, path: str, reason: str, label: str = "", origin: str = "") -> None:
+        place = (self._root / path).as_posix()
+        self.rejected.append(Rejected(path, place, reason, label, origin))
 
 
 def _split_folders(files: Files, root: Path) -> dict[str, str]:

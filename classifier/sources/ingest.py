@@ -15,8 +15,9 @@ from classifier import images, store
 from classifier.errors import UserError
 from classifier.files import write_json
 from classifier.parallel import ordered_map
+from classifier.sources.classes import check_kept
 from classifier.sources.listing import Item, Listing, Rejected, Span, read
-from classifier.sources.naming import suffix
+from classifier.sources.naming import may_be_image, suffix, why_no_image
 
 # A piece of work is small enough that a few of them fit into memory whatever their pictures.
 _CHUNK_ITEMS = 256
@@ -60,7 +61,7 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
         workers: processes that decode; 0 for one a core.
 
     Raises:
-        UserError: too many pictures are broken, or a class has lost all of its pictures.
+        UserError: too many pictures are broken, or a class has none that can be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rejected = list(listing.rejected)
@@ -70,13 +71,14 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
         for taken in ordered_map(_take_all, _chunks(listing.items), workers):
             for one in taken:
                 if one.reason:
-                    rejected.append(Rejected(one.item.id, _shown(one.item.picture), one.reason))
+                    item, path = one.item, _shown(one.item.picture)
+                    rejected.append(Rejected(item.id, path, one.reason, item.label, item.origin))
                 else:
                     records.append(_store(one, shards))
             bar.update(len(taken))
     _write_rejected(folder / store.REJECTED, rejected)
+    check_kept(((record.label, record.origin) for record in records), rejected)
     _check_share(rejected, total, max_rejected)
-    _check_classes(listing, records)
     store.write_manifest(folder, records)
     write_json(folder / store.SOURCE, _facts(listing, records, rejected))
     write_classes(folder, listing.classes)
@@ -100,7 +102,9 @@ def _take_all(items: list[Item]) -> list[_Taken]:
         try:
             data, decoded = _read(item)
         except ValueError as error:
-            taken.append(_Taken(item, b"", 0, 0, "", "", "", str(error)))
+            name = _shown(item.picture)
+            reason = (not may_be_image(name) and why_no_image(name)) or str(error)
+            taken.append(_Taken(item, b"", 0, 0, "", "", "", reason))
             continue
         except OSError as error:
             reason = f"it cannot be read ({error.strerror or error})"
@@ -184,17 +188,6 @@ def _check_share(rejected: list[Rejected], total: int, limit: float) -> None:
     )
 
 
-def _check_classes(listing: Listing, records: list[store.Record]) -> None:
-    seen = {record.label for record in records}
-    lost = [name for name in listing.classes if name not in seen]
-    if lost:
-        names = ", ".join(repr(name) for name in lost[:5])
-        raise UserError(
-            f"no picture of class {names} can be used (see download.max_rejected): mend them "
-            "or remove the class."
-        )
-
-
 def _facts(
     listing: Listing, records: list[store.Record], rejected: list[Rejected]
 ) -> dict[str, object]:
@@ -214,8 +207,8 @@ def _facts(
 def _write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Rejected._fields)
-        writer.writerows(rejected)
+        writer.writerow(Rejected._fields[:3])
+        writer.writerows(one[:3] for one in rejected)
 
 
 def _progress(total: int) -> "tqdm[NoReturn]":

@@ -37,11 +37,13 @@ class Item(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """One picture that is left out, and why."""
+    """One picture that is left out, and why; the class and the split that it was meant for."""
 
     id: str
     path: str
     reason: str
+    label: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,17 @@ class About:
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a source in their lasting order, and its class names in theirs."""
+    """The pictures of a source in their lasting order, and its class names in theirs.
+
+    ``notes`` are sentences on what was guessed or passed over, for the user to hear.
+    """
 
     about: About
     classes: tuple[str, ...]
     items: Iterable[Item]
     total: int
     rejected: tuple[Rejected, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read(file: Path | Span) -> bytes:

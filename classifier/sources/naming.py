@@ -5,6 +5,7 @@ like are not there for anybody. Side files (text, tables, metadata) are passed o
 Any other file may be meant as an image, so it is named where it is left out.
 """
 
+import unicodedata
 from pathlib import PurePosixPath
 
 from classifier.images import EXTENSIONS
@@ -20,6 +21,13 @@ _SIDE_FILES = frozenset({
     ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html",
     ".htm", ".log", ".ini", ".db", ".dvc", ".py", ".ipynb", ".npy", ".mat", ".h5", ".pkl", ".sh",
 })  # fmt: skip
+# Images that other programs read: ImageMagick makes PNG of each.
+_CONVERTIBLE = frozenset({
+    ".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".ico", ".dcm", ".exr", ".hdr", ".pcx",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2",
+})  # fmt: skip
+NO_TEXT = "its name is not valid text: rename it"
+
 _IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "license", "licence", "readme"})
 
 
@@ -43,12 +51,27 @@ def why_no_image(path: str) -> str:
     extension = suffix(path)
     if extension in _SIDE_FILES:
         return ""
-    return f"{extension} is not a picture format that can be read"
+    remedy = (
+        f", convert it as with magick mogrify -format png *{extension}"
+        if extension in _CONVERTIBLE
+        else ""
+    )
+    return f"{extension} is not a picture format that can be read{remedy}"
 
 
 def split_meant(name: str) -> str:
     """The split (train, val or test) that a folder's name or a table's cell stands for, or ""."""
     return _SPLITS.get(name.strip().lower(), "")
+
+
+def folded(name: str) -> str:
+    """What is left of a name without letter case, Unicode form and superfluous blanks."""
+    return " ".join(composed(composed(name).casefold()).split())
+
+
+def composed(name: str) -> str:
+    """A name with its accents in one form (NFC), whichever system wrote it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def printable(text: str) -> str:
