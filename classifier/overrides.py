@@ -7,14 +7,23 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    IntervalSweep,
+    Override,
+    Quote,
+    QuotedString,
+    Transformer,
+)
+from hydra.errors import HydraException
 
 from classifier.errors import UserError
-from classifier.params import PARAMS_FILE, Loader, parse, read, suggestion
+from classifier.params import PARAMS_FILE, parse, read, suggestion
 
 # Where the dataclass of each section lives: the module that consumes it.
 SECTIONS = {
@@ -36,61 +45,96 @@ class Sweep:
     choices: tuple[Any, ...]
 
 
-def parse_overrides(texts: Sequence[str], sweeps: bool = False) -> dict[str, Any]:
-    """["train.lr=5e-4"] -> {"train.lr": 0.0005}; the value is read as YAML, like params.yaml.
+def _log(start: int | float, end: int | float) -> IntervalSweep:
+    return IntervalSweep(start=start, end=end, tags={"log"})
 
-    With ``sweeps``, "train.seed=1,2" becomes a ``Sweep`` of 1 and 2.
+
+_PARSER = OverridesParser.create()
+_PARSER.functions.register("log", _log)  # short for tag(log, interval(…)), whole numbers stay whole
+
+
+def read_overrides(texts: Sequence[str]) -> dict[str, Override]:
+    """["train.lr=5e-4"] -> {"train.lr": …}, in the grammar of Hydra, which `dvc exp run -S` reads.
+
+    https://hydra.cc/docs/advanced/override_grammar/basic/
 
     Raises:
         UserError: a text is not of the form key=value, or a key stands twice.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Override] = {}
     for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not re.fullmatch(r"\w+(\.\w+)+", key):
+        named = re.match(r"\+{0,2}(\w+(?:\.\w+)+)=", text)
+        if not named:
             raise UserError(f"-S {text}: give section.key=value, say -S train.lr=0.001.")
-        if key in found:
-            raise UserError(f"-S {key} is given twice: keep one of them.")
-        choices = tuple(parse_value(part, key) for part in split_commas(value))
-        if len(choices) > 1 and not sweeps:
-            raise UserError(f"-S {text} has {len(choices)} values: add --queue to try them all.")
-        found[key] = Sweep(choices) if len(choices) > 1 else choices[0]
+        if named[1] in found:
+            raise UserError(f"-S {named[1]} is given twice: keep one of them.")
+        with _explained(text):
+            override = found[named[1]] = _PARSER.parse_override(text)
+            if override.is_choice_sweep():
+                list(override.sweep_string_iterator())  # refuses a glob
+            elif not override.is_sweep_override():
+                override.get_value_element_as_str()  # refuses a sweep inside of a list
     return found
 
 
-def split_commas(text: str) -> list[str]:
-    """Split at the commas that stand outside brackets and quotes."""
-    parts, depth, quote = [""], 0, ""
-    for letter in text:
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"":
-            quote = letter
-        elif letter in "[{(":
-            depth += 1
-        elif letter in ")}]":
-            depth -= 1
-        elif letter == "," and not depth:
-            parts.append("")
+def parse_overrides(texts: Sequence[str], sweeps: bool = False) -> dict[str, Any]:
+    """["train.lr=5e-4"] -> {"train.lr": 0.0005}.
+
+    With ``sweeps``, "train.seed=1,2", choice(1,2) and range(1,3) become a ``Sweep`` of 1 and 2.
+
+    Raises:
+        UserError: as `read_overrides`; or there are several values and no ``sweeps``.
+    """
+    found: dict[str, Any] = {}
+    for key, override in read_overrides(texts).items():
+        if not override.is_sweep_override():
+            found[key] = override.value()
             continue
-        parts[-1] += letter
-    return parts
+        if override.is_interval_sweep():
+            raise UserError(f"-S {override.input_line}: only tune searches an interval.")
+        values = tuple(choices(override).values())
+        if len(values) > 1 and not sweeps:
+            raise UserError(
+                f"-S {override.input_line} has {len(values)} values: give one, or run them all with"
+                " recipe --queue, or search them with tune."
+            )
+        found[key] = Sweep(values) if len(values) > 1 else values[0]
+    return found
 
 
-def parse_value(text: str, key: str) -> Any:
-    """One value as YAML reads it."""
+def choices(override: Override) -> dict[str, Any]:
+    """The different values of a choice or a range, by their text.
+
+    Raises:
+        UserError: there is none.
+    """
+    with _explained(str(override.input_line)):
+        texts = list(override.sweep_string_iterator())
+    if not texts:
+        raise UserError(f"-S {override.input_line} holds no value: the end of a range is left out.")
+    return {text: _PARSER.parse_override(f"key={text}").value() for text in texts}
+
+
+@contextmanager
+def _explained(text: str) -> Iterator[None]:
+    """Say in one sentence what Hydra cannot read."""
     try:
-        return yaml.load(text, Loader=Loader)  # a SafeLoader
-    except yaml.YAMLError:
-        raise UserError(f"-S {key}={text}: the value is not valid YAML: quote it.") from None
+        yield
+    except (HydraException, ValueError) as error:
+        key, _, value = text.partition("=")
+        if re.match(r"[\w ]+\(", value):
+            advice = "give choice(a,b,…), range(a,b), range(a,b,step) or, to tune, interval(a,b) or"
+            advice += " log(a,b), with numbers for bounds"
+        else:
+            reason = str(error).splitlines()[0]
+            advice = f"{reason}; quote a value with special characters, -S \"{key}='…'\""
+        raise UserError(f"-S {text}: {advice}.") from None
 
 
 def combinations(changes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every experiment that the sweeps among the changes ask for: their grid."""
-    choices = [
-        value.choices if isinstance(value, Sweep) else (value,) for value in changes.values()
-    ]
-    for picked in itertools.product(*choices):
+    values = [value.choices if isinstance(value, Sweep) else (value,) for value in changes.values()]
+    for picked in itertools.product(*values):
         yield dict(zip(changes, picked, strict=True))
 
 
@@ -135,25 +179,23 @@ def flags(changes: Mapping[str, Any]) -> list[str]:
     ``++`` also sets keys that params.yaml leaves at their defaults; ``check`` has seen to it that
     they exist.
     """
-    return [part for key, value in changes.items() for part in ("-S", f"++{key}={_hydra(value)}")]
+    return [part for key, value in changes.items() for part in ("-S", f"++{key}={_text(value)}")]
 
 
-def _hydra(value: Any) -> str:
-    """A value in the grammar of Hydra's overrides, which DVC uses.
-
-    https://hydra.cc/docs/advanced/override_grammar/basic/
-    """
+def _text(value: Any) -> str:
+    """A value in Hydra's grammar."""
     if isinstance(value, Sweep):
-        return ",".join(_hydra(choice) for choice in value.choices)
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return repr(value)
+        return ",".join(_text(choice) for choice in value.choices)
+    return str(Transformer.str(_quoted(value)))
+
+
+def _quoted(value: Any) -> Any:
+    """The value with its texts in quotes, so that "5" stays a text."""
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single)
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_hydra(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ",".join(_hydra(item) for item in value) + "]"
-    return "'" + str(value).replace("'", "\\'") + "'"
+        return {key: _quoted(item) for key, item in value.items()}
+    return [_quoted(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def dvc(

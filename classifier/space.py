@@ -1,118 +1,109 @@
-"""What a search may choose from: `train.lr=log(1e-4,1e-1)`, `train.optimizer=choice(adamw,sgd)`."""
+"""What a search may choose from: `train.lr=log(1e-4,1e-1)`, `train.optimizer=adamw,sgd`."""
 
-import re
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import Override
 
 from classifier.errors import UserError
-from classifier.overrides import parse_value, split_commas
+from classifier.overrides import choices, read_overrides
 
 if TYPE_CHECKING:
     from optuna import Trial
 
-Kind = Literal["log", "interval", "range", "choice"]
-
 
 @dataclass(frozen=True)
 class Axis:
-    """The values that one parameter may take.
+    """The values that one parameter may take: ``choices`` by their text, or numbers.
 
-    log and interval: ``bounds`` low and high, log evenly over the orders of magnitude. range: low,
-    high and step, both ends included. Of log and range whole bounds give whole numbers. choice:
-    ``texts``, each a YAML value.
+    The numbers lie from ``low`` to ``high``, both included, ``step`` apart if there is a step,
+    evenly over the orders of magnitude with ``log``. Whole bounds mean whole numbers.
     """
 
     key: str
-    kind: Kind
-    bounds: tuple[float, ...] = ()
-    texts: tuple[str, ...] = ()
+    low: float = 0
+    high: float = 0
+    step: float | None = None
+    log: bool = False
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
         """Whether it holds whole numbers alone."""
-        return self.kind in ("log", "range") and all(type(bound) is int for bound in self.bounds)
+        return type(self.low) is int and type(self.high) is int
 
     def suggest(self, trial: "Trial") -> Any:
         """Have Optuna choose; it knows choices by their text."""
-        if self.kind == "choice":
-            return trial.suggest_categorical(self.key, self.texts)
-        low, high = self.bounds[:2]
-        step = self.bounds[2] if self.kind == "range" else None
+        if self.choices:
+            return trial.suggest_categorical(self.key, list(self.choices))
         if self.whole:
-            log = self.kind == "log"
-            return trial.suggest_int(self.key, int(low), int(high), step=int(step or 1), log=log)
-        return trial.suggest_float(self.key, low, high, step=step, log=self.kind == "log")
+            low, high, step = int(self.low), int(self.high), int(self.step or 1)
+            return trial.suggest_int(self.key, low, high, step=step, log=self.log)
+        return trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
 
     def value(self, chosen: Any) -> Any:
         """The parameter's value for what Optuna chose."""
-        return parse_value(chosen, self.key) if self.kind == "choice" else chosen
+        return self.choices[chosen] if self.choices else chosen
 
     def place(self, value: Any) -> Any:
         """The opposite: what Optuna calls a value, or None when it is not on this axis."""
-        if self.kind == "choice":
-            same = [text for text in self.texts if parse_value(text, self.key) == value]
-            return same[0] if same else None
-        low, high = self.bounds[:2]
+        if self.choices:
+            return next((text for text, choice in self.choices.items() if choice == value), None)
         number = type(value) is int or (type(value) is float and not self.whole)
-        if not number or not low <= value <= high:
+        if not number or not self.low <= value <= self.high:
             return None
-        steps = (value - low) / self.bounds[2] if self.kind == "range" else 0
+        steps = (value - self.low) / self.step if self.step else 0
         return value if abs(steps - round(steps)) < 1e-9 else None
 
     def extremes(self) -> list[Any]:
         """Values that stand for all when the axis is checked."""
-        if self.kind == "choice":
-            return [self.value(text) for text in self.texts]
-        return list(self.bounds[:2])
+        return list(self.choices.values()) or [self.low, self.high]
 
 
-def parse_space(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
+def parse_space(texts: Sequence[str]) -> tuple[list[Axis], dict[str, Any]]:
     """Tell the axes of a search from the plain changes among -S options.
 
     Raises:
-        UserError: an axis cannot be read, or two axes are of one key.
+        UserError: an option cannot be read, or a key stands twice.
     """
-    axes: dict[str, Axis] = {}
-    plain = []
-    for text in texts:
-        found = re.fullmatch(r"([\w.]+)=(log|interval|range|choice)\((.*)\)", text)
-        if not found:
-            if "(" in text:
-                raise UserError(
-                    f"-S {text}: search with log(a,b), interval(a,b), range(a,b) or choice(a,b,…)."
-                )
-            plain.append(text)
-            continue
-        key, kind, inner = found.groups()
-        if key in axes:
-            raise UserError(f"-S {key} is searched twice: keep one of them.")
-        parts = [part.strip() for part in split_commas(inner)]
-        axes[key] = _axis(key, kind, parts, text)
-    return list(axes.values()), plain
+    overrides = read_overrides(texts)
+    axes = [_axis(key, found) for key, found in overrides.items() if found.is_sweep_override()]
+    plain = {key: o.value() for key, o in overrides.items() if not o.is_sweep_override()}
+    return axes, plain
 
 
-def _axis(key: str, kind: str, parts: Sequence[str], text: str) -> Axis:
-    if kind == "choice":
-        if len(set(parts)) < max(2, len(parts)):
+def _axis(key: str, override: Override) -> Axis:
+    text = override.input_line
+    sweep: Any = override.value()
+    if unknown := sweep.tags - ({"log"} if override.is_interval_sweep() else set()):
+        raise UserError(
+            f"-S {text}: there is no tag {min(unknown)} here; only log is known, of an interval."
+        )
+    if override.is_choice_sweep():
+        axis = Axis(key, choices=choices(override))
+        if len(axis.choices) < 2:
             raise UserError(f"-S {text}: give two or more different values to choose from.")
-        return Axis(key, "choice", texts=tuple(parts))
-    bounds = [parse_value(part, key) for part in parts]
-    if not all(isinstance(bound, int | float) for bound in bounds):
-        raise UserError(f"-S {text}: {kind} takes numbers.")
-    if kind == "range" and len(bounds) == 2:
-        bounds.append(1)
-    if len(bounds) != (3 if kind == "range" else 2):
-        raise UserError(f"-S {text}: give {kind} a low and a high number.")
-    if not bounds[0] < bounds[1] or (kind == "range" and bounds[2] <= 0):
-        raise UserError(f"-S {text}: the low number comes first, and a step is above 0.")
-    if kind == "log" and bounds[0] <= 0:
-        raise UserError(f"-S {text}: log needs numbers above 0.")
-    kinds: dict[str, Kind] = {"log": "log", "interval": "interval", "range": "range"}
-    return Axis(key, kinds[kind], tuple(bounds))
+        return axis
+    if override.is_interval_sweep():
+        axis = Axis(key, sweep.start, sweep.end, log="log" in sweep.tags)
+        if not axis.low < axis.high:
+            raise UserError(f"-S {text}: the low number comes first.")
+        if axis.log and axis.low <= 0:
+            raise UserError(f"-S {text}: log needs numbers above 0.")
+        return axis
+    # Hydra leaves out the end of a range, as Python does.
+    steps = math.ceil((sweep.stop - sweep.start) / sweep.step - 1e-9) - 1 if sweep.step > 0 else 0
+    if steps < 1:
+        raise UserError(
+            f"-S {text}: the low number comes first, a step is above 0, and the end is left out, so"
+            " that range(1,4) is 1, 2 and 3."
+        )
+    return Axis(key, sweep.start, sweep.start + steps * sweep.step, sweep.step)
 
 
 def around(params: Mapping[str, Any]) -> Axis:
     """The search that is made when none is asked for: a decade either way of the learning rate."""
     rate = params["train.lr"]
-    return Axis("train.lr", "log", (rate / 10, rate * 10))
+    return Axis("train.lr", rate / 10, rate * 10, log=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
 from benchmarks import ladder
 from classifier.errors import UserError
@@ -55,11 +56,29 @@ def test_values_are_read_like_params_yaml() -> None:
     }
 
 
+VALUES = (
+    5, -0.5, 1e-5, True, None, "5", "null", "", "a b", "it's", 'say "x"', "a,b", "c:\\new\\",
+    "~/ü#1", "a=b", "{x}", "[1]", "5 minutes", [1, "x, y", [True, None]], {"a": "x y"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_dvc_reads_a_value_as_it_was_meant(value: object, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: {b: 0}\n", encoding="utf-8")
+    (override,) = flags({"a.b": value})[1::2]
+    apply_overrides(path, [override])
+    assert read(path) == {"a": {"b": value}}
+    assert parse_overrides([override]) == {"a.b": value}
+
+
 def test_a_sweep_is_a_grid() -> None:
-    changes = parse_overrides(["train.seed=1,2", "train.lr=0.1,0.2", "a.b=[1,2]"], sweeps=True)
-    assert len(list(combinations(changes))) == 4
+    texts = ["train.seed=1,2", "train.lr=choice(0.1,0.2)", "a.b=[1,2]", "a.c=range(1,4)"]
+    changes = parse_overrides([*texts, "+a.d=choice(1)"], sweeps=True)
+    assert len(list(combinations(changes))) == 12
     assert flags(changes) == [
         "-S", "++train.seed=1,2", "-S", "++train.lr=0.1,0.2", "-S", "++a.b=[1,2]",
+        "-S", "++a.c=1,2,3", "-S", "++a.d=1",
     ]  # fmt: skip
 
 
@@ -68,14 +87,25 @@ def test_a_sweep_is_a_grid() -> None:
     [
         (["train.lr"], "give section.key=value"),
         (["lr=1"], "give section.key=value"),
-        (["train.lr=1", "train.lr=2"], "given twice"),
-        (["train.lr=0.1,0.2"], "add --queue"),
-        (["train.lr=[1"], "not valid YAML"),
+        (["~train.lr"], "give section.key=value"),
+        (["train@lr=1"], "give section.key=value"),
+        (["train.lr=1", "+train.lr=1"], "given twice"),
+        (["train.lr=0.1,0.2"], "has 2 values: .*recipe --queue"),
+        (["train.lr=range(1,4)"], "has 3 values"),
+        (["train.lr=range(4,1)"], "holds no value"),
+        (["train.lr=interval(1,4)"], "only tune searches an interval"),
+        (["train.lr=[interval(1,4)]"], "quote a value"),
+        (["train.lr=choice(1,2),3"], "give choice"),
+        (["train.lr=choice(1"], "give choice"),
+        (["train.lr=range(1,4,0)"], "give choice"),
+        (["train.lr=[1"], "quote a value"),
+        (["download.path=~/ü"], "quote a value .* -S \"download.path='…'\""),
     ],
 )
 def test_a_wrong_override_is_refused(texts: list[str], words: str) -> None:
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=words) as refused:
         parse_overrides(texts)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

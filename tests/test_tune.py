@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from classifier.errors import UserError
+from classifier.overrides import Sweep, parse_overrides
 from classifier.space import Axis, parse_space
 from classifier.tune import Search, open_study
 from tests import toy_project
@@ -24,17 +25,18 @@ from tests.workspace import environment
 def test_axes_are_told_from_plain_changes() -> None:
     axes, plain = parse_space(
         [
-            "train.lr=log(1e-4,1e-1)",
+            "train.lr=tag(log, interval(1e-4,1e-1))",
             "train.batch_size=log(16, 256)",
             "train.epochs=range(2,8,2)",
             "train.optimizer=choice(adamw, sgd)",
-            "model.cnn.filters=choice([8,16],[16,32])",
+            "model.cnn.filters=[8,16],[16,32]",
             "train.seed=3",
         ]
     )
-    assert plain == ["train.seed=3"]
-    assert axes[0] == Axis("train.lr", "log", (1e-4, 1e-1))
+    assert plain == {"train.seed": 3}
+    assert axes[0] == Axis("train.lr", 1e-4, 1e-1, log=True)
     assert [axis.whole for axis in axes[:3]] == [False, True, True]
+    assert axes[2].extremes() == [2, 6]  # the end is left out, as `dvc exp run -S` does
     assert axes[3].extremes() == ["adamw", "sgd"]
     assert axes[4].value("[16,32]") == [16, 32]
     assert axes[4].place([8, 16]) == "[8,16]"
@@ -43,28 +45,62 @@ def test_axes_are_told_from_plain_changes() -> None:
     assert axes[0].place(1.0) is None
 
 
+def test_log_is_short_for_a_tagged_interval() -> None:
+    for short, long in (
+        ("log(1e-4,1e-1)", "tag(log,interval(1e-4,1e-1))"),
+        ("log(16,256)", "int(tag(log,interval(16,256)))"),
+    ):
+        assert parse_space([f"train.lr={short}"]) == parse_space([f"train.lr={long}"])
+
+
 def test_what_is_chosen_lies_on_its_axis() -> None:
-    axes, _ = parse_space(["a.b=log(1,100)", "a.c=interval(0,1)", "a.d=range(0.1,0.5,0.2)"])
+    texts = ["a.b=log(1,100)", "a.c=interval(0,1)", "a.d=range(0.1,0.7,0.2)", "a.e='x y',[1]"]
+    axes, _ = parse_space(texts)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(20):
+    seen = set()
+    for _ in range(30):
         trial = study.ask()
-        b, c, d = (axis.suggest(trial) for axis in axes)
+        b, c, d, e = (axis.value(axis.suggest(trial)) for axis in axes)
         assert isinstance(b, int)
         assert 1 <= b <= 100
         assert 0 <= c <= 1
         assert any(d == pytest.approx(value) for value in (0.1, 0.3, 0.5))
+        assert e in ("x y", [1])
+        seen.add(round(d, 6))
+    assert seen == {0.1, 0.3, 0.5}
+
+
+@pytest.mark.parametrize(
+    "text", ["range(1,4)", "range(3,12,4)", "range(0,0.3,0.1)", "range(0,1,3)"]
+)
+def test_a_range_of_a_search_is_that_of_a_sweep(text: str) -> None:
+    swept = parse_overrides([f"a.b={text}"], sweeps=True)["a.b"]
+    if not isinstance(swept, Sweep):
+        with pytest.raises(UserError, match="the end is left out"):
+            parse_space([f"a.b={text}"])
+        return
+    ((axis,), _) = parse_space([f"a.b={text}"])
+    assert axis.extremes() == pytest.approx([swept.choices[0], swept.choices[-1]])
+    assert axis.step == pytest.approx(swept.choices[1] - swept.choices[0])
 
 
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        (["train.lr=uniform(1,2)"], "search with log"),
-        (["train.lr=log(1,2)", "train.lr=log(2,3)"], "searched twice"),
-        (["train.lr=log(a,b)"], "takes numbers"),
+        (["train.lr=uniform(1,2)"], r"give choice.* or log\(a,b\)"),
+        (["train.lr=log(1,2)", "train.lr=log(2,3)"], "given twice"),
+        (["train.lr=log(1,2)", "train.lr=2"], "given twice"),
+        (["train.lr=log(a,b)"], "with numbers for bounds"),
         (["train.lr=log(0,1)"], "above 0"),
         (["train.lr=interval(2,1)"], "low number comes first"),
-        (["train.lr=interval(1)"], "a low and a high"),
+        (["train.lr=range(3,3)"], "low number comes first"),
+        (["train.lr=range(1,5,0)"], "a step is above 0"),
+        (["train.lr=interval(1)"], "with numbers for bounds"),
+        (["train.lr=tag(lg,interval(1,2))"], "no tag lg"),
+        (["train.lr=tag(log,range(1,5))"], "no tag log"),
         (["train.optimizer=choice(sgd)"], "two or more"),
+        (["train.optimizer=choice(sgd,sgd)"], "two or more"),
+        (["train.optimizer=glob(s*)"], "give choice"),
     ],
 )
 def test_a_wrong_axis_is_refused(texts: list[str], words: str) -> None:
@@ -108,8 +144,11 @@ def test_the_best_trial_is_applied(searched: Toy) -> None:
 def test_mistakes_get_one_sentence(toy: Toy) -> None:
     for arguments, words in (
         (["-S", "train.lrr=log(1,2)"], "train.lrr is not a parameter"),
-        (["-S", "train.batch_size=interval(1,2.5)"], "train.batch_size is 2.5"),
-        (["-S", "train.lr=log(1e-3,1)", "-S", "train.lr=1"], "both searched and given"),
+        (
+            ["-S", "train.batch_size=interval(1,2.5)"],
+            "train.batch_size is 1.0: give a whole number",
+        ),
+        (["-S", "train.lr=log(1e-3,1)", "-S", "train.lr=1"], "train.lr is given twice"),
         (["--metric", "test_accuracy"], "validation alone"),
         (["--trials", "-1"], "--trials is -1"),
         (["--study", "a b"], "letters, digits"),
@@ -169,7 +208,7 @@ def test_two_workers_share_a_study_and_poor_trials_are_stopped_early(
 ) -> None:
     project = toy_project.copy(toy, tmp_path / "project")
     search = Search(
-        "search", [Axis("train.lr", "log", (0.01, 1.0))], {}, "val_accuracy", 0, project.path
+        "search", [Axis("train.lr", 0.01, 1.0, log=True)], {}, "val_accuracy", 0, project.path
     )
     storage = f"sqlite:///{project.path}/.run/study.db"
     (project.path / ".run").mkdir(exist_ok=True)

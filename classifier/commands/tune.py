@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
-from classifier.overrides import check, parse_overrides
+from classifier.overrides import check
 from classifier.params import PARAMS_FILE, flatten, read
 from classifier.process import run_dir
 from classifier.recipes import load_recipe
@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="key=…",
-        help="search key=log(a,b), interval(a,b), range(a,b[,step]) or choice(a,b,…); key=value is "
-        "the same in every trial; without any search, train.lr within a decade of its value",
+        help="search key=a,b,…, range(a,b[,step]), interval(a,b) or log(a,b); key=value is the "
+        "same in every trial; without any search, train.lr within a decade of its value",
     )
     parser.add_argument("--recipe", metavar="NAME", help="start from a recipe")
     parser.add_argument(
@@ -110,12 +110,9 @@ def run(args: argparse.Namespace) -> int:
 def _search(args: argparse.Namespace) -> Search:
     fixed = load_recipe(args.recipe).changes if args.recipe else {}
     axes, plain = parse_space(args.changes)
-    fixed |= parse_overrides(plain)
+    fixed |= plain
     check(fixed)
     axes = axes or [around(flatten(read(PARAMS_FILE)) | fixed)]
-    doubled = [axis.key for axis in axes if axis.key in parse_overrides(plain)]
-    if doubled:
-        raise UserError(f"-S {doubled[0]} is both searched and given: keep one of them.")
     searched = {axis.key for axis in axes}
     fixed = {key: value for key, value in fixed.items() if key not in searched}
     return Search(args.study, axes, fixed, args.metric, args.seed, Path())
