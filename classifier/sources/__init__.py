@@ -14,6 +14,7 @@ from classifier.errors import UserError
 from classifier.sources import archive, classes, digits, folder, named, table
 from classifier.sources.ingest import Summary, ingest
 from classifier.sources.listing import Files, Listing
+from classifier.sources.tree import files_below
 
 SourceName = Literal[
     "digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "folder", "csv", "archive"
@@ -81,10 +82,10 @@ def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
     if params.source == "digits":
         yield digits.listing()
     elif params.source == "folder":
-        yield folder.listing(folder.files_below(path), path)
+        yield folder.listing(files_below(path), path)
     elif params.source == "csv":
         table.check_root(path)
-        yield _read_table(params, folder.files_below(path), path)
+        yield _read_table(params, files_below(path), path)
     elif params.source == "archive":
         packed = (
             archive.remote(params.url, params.sha256, cache) if params.url else archive.local(path)

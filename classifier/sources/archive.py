@@ -14,6 +14,7 @@ from classifier.sources.fetch import fetch, is_url, sha256_of, url_name
 from classifier.sources.listing import Files, Listing
 from classifier.sources.naming import split_meant, suffix
 from classifier.sources.transfer import RemoteFile
+from classifier.sources.tree import files_below
 from classifier.sources.unpack import unpack
 
 
@@ -52,7 +53,7 @@ def local(path: Path) -> Path:
             f"download.path: the archive {path} does not exist: name a zip or tar file, or set "
             "download.url."
         )
-    found = folder.files_below(path)
+    found = files_below(path)
     files = [file for name, file in found.items() if suffix(name) != ".md"]
     if len(files) != 1:
         raise UserError(

@@ -5,7 +5,6 @@ listed as rejected. Folders inside a class folder belong to the class. A folder 
 no class: neither Git nor DVC would carry it to the next machine.
 """
 
-import os
 from pathlib import Path
 
 from classifier.errors import UserError
@@ -13,30 +12,11 @@ from classifier.sources.classes import check_kept
 from classifier.sources.listing import About, Files, Item, Listing, Rejected, Span
 from classifier.sources.naming import (
     NO_TEXT,
-    is_hidden,
     may_be_image,
     printable,
     split_meant,
     why_no_image,
 )
-
-
-def files_below(root: Path) -> dict[str, Path]:
-    """All files below a folder that are not passed over by name; links are followed.
-
-    Raises:
-        UserError: the folder does not exist or is a file.
-    """
-    if not root.exists():
-        raise UserError(f"download.path: the folder {root} does not exist.")
-    if not root.is_dir():
-        raise UserError(
-            f"download.path: {root} is a file, not a folder: name the folder that holds one folder "
-            "a class, or set download.source to archive or csv."
-        )
-    files: dict[str, Path] = {}
-    _walk(root, "", frozenset(), files)
-    return files
 
 
 def listing(files: Files, root: Path, name: str = "folder") -> Listing:
@@ -155,16 +135,3 @@ def _split_folders(files: Files, root: Path) -> dict[str, str]:
         if len(same) > 1:
             raise UserError(f"{root} has two folders that mean {origin}, {same[0]} and {same[1]}.")
     return parts
-
-
-def _walk(folder: Path, prefix: str, above: frozenset[str], files: dict[str, Path]) -> None:
-    real = os.path.realpath(folder)
-    if real in above:  # a link back up would never end
-        return
-    for entry in os.scandir(folder):
-        if is_hidden(entry.name):
-            continue
-        if entry.is_dir():
-            _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {real}, files)
-        else:
-            files[prefix + entry.name] = Path(entry.path)

@@ -51,12 +51,10 @@ def why_no_image(path: str) -> str:
     extension = suffix(path)
     if extension in _SIDE_FILES:
         return ""
-    remedy = (
-        f", convert it as with magick mogrify -format png *{extension}"
-        if extension in _CONVERTIBLE
-        else ""
-    )
-    return f"{extension} is not a picture format that can be read{remedy}"
+    reason = f"{extension} is not a picture format that can be read"
+    if extension not in _CONVERTIBLE:
+        return reason
+    return f"{reason}: convert it, as with magick mogrify -format png *{extension}"
 
 
 def split_meant(name: str) -> str:
