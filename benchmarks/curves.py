@@ -20,12 +20,12 @@ from typing import Any
 
 from matplotlib import rc_context
 
+from benchmarks.machine import machine
 from benchmarks.overhead import change, clone, seconds
 from classifier.figures.style import SERIES, STYLE, new_figure, percent_axis, save
 from classifier.files import read_json, write_json
 from classifier.overrides import flags, parse_overrides
 from classifier.recipes import load_recipe
-from classifier.timings import machine
 
 RESULTS, PAGE = Path("benchmarks/curves.json"), Path("benchmarks/curves.md")
 PICTURE = Path("docs/curves.png")

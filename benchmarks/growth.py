@@ -20,8 +20,8 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.machine import machine
 from benchmarks.overhead import STAGES, clone
-from classifier.timings import machine
 
 SHARES = {"train": 5 / 6, "test": 1 / 6}
 

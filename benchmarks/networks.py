@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.machine import machine
 from classifier.augment import AugmentParams
 from classifier.batches import predict_logits
 from classifier.files import read_json, write_json
@@ -30,7 +31,6 @@ from classifier.memory import keep_large_buffers
 from classifier.model_listing import short
 from classifier.models import NETWORKS, ModelParams
 from classifier.prepare import PreparedData
-from classifier.timings import machine
 from classifier.trained import Row
 from classifier.training import TrainParams, train
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from classifier.timings import machine
+from benchmarks.machine import machine
 
 STAGES = ("download", "split", "preprocess", "train", "evaluate", "plot")
 REPEATS, NOTHING = 3, 5

@@ -23,12 +23,12 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from benchmarks.machine import machine
 from benchmarks.overhead import clone, seconds
 from classifier.batches import Batches, normalise
 from classifier.memory import keep_large_buffers
 from classifier.parallel import cores
 from classifier.prepare import PreparedData
-from classifier.timings import machine
 
 BATCH, REPEATS = 256, 3
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

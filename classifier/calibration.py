@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import softmax
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,20 +42,20 @@ def log_partition(logits: npt.NDArray[np.floating], temperature: float = 1.0) ->
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """The T > 0 for which softmax(logits / T) has the least cross-entropy on held-out pictures.
+    """The T > 0 for which softmax(logits / T) has the least cross-entropy on held-out images.
 
     It changes no prediction, only the confidence (Guo et al. 2017, On Calibration of Modern Neural
-    Networks, 4.2). T > 1 makes a network less sure of itself. The loss is convex in 1/T, so that
-    Newton steps, kept within a shrinking bracket, find its one minimum.
+    Networks, 4.2). T > 1 makes a network less sure of itself. The loss is convex in 1/T, so the one
+    root of its slope is its minimum.
 
-    The labels are softened by one picture's worth, as by Platt (1999, Probabilistic outputs for
-    support vector machines, 2.2): of N pictures each counts 1/(N+2) for the classes that it does
-    not have. A perfect validation score would otherwise drive T to zero, as if no picture could
+    The labels are softened by one image's worth, as by Platt (1999, Probabilistic outputs for
+    support vector machines, 2.2): of N images each counts 1/(N+2) for the classes that it does
+    not have. A perfect validation score would otherwise drive T to zero, as if no image could
     ever be wrong.
 
     Args:
         logits: float [N,K].
-        labels: int [N], of pictures that were not trained on.
+        labels: int [N], of images that were not trained on.
 
     Returns:
         T within `LIMITS`, rounded to 6 significant digits; 1.0 when there is nothing to fit.
@@ -61,38 +63,31 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     count, classes = logits.shape if len(logits) else (0, 0)
     if count == 0 or classes < 2:
         return 1.0
-    soft = 1.0 / (count + 2)
     low, high = 1.0 / LIMITS[1], 1.0 / LIMITS[0]
-    scale = 1.0
-    for _ in range(50):
-        slope, curvature = _derivatives(logits, labels, scale, soft)
-        low, high = (scale, high) if slope < 0 else (low, scale)
-        newton = scale - slope / curvature if curvature > 0 else high
-        following = newton if low < newton < high else (low + high) / 2
-        if abs(following - scale) <= 1e-9 * scale:
-            break
-        scale = following
+    if _slope(low, logits, labels) >= 0:
+        scale = low
+    elif _slope(high, logits, labels) <= 0:
+        scale = high
+    else:
+        scale = brentq(_slope, low, high, args=(logits, labels), xtol=1e-12)
     return float(f"{1.0 / scale:.6g}")
 
 
-def _derivatives(
-    logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], scale: float, soft: float
-) -> tuple[float, float]:
-    """First and second derivative of the mean softened cross-entropy by ``scale`` = 1/T."""
-    classes = logits.shape[1]
-    slope = curvature = 0.0
+def _slope(
+    scale: float, logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
+) -> float:
+    """Derivative of the mean softened cross-entropy by ``scale`` = 1/T."""
+    count, classes = logits.shape
+    soft = 1.0 / (count + 2)
+    total = 0.0
     step = max(1, _CHUNK // classes)
-    for start in range(0, len(logits), step):
+    for start in range(0, count, step):
         part = np.asarray(logits[start : start + step], np.float64)
-        part = part - part.max(axis=1, keepdims=True)
-        share = np.exp(scale * part)
-        share /= share.sum(axis=1, keepdims=True)
-        mean = (share * part).sum(axis=1)
+        mean = (softmax(scale * part, axis=1) * part).sum(axis=1)
         right = part[np.arange(len(part)), labels[start : start + step]]
         wrong = (part.sum(axis=1) - right) / (classes - 1)
-        slope += float((mean - (1 - soft) * right - soft * wrong).sum())
-        curvature += float(((share * part**2).sum(axis=1) - mean**2).sum())
-    return slope / len(logits), curvature / len(logits)
+        total += float((mean - (1 - soft) * right - soft * wrong).sum())
+    return total / count
 
 
 @dataclass(frozen=True)

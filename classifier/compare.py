@@ -129,16 +129,15 @@ def mcnemar(gained: int, lost: int) -> float:
         gained: pictures that only the second model gets right.
         lost: pictures that only the first model gets right.
     """
-    from scipy.stats import binom
+    from scipy.stats import binom, binomtest
 
     disagreements = gained + lost
     if not disagreements:
         return 1.0
-    fewer = min(gained, lost)
-    p = 2 * float(binom.cdf(fewer, disagreements, 0.5))
+    p = float(binomtest(gained, disagreements).pvalue)
     if disagreements >= FEW:
-        p -= float(binom.pmf(fewer, disagreements, 0.5))
-    return min(1.0, p)
+        p -= float(binom.pmf(gained, disagreements, 0.5))
+    return p
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

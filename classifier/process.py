@@ -1,19 +1,15 @@
-"""What surrounds the work of a stage: its exit status, its error sentence, its wall time."""
+"""What surrounds the work of a stage: its exit status and its error sentence."""
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
 from classifier.errors import UserError
-from classifier.files import read_json, write_json
 
 
 def run_dir() -> Path:
-    """The folder for state that is no output: resume points, partial downloads, wall times.
+    """The folder for state that is no output: resume points, partial downloads.
 
     DVC runs queued and ``--temp`` experiments in a folder that it deletes afterwards and names
     the parent repository in DVC_ROOT; state kept there outlives the experiment's folder.
@@ -31,13 +27,3 @@ def stage(name: str, main: Callable[[], None]) -> None:
     except KeyboardInterrupt as interrupt:
         print(interrupt if str(interrupt) else f"{name} stopped.", file=sys.stderr)
         sys.exit(130)
-    _record(name)
-
-
-def _record(name: str) -> None:
-    # Wall time is not a metric, or every metrics diff would be non-empty: the report reads this.
-    # It counts from the start of the process, since a stage's imports can outlast its work.
-    seconds = time.time() - psutil.Process().create_time()
-    path = Path(".run") / "times.json"
-    times = read_json(path) if path.exists() else {}
-    write_json(path, {**times, name: round(seconds, 2)})

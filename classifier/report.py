@@ -1,7 +1,6 @@
 """The report of a run: one HTML file that holds everything it shows, for phone and wide screen.
 
-It has the same bytes when the same run is repeated on the same kind of machine: no date, no commit,
-no host, and wall times as they were first measured (classifier/timings.py).
+It has the same bytes when the same run is repeated: no date, no commit, no host, no wall time.
 """
 
 import base64
@@ -56,8 +55,6 @@ def write_report(
     drawn: Sequence[Drawn],
     figures: Path,
     changes: Changes,
-    timings: Mapping[str, Mapping[str, Any]],
-    machine: str,
     params: PlotParams,
 ) -> None:
     """Write the report to ``path``; ``figures`` is the folder where ``drawn`` were drawn."""
@@ -75,8 +72,6 @@ def write_report(
         **_content(results, params),
         sections=_sections(drawn, figures),
         changes=changes,
-        timings=timings,
-        machine=machine,
         # No more of Python's version: its packages are pinned, and its patches change no result.
         versions={"Python": "{}.{}".format(*sys.version_info), **_versions()},
     )

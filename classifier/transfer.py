@@ -24,7 +24,6 @@ from classifier.modelfile import ModelSpec, read_spec, read_weights
 from classifier.models import TORCHVISION, ModelParams
 from classifier.models.base import Classifier
 from classifier.models.torchvision_nets import adopt
-from classifier.torch_pair import matching_pair
 
 FITTED_TO = 2000  # pictures; their patches are many more
 
@@ -267,7 +266,6 @@ def _is_own(params: ModelParams) -> bool:
 
 
 def _torchvision_weights(name: str) -> Any:
-    with matching_pair():
-        from torchvision import models
+    from torchvision import models
 
     return models.get_model_weights(name).DEFAULT

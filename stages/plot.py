@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from classifier import timings
 from classifier.changes import since_last_commit
 from classifier.figures.collection import draw_all
-from classifier.files import read_json, replacing, write_json
+from classifier.files import replacing
 from classifier.headline import as_table, test_metrics
 from classifier.model_card import write_model_card
 from classifier.params import load
@@ -14,7 +13,6 @@ from classifier.report import PlotParams, write_report
 from classifier.results import Folders, Results
 
 FIGURES, REPORT = Path("metrics/figures"), Path("metrics/report.html")
-FRESH, RECORDED = Path(".run/times.json"), Path("metrics/timings.json")
 
 
 def main() -> None:
@@ -31,12 +29,7 @@ def main() -> None:
     results = Results.open(folders)
     with replacing(FIGURES) as folder:
         drawn = draw_all(results, folder, params.pictures)
-    fresh, recorded = (read_json(path) if path.exists() else {} for path in (FRESH, RECORDED))
-    machine = timings.machine()
-    times = timings.settled(timings.read_lock(Path("dvc.lock")), fresh, recorded, machine)
-    write_json(RECORDED, times)
-    changes = since_last_commit(Path())
-    write_report(REPORT, results, drawn, FIGURES, changes, times, machine, params)
+    write_report(REPORT, results, drawn, FIGURES, since_last_commit(Path()), params)
     write_model_card(Path("models/MODEL_CARD.md"), results)
     print(as_table(test_metrics(results.metrics("evaluate"), results.metrics("details"))))
     print(f"{len(drawn)} figures in {FIGURES}/, and all in one page: {REPORT}")

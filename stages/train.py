@@ -14,15 +14,14 @@ from classifier.memory import keep_large_buffers
 from classifier.params import load
 from classifier.prepare import PreparedData
 from classifier.process import run_dir, stage
-from classifier.torch_pair import matching_pair
 
 PREPARED = Path("data/prepared")
 
 
 def main() -> None:
     """Run `train` in as many processes as params.yaml asks for."""
-    with matching_pair():
-        from classifier.training import TrainParams
+    from classifier.training import TrainParams
+
     launch(load("train", TrainParams).processes, train)
 
 

@@ -1,4 +1,4 @@
-"""The report, the model card, the wall times, and what they say changed."""
+"""The report, the model card, and what they say changed."""
 
 import re
 import subprocess
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from classifier import timings
 from classifier.changes import Changes, differences, since_last_commit
 from classifier.figures.collection import Drawn, draw_all
 from classifier.files import read_json, write_json
@@ -33,11 +32,9 @@ def drawn(where: Folders) -> list[Drawn]:
 
 
 def write(where: Folders, drawn: list[Drawn], path: Path, changes: Changes | None = None) -> str:
-    times = {"train": {"inputs": "x", "machine": "a machine", "seconds": 12.5}}
-    write_report(
-        path, Results.open(where), drawn, where.metrics / "figures",
-        changes or Changes(missing="There is no commit yet."), times, "a machine", PlotParams(),
-    )  # fmt: skip
+    nothing = Changes(missing="There is no commit yet.")
+    folder = where.metrics / "figures"
+    write_report(path, Results.open(where), drawn, folder, changes or nothing, PlotParams())
     return path.read_text(encoding="utf-8")
 
 
@@ -54,7 +51,6 @@ def test_report_is_one_file_with_every_figure_and_the_same_bytes_again(
     assert "metrics/figures/" not in page  # nothing was left out
     accuracy = read_json(where.metrics / "evaluate.json")["test_accuracy"]
     assert f"{100 * accuracy:.2f} %" in page
-    assert "12.5" in page
     assert "train.lr" not in page  # parameters stand under their section
     assert ">lr<" in page
 
@@ -141,24 +137,6 @@ def test_changes_since_the_last_commit(tmp_path: Path) -> None:
     assert [one.name for one in found.params] == ["train.lr"]
 
 
-def test_times_stay_until_the_stage_or_the_machine_changes() -> None:
-    lock = {"train": {"cmd": "x", "deps": ["a"]}, "split": {"cmd": "y"}}
-    first = timings.settled(lock, {"train": 10.0, "split": 1.0}, {}, "here")
-    assert list(first) == ["split", "train"]
-    again = timings.settled(lock, {"train": 12.0, "split": 1.1}, first, "here")
-    assert again == first
-    edited = {**lock, "train": {"cmd": "x", "deps": ["b"]}}
-    changed = timings.settled(edited, {"train": 12.0, "split": 1.1}, first, "here")
-    assert changed["train"]["seconds"] == 12.0
-    assert changed["split"] == first["split"]
-    moved = timings.settled(lock, {"train": 30.0}, first, "there")
-    assert moved["train"] == {**first["train"], "seconds": 30.0, "machine": "there"}
-    assert moved["split"] == first["split"]  # came from the cache: no time here
-    assert timings.settled(edited, {}, first, "here").keys() == {"split"}
-    assert timings.settled(None, {"train": 3.0}, first, "here")["train"]["seconds"] == 3.0
-    assert "core" in timings.machine()
-
-
 def test_metrics_carry_their_intervals() -> None:
     evaluate = {"test_accuracy": 0.9, "test_accuracy_low": 0.8, "test_accuracy_high": 0.95,
                 "f1_macro": 0.5}  # fmt: skip
@@ -195,7 +173,6 @@ def test_model_card_has_the_front_matter_of_the_hub_and_the_run_s_metrics(
 
 def test_stage_prints_the_metrics_and_where_to_look(where: Folders) -> None:
     root = where.params.parent
-    write_json(root / ".run/times.json", {"train": 4.2})
     command = [sys.executable, "-m", "stages.plot"]
     done = subprocess.run(
         command, cwd=root, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True
@@ -203,7 +180,6 @@ def test_stage_prints_the_metrics_and_where_to_look(where: Folders) -> None:
     assert done.returncode == 0, done.stderr
     assert "Accuracy" in done.stdout
     assert "metrics/report.html" in done.stdout
-    assert read_json(root / "metrics/timings.json")["train"]["seconds"] == 4.2
     report = root / "metrics/report.html"
     first = report.read_bytes()
     subprocess.run(command, cwd=root, env={"PYTHONPATH": str(ROOT), "PATH": ""}, check=True)

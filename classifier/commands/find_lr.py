@@ -25,15 +25,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--lowest and --highest must be above 0, in this order.")
     if args.steps < 20:
         raise UserError(f"--steps is {args.steps}: at least 20 are needed for a curve.")
-    from classifier.torch_pair import matching_pair
-
-    with matching_pair():
-        from classifier import learning_rate_finder
-        from classifier.augment import AugmentParams
-        from classifier.models import ModelParams
-        from classifier.params import load
-        from classifier.prepare import PreparedData
-        from classifier.training import TrainParams
+    from classifier import learning_rate_finder
+    from classifier.augment import AugmentParams
+    from classifier.models import ModelParams
+    from classifier.params import load
+    from classifier.prepare import PreparedData
+    from classifier.training import TrainParams
 
     found = learning_rate_finder.find_learning_rate(
         load("train", TrainParams),

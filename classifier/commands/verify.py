@@ -14,9 +14,6 @@ from classifier.errors import UserError
 from classifier.git import git
 from classifier.overrides import dvc
 
-# The time that a stage took is measured once and then kept, see `classifier.timings`.
-TIMINGS = Path("metrics/timings.json")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `verify`."""
@@ -33,9 +30,6 @@ def run(args: argparse.Namespace) -> int:
         for number in range(1, args.runs + 1):
             clone = Path(folder) / str(number)
             _copy_workspace(root, clone)
-            measured = Path(folder) / "1" / TIMINGS
-            if number > 1 and measured.exists():
-                shutil.copy2(measured, clone / TIMINGS)
             print(f"run {number} of {args.runs} …", flush=True)
             _repro(clone)
             digests.append(dict(_digests(clone)))

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from classifier.errors import UserError
 from classifier.models.base import Classifier
-from classifier.torch_pair import matching_pair
 
 _SMALL = 64  # pixels; up to here, `stem: auto` is `small`
 _SIZES = (8, 12, 16, 24, 32, 40, 48, 64, 75, 96, 128, 160, 192, 224, 448)
@@ -44,8 +43,7 @@ class TorchvisionParams:
 
 def torchvision_names() -> list[str]:
     """Names of torchvision's classification networks, sorted."""
-    with matching_pair():
-        from torchvision import models
+    from torchvision import models
 
     names: list[str] = models.list_models(module=models)
     return names
@@ -158,8 +156,7 @@ def _network(
 
 def _model(name: str, classes: int, image_size: int, vit_patch: int | None = None) -> Any:
     """torchvision's own module. ``vit_patch``: pixels, for a vision transformer of small images."""
-    with matching_pair():
-        from torchvision import models
+    from torchvision import models
 
     settings: dict[str, Any] = {"weights": None, "num_classes": classes}
     if name in ("googlenet", "inception_v3"):
