@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import workspace
 from tests.import_closure import ROOT, closure, is_code
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -93,3 +94,12 @@ def test_imports_follow_functions_packages_and_type_checking(tmp_path: Path) -> 
         "classifier/report.py",
         "classifier/report_page/page.html",
     }
+
+
+def test_a_checkout_with_other_line_ends_has_the_same_bytes(tmp_path: Path) -> None:
+    """Git's autocrlf, usual on Windows, would give every dependency another hash."""
+    workspace.fresh(tmp_path / "project", with_results=False)
+    clone = ["git", "-c", "core.autocrlf=true", "clone", "-q", "project", "clone"]
+    subprocess.run(clone, cwd=tmp_path, check=True)
+    for name in ("dvc.yaml", "params.yaml", "classifier/cli.py", "requirements.txt"):
+        assert b"\r\n" not in (tmp_path / "clone" / name).read_bytes(), name
