@@ -30,12 +30,13 @@ def report(manifest: Manifest, splits: Text, near: NearDuplicates, rejected: int
     At the top of the metrics stand numbers, few enough for one screen:
 
     - ``images``, ``rejected``: pictures that were taken in, and files that could not be decoded;
-    - ``excluded``: pictures left out because an official set holds them too;
+    - ``excluded``: images left out, for an official set holds a copy of them or one of their group;
     - ``exact_duplicates``: pictures whose pixels an earlier one has; ``label_conflicts``: those of
       them whose label differs from the earlier one's;
     - ``near_duplicate_pairs``: pairs that look the same; ``near_duplicates_across_splits``: those
       whose pictures are in two of train, val and test;
-    - ``groups_across_splits``: groups that an official division tears apart;
+    - ``exact_duplicates_across_splits``, ``groups_across_splits``: contents and groups that are in
+      two of train, val and test: always 0;
     - ``smallest_class``: labelled pictures of the rarest class; ``imbalance``: those of the most
       frequent class divided by it.
 
@@ -52,10 +53,11 @@ def report(manifest: Manifest, splits: Text, near: NearDuplicates, rejected: int
         "rejected": rejected,
         "excluded": int((splits == "excluded").sum()),
         "exact_duplicates": len(exact),
+        "exact_duplicates_across_splits": _divided(manifest.content[used], splits[used]),
         "label_conflicts": len(conflicts),
         "near_duplicate_pairs": len(near.pairs),
         "near_duplicates_across_splits": int(across.sum()),
-        "groups_across_splits": _torn_groups(manifest.group[used], splits[used]),
+        "groups_across_splits": _divided(manifest.group[used], splits[used]),
         "smallest_class": int(sizes.min()),
         "imbalance": float(sizes.max() / sizes.min()),
     }
@@ -93,9 +95,10 @@ def _across(splits: Text, pairs: Pairs) -> Mask:
     return used[first] & used[second] & (splits[first] != splits[second])
 
 
-def _torn_groups(groups: Text, splits: Text) -> int:
-    named = groups != ""
-    places = np.unique(np.stack([groups[named], splits[named]]), axis=1)
+def _divided(values: Text, splits: Text) -> int:
+    """How many values other than "" occur in more than one split."""
+    named = values != ""
+    places = np.unique(np.stack([values[named], splits[named]]), axis=1)
     return int((np.unique(places[0], return_counts=True)[1] > 1).sum())
 
 
@@ -115,11 +118,13 @@ def _listed(
 
 def _warnings(metrics: Mapping[str, Any]) -> list[str]:
     sentences = {
-        "excluded": "pictures left out, for the official test or validation set holds them too",
+        "excluded": "images left out, for the official test or validation set holds a copy of them "
+        "or an image of their group",
+        "exact_duplicates_across_splits": "images with copies across splits",
         "label_conflicts": "pictures with another label than an identical picture",
         "near_duplicates_across_splits": "pairs of near-duplicates across splits "
         "(split.near_duplicates: together prevents them)",
-        "groups_across_splits": "groups across splits, torn by the official division",
+        "groups_across_splits": "groups across splits",
     }
     return [f"{metrics[name]:,} {text}" for name, text in sentences.items() if metrics[name]]
 

@@ -1,9 +1,10 @@
 """Divide labelled pictures into train, validation and test: stratified, grouped, reproducible.
 
-What belongs together (a group, exact duplicates, on request near-duplicates) forms one unit, and a
-unit is never divided. The order in which units are taken is a hash of seed, purpose and id: it does
-not depend on the order of the rows, a new picture moves few of the others, and the test set does
-not change with the validation fraction or the fold.
+What belongs together (a group, exact duplicates, on request near-duplicates, and all that these
+link in turn) forms one unit, and no unit is in two of train, validation and test. The order in
+which units are taken is a hash of seed, purpose and id: it does not depend on the order of the
+rows, a new picture moves few of the others, and the test set does not change with the validation
+fraction or the fold.
 """
 
 import csv
@@ -15,6 +16,8 @@ from typing import Annotated, Literal
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Interval
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from classifier.duplicates import Pairs, equal_links
 from classifier.errors import UserError
@@ -56,8 +59,9 @@ def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = N
     """Give each picture of the manifest its split.
 
     A labelled official test set stays the test set, and an official validation set stays one unless
-    folds are asked for. Pictures without a label become ``unlabelled``. A picture that an official
-    set holds too (an exact duplicate) becomes ``excluded``: no later stage uses it.
+    folds are asked for. Images without a label become ``unlabelled``, and link others all the same.
+    An image of a unit that an official set holds a part of (a copy, an image of its group) becomes
+    ``excluded``: no later stage uses it. Where a unit is in both official sets, test keeps it.
 
     Args:
         manifest: the pictures.
@@ -79,14 +83,16 @@ def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = N
     pairs = equal_links(manifest.content)
     if near_pairs is not None:
         pairs = np.concatenate([pairs, near_pairs])
-    split = _official(manifest, pairs, keep_val=not params.folds)
+    unit = _units(manifest, pairs)
+    split = _official(manifest, unit, keep_val=not params.folds)
     has_test, has_val = (bool((split == name).any()) for name in ("test", "val"))
 
     free = np.flatnonzero(split == "")
-    unit = _units(manifest, free, pairs)
+    unit = np.unique(unit[free], return_inverse=True)[1]
     label = np.searchsorted(classes, manifest.label[free])
     parts = params.folds or (1 if has_val else 2)
-    _check_sizes(classes, label, unit, parts, has_test)
+    lost = np.searchsorted(classes, manifest.label[split == "excluded"])
+    _check_sizes(classes, label, unit, parts, has_test, np.bincount(lost, minlength=len(classes)))
     pool = _Pool(unit, label, manifest.id[free], len(classes), params.seed)
     rest = np.ones(len(free), bool)
     if not has_test:
@@ -130,16 +136,19 @@ def read_splits(path: str | Path, manifest: Manifest) -> Text:
     return np.array([split for _, split in rows])
 
 
-def _official(manifest: Manifest, pairs: Pairs, keep_val: bool) -> Text:
+def _official(manifest: Manifest, unit: Rows, keep_val: bool) -> Text:
     """What is settled before anything is divided; "" where it is not."""
     split = np.where(manifest.label == "", "unlabelled", "").astype("<U10")
     for name in ("test", "val") if keep_val else ("test",):
         split[(split == "") & (manifest.origin == name)] = name
-        split[(split == "") & _linked(pairs, split == name)] = "excluded"
+        held = np.unique(unit[split == name])
+        split[(split == "") & np.isin(unit, held)] = "excluded"
     return split
 
 
-def _check_sizes(classes: Text, label: Rows, unit: Rows, parts: int, has_test: bool) -> None:
+def _check_sizes(
+    classes: Text, label: Rows, unit: Rows, parts: int, has_test: bool, excluded: Rows
+) -> None:
     """Every class needs a unit for each part that it is to be divided into."""
     needed = parts + (not has_test)
     pictures = np.bincount(label, minlength=len(classes))
@@ -151,6 +160,12 @@ def _check_sizes(classes: Text, label: Rows, unit: Rows, parts: int, has_test: b
     have = f"{count} picture{'' if count == 1 else 's'}"
     if groups != count:
         have += f" in {groups} group{'' if groups == 1 else 's'} that stay together"
+    if has_test and not count and excluded[smallest]:
+        raise UserError(
+            f"class {str(classes[smallest])!r} has no image to train on: all "
+            f"{excluded[smallest]:,} are copies of official test or validation images or share a "
+            "group with one: check download.group_column, or divide the images anew without the official sets."
+        )
     if has_test and not count:
         raise UserError(
             f"class {str(classes[smallest])!r} has no picture to train on, only official test or "
@@ -276,28 +291,9 @@ def _place(
     return marked
 
 
-def _units(manifest: Manifest, rows: Rows, pairs: Pairs) -> Rows:
-    """Number the units that the rows form: [len(rows)], equal numbers belong together."""
-    links = np.concatenate([equal_links(manifest.group), pairs])
-    links = links[np.isin(links, rows).all(axis=1)]
-    parent = list(range(len(manifest)))  # union-find with path halving
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for first, second in links.tolist():
-        a, b = root(first), root(second)
-        parent[max(a, b)] = min(a, b)
-    roots = np.array([root(row) for row in range(len(manifest))])
-    return np.unique(roots[rows], return_inverse=True)[1]
-
-
-def _linked(pairs: Pairs, mask: Mask) -> Mask:
-    """Mark the rows that a pair links to a row of ``mask``."""
-    linked = np.zeros(len(mask), bool)
-    linked[pairs[mask[pairs[:, 0]], 1]] = True
-    linked[pairs[mask[pairs[:, 1]], 0]] = True
-    return linked
+def _units(manifest: Manifest, pairs: Pairs) -> Rows:
+    """Number the units of all images, unlabelled ones too: [N], equal numbers belong together."""
+    n = len(manifest)
+    first, second = np.concatenate([equal_links(manifest.group), pairs]).T
+    links = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
+    return np.asarray(connected_components(links, directed=False)[1], np.int64)

@@ -44,6 +44,7 @@ def test_the_report_counts_and_lists() -> None:
         "rejected": 5,
         "excluded": 1,
         "exact_duplicates": 2,
+        "exact_duplicates_across_splits": 0,
         "label_conflicts": 1,
         "near_duplicate_pairs": 4,
         "near_duplicates_across_splits": 2,

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classifier.duplicates import NearDuplicates
 from classifier.errors import UserError
 from classifier.manifest import Manifest
+from classifier.quality import report
 from classifier.splits import SplitParams, assign, read_splits, write_splits
 from classifier.store import Record, write_manifest
 from tests.manifests import made_up
@@ -175,6 +177,86 @@ def test_copies_of_official_test_pictures_are_excluded() -> None:
     near = assign(manifest, DEFAULT, np.array([[5, 90], [6, 7]]))
     assert near[5] == "excluded"
     assert near[6] == near[7]
+
+
+ROW = st.tuples(
+    st.sampled_from(["a", "b", "a", "b", "a", "b", ""]),
+    st.sampled_from(["", "", "train", "train", "val", "test"]),
+    st.sampled_from(["", "", "", *(f"g{number}" for number in range(12))]),
+    st.integers(0, 40),
+)
+
+
+@given(
+    rows=st.lists(ROW, min_size=12, max_size=90),
+    near=st.lists(st.tuples(st.integers(0, 89), st.integers(0, 89)), max_size=12),
+    seed=st.integers(0, 3),
+    folds=st.sampled_from([0, 0, 2, 3]),
+)
+@settings(max_examples=400, deadline=None)
+def test_no_content_and_no_group_is_in_two_splits(
+    rows: list[tuple[str, str, str, int]], near: list[tuple[int, int]], seed: int, folds: int
+) -> None:
+    label, origin, group, content = zip(*rows, strict=True)
+    manifest = made_up(label, origin=origin, group=group, content=[f"c{c}" for c in content])
+    pairs = np.array([p for p in near if max(p) < len(rows)], np.int64).reshape(-1, 2)
+    try:
+        splits = assign(manifest, replace(DEFAULT, seed=seed, folds=folds), pairs)
+    except UserError:
+        return
+    used = np.isin(splits, ["train", "val", "test"])
+    for column in (manifest.group, manifest.content):
+        for value in np.unique(column[used & (column != "")]):
+            assert len(set(splits[used & (column == value)])) == 1
+    both = pairs[used[pairs].all(axis=1)]
+    assert (splits[both[:, 0]] == splits[both[:, 1]]).all()
+    # What was settled before stays where it was, and only official sets exclude.
+    assert ((splits == "unlabelled") == (manifest.label == "")).all()
+    official = (manifest.origin == "test") & (manifest.label != "")
+    assert (splits[official] == "test").all()
+    if not np.isin(manifest.origin[manifest.label != ""], ["test", "val"]).any():
+        assert not (splits == "excluded").any()
+    near_none = NearDuplicates(np.zeros((0, 2), np.int64), np.zeros(0, np.int64), 8, False)
+    metrics = report(manifest, splits, near_none, 0).metrics
+    assert metrics["exact_duplicates_across_splits"] == metrics["groups_across_splits"] == 0
+
+
+def test_every_copy_of_an_official_test_image_is_excluded() -> None:
+    content = [f"{row}" for row in range(100)]
+    content[3] = content[4] = content[5] = content[95]
+    manifest = made_up(["a", "b"] * 50, content=content, origin=["train"] * 80 + ["test"] * 20)
+    splits = assign(manifest, DEFAULT)
+    assert np.flatnonzero(splits == "excluded").tolist() == [3, 4, 5]
+
+
+def test_unlabelled_images_hold_copies_and_groups_together() -> None:
+    """The unlabelled row comes first, so that the others are linked through it alone."""
+    label = [""] * 20 + ["a", "b"] * 40
+    content = [f"c{row}" for row in range(20)] + [f"c{row // 2}" for row in range(80)]
+    origin = ["test"] * 20 + ["train"] * 80
+    for columns in ({"content": content}, {"group": content}):
+        splits = assign(
+            made_up(label, origin=origin, **columns), replace(DEFAULT, test_fraction=0.4)
+        )
+        for row in range(20):
+            pair = [i for i in range(20, 100) if content[i] == f"c{row}"]
+            assert splits[pair[0]] == splits[pair[1]]
+
+
+def test_an_image_of_a_group_of_the_official_test_set_is_excluded() -> None:
+    group = [f"patient {row // 4}" for row in range(100)]
+    origin = ["train"] * 78 + ["test"] * 22
+    splits = assign(made_up(["a", "b"] * 50, origin=origin, group=group), DEFAULT)
+    assert np.flatnonzero(splits == "excluded").tolist() == [76, 77]
+
+
+def test_a_class_that_is_excluded_as_a_whole_is_told() -> None:
+    group = ["site"] * 60 + [""] * 40
+    manifest = made_up(
+        ["a"] * 30 + ["b"] * 70, origin=["train"] * 30 + ["test"] * 30 + ["train"] * 40, group=group
+    )
+    with pytest.raises(UserError, match=r"class 'a' .* all 30 .* download\.group_column"):
+        assign(manifest, DEFAULT)
 
 
 def test_pairs_given_are_kept_together() -> None:
