@@ -1,29 +1,46 @@
 """Which pictures a command line means: files, folders, patterns, tables, one after the other.
 
-Nothing is collected: a folder of a million files costs no more memory than one of a thousand.
+Files count by the rules of training (`classifier.sources.naming`), and tables are read and their
+names looked up as there. A folder of a million files costs no more memory than one of a thousand.
 """
 
-import csv
 import glob
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from classifier.errors import UserError
 from classifier.images import EXTENSIONS
+from classifier.sources import lookup
+from classifier.sources.naming import (
+    NO_TEXT,
+    is_hidden,
+    may_be_image,
+    printable,
+    suffix,
+    why_no_image,
+)
+from classifier.sources.rows import TABLES, Row, Table, image_columns, read_table
+from classifier.sources.wording import first, short
 
-TABLES = (".csv", ".tsv")
 _BLOCK = 65_536  # names of one folder that are sorted together
 _USUAL_COLUMNS = ("image", "id", "image_id", "filename", "file", "file_name", "path", "name")
 
 
 class Picture(NamedTuple):
-    """A picture to predict: what the user calls it, and its file."""
+    """A picture to predict: what the user calls it, and its file.
+
+    ``problem`` is why it cannot be read, where that is known already; ``listed`` says that a table
+    names it.
+    """
 
     name: str
     path: str
+    problem: str = ""
+    listed: bool = False
 
 
 def pictures(
@@ -31,10 +48,9 @@ def pictures(
 ) -> Iterator[Picture]:
     """Yield the pictures that ``paths`` mean, in a lasting order.
 
-    A file is taken whatever its name; a folder is searched with all its folders for files with a
-    picture's extension (by name; in blocks of 65,536 where one folder holds more); a pattern is
-    filled in (``**`` means any folders); a table (.csv or .tsv, with a header) names one picture a
-    row, its extension may be left out.
+    A file is taken whatever its name; a folder is searched with all its folders for files that
+    count as pictures (by name; in blocks of 65,536 where one folder holds more); a pattern is
+    filled in (``**`` means any folders); a table names one picture a row.
 
     Args:
         paths: what the user gave.
@@ -57,35 +73,65 @@ def _meant(path: str, column: str | None, folder: str | None) -> Iterator[Pictur
         found = _search(path)
         advice = "name another folder"
     elif os.path.exists(path):  # noqa: PTH110
-        if Path(path).suffix.lower() in TABLES:
-            yield from _rows(Path(path), column, Path(folder) if folder else Path(path).parent)
+        if suffix(path) in TABLES:
+            yield from _rows(Path(path), column, folder or os.path.dirname(path))  # noqa: PTH120
         else:
-            yield Picture(path, path)
+            yield Picture(printable(path), path)
         return
     else:
-        matches = _sorted(glob.iglob(path, recursive=True))  # noqa: PTH207
-        found = (Picture(name, name) for name in matches if _is_picture(name))
+        found = _filled_in(path)
         advice = "check the pattern"
-    first = next(found, None)
-    if first is None:
+    one = next(found, None)
+    if one is None:
         raise UserError(f"{path}: no pictures there ({', '.join(sorted(EXTENSIONS))}): {advice}.")
-    yield first
+    yield one
     yield from found
 
 
-def _is_picture(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in EXTENSIONS and os.path.isfile(path)  # noqa: PTH113,PTH122
+def _filled_in(pattern: str) -> Iterator[Picture]:
+    # What the user wrote out is meant, even where it is hidden.
+    written = next(n for n, part in enumerate(Path(pattern).parts) if glob.has_magic(part))
+    for path in _sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
+        hidden = any(map(is_hidden, Path(path).parts[written:]))
+        if not hidden and os.path.isfile(path):  # noqa: PTH113
+            yield from _judged(path)
 
 
-def _search(folder: str) -> Iterator[Picture]:
+def _search(top: str) -> Iterator[Picture]:
+    # A stack, not recursion: folders may be nested deeper than Python's calls.
+    opened = [(top, os.path.realpath(top), _entries(top))]
+    while opened:
+        folder, _, entries = opened[-1]
+        try:
+            path = next(entries, None)
+        except OSError as error:
+            path = None
+            yield Picture(printable(folder), folder, f"cannot be read ({error.strerror or error})")
+        if path is None:
+            opened.pop()
+        elif path.endswith("/"):
+            real = os.path.realpath(path)
+            if real not in {above for _, above, _ in opened}:  # a link back up would never end
+                opened.append((path[:-1], real, _entries(path[:-1])))
+        else:
+            yield from _judged(path)
+
+
+def _entries(folder: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
+        there = (entry for entry in entries if not is_hidden(entry.name))
         # A folder's name with a slash sorts among the files as its pictures' paths do.
-        names = (f"{e.path}/" if e.is_dir(follow_symlinks=False) else e.path for e in entries)
-        for path in _sorted(names):
-            if path.endswith("/"):
-                yield from _search(path[:-1])
-            elif os.path.splitext(path)[1].lower() in EXTENSIONS:  # noqa: PTH122
-                yield Picture(path, path)
+        yield from _sorted(f"{e.path}/" if e.is_dir() else e.path for e in there)
+
+
+def _judged(path: str) -> Iterator[Picture]:
+    """The picture that a file is by its name, or why it is none; nothing for a side file."""
+    if printable(path) != path:
+        yield Picture(printable(path), path, NO_TEXT)
+    elif may_be_image(path):
+        yield Picture(path, path)
+    elif reason := why_no_image(path):
+        yield Picture(path, path, reason)
 
 
 def _sorted(names: Iterator[str]) -> Iterator[str]:
@@ -93,50 +139,51 @@ def _sorted(names: Iterator[str]) -> Iterator[str]:
         yield from block
 
 
-def _rows(table: Path, column: str | None, folder: Path) -> Iterator[Picture]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as text:
-            cells = csv.reader(text, delimiter=_delimiter(text))
-            header = [cell.strip() for cell in next(cells, [])]
-            place = _place(table, header, column)
-            empty = True
-            for row in cells:
-                if row:
-                    empty = False
-                    name = row[place].strip() if place < len(row) else ""
-                    yield Picture(name or f"row {cells.line_num}", _file(folder, name))
-    except UnicodeDecodeError:
-        raise UserError(f"{table} is not UTF-8 text: save the table as UTF-8.") from None
-    except csv.Error as error:
-        raise UserError(f"{table} cannot be read as a table ({error}): mend it.") from None
-    if empty:
-        raise UserError(f"{table} has no rows: fill it, or name another table.")
+def _rows(path: Path, column: str | None, folder: str) -> Iterator[Picture]:
+    files = lookup.on_disk()
+
+    def is_file(name: str) -> bool:
+        return bool(files.find(folder, name).path)
+
+    known = [column, "label"] if column else ["image", "label", *_USUAL_COLUMNS]
+    table = read_table(path, path, known, is_file)
+    if table.bare:
+        _warn(table.note)
+    top = next(table.rows(), None)
+    if top is None:
+        raise UserError(f"{path} has no rows: fill it, or name another table.")
+    place = table.column(column, "--image-column") if column else _place(table, top, is_file)
+    said = {""}
+    for row in table.rows():
+        name = row.cell(place)
+        match = files.find(folder, name) if name else lookup.Match(problem="names no picture")
+        if match.difference not in said:
+            said.add(match.difference)
+            _warn(
+                f"{path}: names and files differ in {match.difference} "
+                f"({short(name)} is {match.path})"
+            )
+        where = match.path or os.path.join(folder, name)  # noqa: PTH118
+        problem = f"it {match.problem}" if match.problem else ""
+        if match.problem == lookup.ABSENT:
+            problem = f"it is not in {folder or '.'} (--image-folder names another folder)"
+        yield Picture(name or f"row {row.line}", where, problem, listed=True)
 
 
-def _delimiter(text: TextIO) -> str:
-    delimiter = max(",;\t", key=text.readline().count)
-    text.seek(0)
-    return delimiter
+def _place(table: Table, top: Row, is_file: Callable[[str], bool]) -> int:
+    """The column that names files, by its own name or by what its first cell holds."""
+    usual = [place for name in _USUAL_COLUMNS for place in table.places(name)]
+    plain = image_columns(top.cells)
+    places = [*usual, *plain] if len(plain) == 1 else usual
+    places = [place for place in places if is_file(top.cell(place))] or places
+    if not places and len(table.header) > 1:
+        found = first(table.header, shown=20)
+        raise UserError(
+            f"{table.path} has no column that is known to name files: name one of {found} with "
+            "--image-column."
+        )
+    return places[0] if places else 0
 
 
-def _place(table: Path, header: list[str], column: str | None) -> int:
-    if column is None:
-        usual = [name for name in _USUAL_COLUMNS if name in header]
-        if len(header) == 1 or usual:
-            return header.index(usual[0]) if usual else 0
-    elif column in header:
-        return header.index(column)
-    found = ", ".join(header)
-    wrong = f"no column {column!r}" if column else "no column that is known to name files"
-    raise UserError(f"{table} has {wrong}: name one of {found} with --image-column.")
-
-
-def _file(folder: Path, name: str) -> str:
-    """The file of a name that may lack its extension; the bare path if there is none."""
-    path = os.path.join(folder, name)  # noqa: PTH118
-    if os.path.isfile(path):  # noqa: PTH113
-        return path
-    return next((path + end for end in _COMMON_FIRST if os.path.isfile(path + end)), path)  # noqa: PTH113
-
-
-_COMMON_FIRST = (".jpg", ".png", *sorted(EXTENSIONS - {".jpg", ".png"}))
+def _warn(text: str) -> None:
+    print(f"warning: {text}.", file=sys.stderr)

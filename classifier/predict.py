@@ -20,12 +20,12 @@ from classifier.inference import Floats, Pictures, Predictor
 from classifier.modelfile import ModelSpec
 from classifier.parallel import cores
 from classifier.picture_list import Picture
+from classifier.sources.listing import read
 
 BATCH = 32  # pictures, at most, that one thread decodes and then shows to the network together
 BATCH_BYTES = 2 << 20  # of files; fewer large photographs make a batch, so that all cores get some
 BLOCKS = 8  # of 16 MB that Pillow keeps for each thread: a 12-megapixel photograph twice
 AHEAD = 2  # batches under way or finished for each thread: none idles, and memory stays bounded
-LARGEST_FILE = 1 << 30  # bytes; more is no picture, and reading it would fill the memory
 
 
 class Answer(NamedTuple):
@@ -93,19 +93,12 @@ def _answers(predictor: Predictor, pictures: list[Picture]) -> list[Answer]:
 
 def _decoded(picture: Picture, spec: ModelSpec) -> Pictures | str:
     """The pixels that the network sees, [S, S, C], or why there are none."""
+    if picture.problem:
+        return picture.problem
     try:
-        image = decode(_read(picture.path))
+        image = decode(read(Path(picture.path)))
         return to_array(image, spec.image_size, spec.channels, cast(Resize, spec.resize))
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
     except ValueError as error:
         return str(error)
-
-
-def _read(path: str) -> bytes:
-    file = Path(path)
-    if not file.is_file() and file.exists():
-        raise ValueError("not a file")  # a pipe would wait forever
-    if file.stat().st_size > LARGEST_FILE:
-        raise ValueError("larger than 1 GiB")
-    return file.read_bytes()

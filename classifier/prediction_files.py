@@ -73,8 +73,9 @@ def out(path: Path, classes: Sequence[str], top: int) -> AbstractContextManager[
     """Write ``path`` as CSV or JSON, by its ending.
 
     CSV: id, predicted, probability, and for the following places predicted_2, probability_2 …;
-    pictures that were skipped are left out. JSON: a list of {"id", "classes": [{"class",
-    "probability"}, …]}, or {"id", "error"} for a picture that was skipped.
+    pictures that were skipped are left out, but for those that a table lists: they have empty
+    cells. JSON: a list of {"id", "classes": [{"class", "probability"}, …]}, or {"id", "error"} for
+    a picture that was skipped.
 
     Raises:
         UserError: the name ends in neither .csv nor .json.
@@ -90,15 +91,16 @@ def _csv(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         places = ["", *(f"_{place}" for place in range(2, top + 1))]
-        writer.writerow(
-            ["id", *(f"{name}{n}" for n in places for name in ("predicted", "probability"))]
-        )
+        columns = [f"{name}{n}" for n in places for name in ("predicted", "probability")]
+        writer.writerow(["id", *columns])
 
         def write(answer: Answer) -> None:
             if answer.probabilities is not None:
                 found = best(answer.probabilities, classes, top)
                 cells = [cell for kind, share in found for cell in (kind, f"{share:.6g}")]
                 writer.writerow([answer.picture.name, *cells])
+            elif answer.picture.listed:
+                writer.writerow([answer.picture.name, *("" for _ in columns)])
 
         yield write
 
@@ -132,7 +134,8 @@ def submission(
 ) -> Iterator[Sink]:
     """Write a CSV as contests want it: an id and a class, or an id and every class's probability.
 
-    The id is what a table calls the picture, or a file's name without folder and extension.
+    The id is what a table calls the picture, or a file's name without folder and extension. Every
+    row of a table is there; a picture that was skipped has empty cells in it.
 
     Args:
         columns: names of the id column and of the class column; the latter is not used with
@@ -143,13 +146,13 @@ def submission(
         writer.writerow([columns[0], *(classes if probabilities else columns[1:])])
 
         def write(answer: Answer) -> None:
-            found = answer.probabilities
-            if found is None:
-                return
-            picture = answer.picture
-            name = Path(picture.name).stem if picture.name == picture.path else picture.name
-            shares = [f"{share:.6g}" for share in found.tolist()] if probabilities else []
-            writer.writerow([name, *(shares or [classes[int(found.argmax())]])])
+            picture, found = answer.picture, answer.probabilities
+            name = picture.name if picture.listed else Path(picture.name).stem
+            if found is not None:
+                shares = [f"{share:.6g}" for share in found.tolist()] if probabilities else []
+                writer.writerow([name, *(shares or [classes[int(found.argmax())]])])
+            elif picture.listed:
+                writer.writerow([name, *("" for _ in (classes if probabilities else columns[1:]))])
 
         yield write
 

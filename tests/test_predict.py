@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from classifier.errors import UserError
 from classifier.modelfile import ModelSpec
 from classifier.picture_list import Picture, pictures
 from classifier.predict import BATCH, predict
-from classifier.prediction_files import best, percent
+from classifier.prediction_files import best, out, percent, submission
+from tests.test_sources import rejected, take
 from tests.workspace import Workspace
 
 TEN = tuple("0123456789")
@@ -66,6 +68,71 @@ def test_a_folder_is_searched_in_the_order_of_names(folder: Path) -> None:
     assert both == ["b/1.png", *expected[:5]]
 
 
+def test_a_folder_is_read_by_the_rules_of_training(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("._0.png", ".DS_Store", "Thumbs.db", "__MACOSX/0.png", ".cache/0.png", "notes.md"):
+        (folder / "a" / name).parent.mkdir(exist_ok=True)
+        (folder / "a" / name).write_bytes(b"x")
+    for number, name in enumerate(("a/IMG_1.HEIC", "a/paper.pdf", "b/no_extension", "b/x.dat")):
+        gray(tmp_path / "new.png", 10 * number).rename(folder / name)
+    (folder / "b" / os.fsdecode(b"\xff.png")).write_bytes((folder / "a/0.png").read_bytes())
+    assert set(pictures([f"{folder}/**"])) == set(pictures([str(folder)]))
+    gray(tmp_path / "elsewhere" / "l.png", 200)
+    links = [folder / "a" / "link", folder / "a" / "back"]
+    links[0].symlink_to(tmp_path / "elsewhere")
+    links[1].symlink_to(folder)
+    found = list(pictures([str(folder)]))
+    for link in links:
+        link.unlink()
+    usual = [f"{folder}/{'b' if n % 2 else 'a'}/{n}.png" for n in range(10)]
+    whole = [*usual, f"{folder}/b/no_extension", f"{folder}/a/link/l.png"]
+    assert sorted(p.path for p in found if not p.problem) == sorted(whole)
+    problems = {p.name.removeprefix(f"{folder}/"): p.problem for p in found if p.problem}
+    assert set(problems) == {"a/IMG_1.HEIC", "a/paper.pdf", "b/x.dat", "b/\\udcff.png"}
+    assert problems["a/IMG_1.HEIC"].startswith(".heic is not a picture format that can be read")
+    # What training refuses by its name, predict refuses for the same reason, and nothing else.
+    take(folder, tmp_path / "raw", max_rejected=1.0)
+    assert {f"{folder}/{name}": why for name, why in problems.items()} == rejected(tmp_path / "raw")
+
+
+def test_hidden_files_are_taken_where_they_are_written_out(folder: Path) -> None:
+    (folder / ".mine").mkdir()
+    gray(folder / ".mine" / "1.png", 100)
+    gray(folder / ".mine" / ".2.png", 100)
+    assert names(pictures([f"{folder}/.mine"]), folder) == [".mine/1.png"]
+    assert names(pictures([f"{folder}/.mine/*.png"]), folder) == [".mine/1.png"]
+    assert names(pictures([f"{folder}/.mine/.2.png"]), folder) == [".mine/.2.png"]
+
+
+def test_folders_may_be_nested_deeply(folder: Path) -> None:
+    inner = f"{folder}/b"
+    for _ in range(1200):
+        inner += "/d"
+        Path(inner).mkdir()
+    gray(folder / "1.png", 100).rename(f"{inner}/1.png")
+    found = list(pictures([f"{folder}/b/d"]))
+    subprocess.run(["rm", "-r", f"{folder}/b/d"], check=True)  # shutil.rmtree is recursive
+    assert [picture.path for picture in found] == [f"{inner}/1.png"]
+
+
+def test_a_folder_that_cannot_be_opened_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if path.endswith("/b"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = list(pictures([str(folder)]))
+    assert [p.name for p in found if p.problem] == [f"{folder}/b"]
+    assert found[-1].problem == "cannot be read (Permission denied)"
+    assert len(found) == 6
+
+
 def test_a_folder_larger_than_a_block_is_complete(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +145,46 @@ def test_a_table_names_pictures_with_or_without_their_extension(folder: Path) ->
     found = list(pictures([str(folder / "test.csv")]))
     assert [picture.name for picture in found] == ["a/4", "b/3.png", "b/77"]
     assert [Path(picture.path).exists() for picture in found] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("id,image_path\n7,a/4.png\n8,b/3.png\n", ["a/4.png", "b/3.png"]),
+        ("number,photo\n7,a/4.png\n8,b/3.png\n", ["a/4.png", "b/3.png"]),
+        ("photo\na/4\n\nb/3\n", ["a/4", "b/3"]),
+        ("id,note\na/4,x\n,y\nb/3,z\n", ["a/4", "row 3", "b/3"]),
+    ],
+)
+def test_the_column_of_a_table_is_known_by_its_name_or_its_content(
+    folder: Path, text: str, expected: list[str]
+) -> None:
+    (folder / "test.csv").write_text(text)
+    found = list(pictures([str(folder / "test.csv")]))
+    assert [picture.name for picture in found] == expected
+    assert [bool(p.problem) for p in found] == [name.startswith("row") for name in expected]
+
+
+def test_every_row_of_a_table_is_in_the_outputs(folder: Path, tmp_path: Path) -> None:
+    (folder / "a" / "4.png").write_bytes(b"broken")
+    (folder / "test.csv").write_text("id\nb/3\na/4\nmissing\nb/5\n")
+    (folder / "paper.pdf").write_bytes(b"%PDF")
+    answers = list(predict(Brightness(), pictures([str(folder / "test.csv"), str(folder)])))
+    ways = {
+        "o.csv": out(tmp_path / "o.csv", TEN, 2),
+        "s.csv": submission(tmp_path / "s.csv", TEN, ["id", "label"], probabilities=False),
+        "p.csv": submission(tmp_path / "p.csv", TEN, ["id", "label"], probabilities=True),
+    }
+    for name, way in ways.items():
+        with way as sink:
+            for answer in answers:
+                sink(answer)
+        with (tmp_path / name).open() as file:
+            header, *rows = csv.reader(file)
+        assert {len(row) for row in rows} == {len(header)}
+        # Those of the table, then the nine of the folder that are whole.
+        assert [row[0] for row in rows[:4]] == ["b/3", "a/4", "missing", "b/5"]
+        assert [any(row[1:]) for row in rows] == [True, False, False, True] + [True] * 9
 
 
 @pytest.mark.parametrize(

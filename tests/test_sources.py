@@ -349,3 +349,11 @@ def test_the_stage_imports_nothing_heavy() -> None:
     root = Path(__file__).parent.parent
     run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+def test_a_file_that_would_fill_the_memory_is_rejected_unread(tmp_path: Path, out: Path) -> None:
+    root = folder_of(tmp_path / "in", "cat/1.png", "dog/1.png")
+    with (root / "cat" / "2.png").open("wb") as file:
+        file.truncate((1 << 30) + 1)
+    take(root, out, max_rejected=1.0)
+    assert rejected(out) == {(root / "cat" / "2.png").as_posix(): "larger than 1 GiB"}

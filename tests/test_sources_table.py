@@ -90,7 +90,7 @@ def test_a_labelled_test_table(root: Path, out: Path) -> None:
         ("image,label\na.png,cat\nb.png,\n", r"row 3 \(b.png\) has no label"),
         ("image,label\na.png,cat\n,dog\n", r"row 3 has nothing in column 'image'"),
         ("image,label\n", "has no rows"),
-        ("", "has no column"),
+        ("", "is empty"),
         ("image,label\na.png,cat\n../train.png,dog\n", "outside"),
     ],
 )
@@ -111,7 +111,7 @@ def test_tables_that_are_no_text(root: Path, out: Path) -> None:
     ("text", "sentence"),
     [
         ("image,label\ne.png,cow\n", "class 'cow' is not among the training table's classes"),
-        ("image\na.png\n", "of the test table is a picture that"),
+        ("image\na.png\n", r"row 2 names a.png, a picture that row 2 of .*train.csv names too"),
         ("picture\ne.png\n", "no column 'image'"),
         ("image,label\n" + "".join(f"{n},cat\n" for n in range(10)), "template for submissions"),
     ],

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="PATH",
         help="a picture, a folder (searched with its folders), a pattern in quotes, or a table "
-        "(.csv, .tsv) that names pictures",
+        "(.csv, .tsv, .txt, .jsonl) that names pictures",
     )
     chosen_model.add_arguments(parser)
     parser.add_argument("--top", type=int, default=3, help="classes to tell of each (default: 3)")

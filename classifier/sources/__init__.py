@@ -12,6 +12,7 @@ from annotated_types import Interval
 
 from classifier.errors import UserError
 from classifier.sources import archive, classes, digits, folder, named, table
+from classifier.sources.columns import AUTO
 from classifier.sources.ingest import Summary, ingest
 from classifier.sources.listing import Files, Listing
 from classifier.sources.tree import files_below
@@ -33,12 +34,15 @@ class DownloadParams:
     url: str | None = None
     sha256: str | None = None
     table: str = "train.csv"
+    val_table: str | None = None
     test_table: str | None = None
     image_folder: str | None = None
+    val_image_folder: str | None = None
     test_image_folder: str | None = None
     image_column: str = "image"
     label_column: str = "label"
     group_column: str | None = None
+    split_column: str | None = AUTO
 
     def __post_init__(self) -> None:
         if self.sha256 is not None and len(self.sha256) != 64:
@@ -97,13 +101,17 @@ def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
 
 
 def _read_table(params: DownloadParams, files: Files, root: Path) -> Listing:
-    return table.listing(
-        files,
-        root,
-        table.Columns(params.image_column, params.label_column, params.group_column),
-        table=params.table,
-        test_table=params.test_table,
-        image_folder=params.image_folder,
-        test_image_folder=params.test_image_folder,
-        name=params.source,
+    tables = {
+        "train": (params.table, None),
+        "val": (params.val_table, params.val_image_folder),
+        "test": (params.test_table, params.test_image_folder),
+    }
+    parts = {
+        origin: table.Part(path, params.image_folder if folder is None else folder)
+        for origin, (path, folder) in tables.items()
+        if path
+    }
+    columns = table.Columns(
+        params.image_column, params.label_column, params.group_column, params.split_column
     )
+    return table.listing(files, root, columns, parts, params.source)

@@ -1,13 +1,12 @@
 """What is asked of the classes of every source: names that tell them apart, images in each."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from classifier.errors import UserError
 from classifier.sources.listing import Rejected
-from classifier.sources.naming import composed, folded, split_meant
+from classifier.sources.naming import composed, folded, split_meant, visible
 from classifier.sources.wording import first, quoted, short
 
 # What tables and programs write where there is no label, in lower case.
@@ -57,7 +56,7 @@ def difference(one: str, other: str) -> str:
     """In what two names differ that mean the same."""
     if composed(one) == composed(other):
         return "Unicode form"
-    if _invisible(one) == _invisible(other):
+    if visible(one) == visible(other):
         return "blanks or characters that are not seen"
     return "letter case" if folded(one) == folded(other) else "letter case or blanks"
 
@@ -93,10 +92,4 @@ def check_kept(kept: Iterable[tuple[str, str]], rejected: Sequence[Rejected]) ->
 
 def _essence(name: str) -> str:
     """A name without letter case, Unicode form, and what stands between its words."""
-    return folded(re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", _invisible(name)))
-
-
-def _invisible(name: str) -> str:
-    """A name without the characters that are not seen, and one blank for many."""
-    seen = "".join(c for c in composed(name) if unicodedata.category(c) != "Cf")
-    return " ".join(seen.split())
+    return folded(re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", visible(name)))

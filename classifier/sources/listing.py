@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+LARGEST_FILE = 1 << 30  # bytes; more is no picture, and reading it would fill the memory
+
 
 class Span(NamedTuple):
     """A file that lies inside another one; ``name`` is what users see, such as a.zip/cat/1.png."""
@@ -73,8 +75,18 @@ class Listing:
 
 
 def read(file: Path | Span) -> bytes:
-    """The content of a file."""
+    """The content of a file.
+
+    Raises:
+        ValueError: it is a pipe or the like, which would make wait forever, or is larger than
+            LARGEST_FILE.
+        OSError: it cannot be read.
+    """
     if isinstance(file, Path):
+        if not file.is_file() and file.exists():
+            raise ValueError("not a file")
+        if file.stat().st_size > LARGEST_FILE:
+            raise ValueError("larger than 1 GiB")
         return file.read_bytes()
     with file.path.open("rb", buffering=0) as stream:
         stream.seek(file.offset)

@@ -63,8 +63,16 @@ def split_meant(name: str) -> str:
 
 
 def folded(name: str) -> str:
-    """What is left of a name without letter case, Unicode form and superfluous blanks."""
-    return " ".join(composed(composed(name).casefold()).split())
+    """What is left of a name without letter case, Unicode form and what is not seen of it."""
+    return composed(visible(name).casefold())
+
+
+def visible(name: str) -> str:
+    """A name in NFC without the characters that are not seen, and with one blank for many."""
+    name = composed(name)
+    if not name.isascii():
+        name = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    return " ".join(name.split())
 
 
 def composed(name: str) -> str:
