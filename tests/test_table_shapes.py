@@ -195,7 +195,7 @@ def test_a_column_that_seems_to_divide_the_set_is_not_passed_over_silently(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("holdout", *WORDS[1:]), "row 2 has 'holdout' in column 'split': write train, val or"),
+        (("somewhere", *WORDS[1:]), "row 2 has 'somewhere' in column 'split': write train, val or"),
         (("", *WORDS[1:]), "row 2 has '' in column 'split'"),
         (("test",) * 8, "no row for training"),
         (("train", "test") * 4, "one class only"),
