@@ -1,8 +1,9 @@
-"""Cross-validation: every fold an experiment of DVC's queue, their predictions pooled."""
+"""Cross-validation: every fold an experiment, their predictions pooled."""
 
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,67 +11,47 @@ import numpy as np
 import numpy.typing as npt
 
 from classifier.errors import UserError
-from classifier.overrides import dvc, flags
 from classifier.params import PARAMS_FILE, flatten, read
-from classifier.revisions import Predictions, Revision, names, queue_states, resolve
-
-POLL = 1.0  # seconds between two looks at the queue
-PATIENCE = 60.0  # seconds that the queue may stand still before its workers are started again
+from classifier.revisions import Predictions, Revision, names, resolve
+from classifier.trials import POLL, ExperimentRun
 
 
-def run_queued(experiments: Mapping[str, Mapping[str, Any]], jobs: int, root: Path) -> None:
-    """Queue the experiments that are not yet there, run them, and wait for the last one.
+def run_missing(
+    experiments: Mapping[str, Mapping[str, Any]], jobs: int, folder: Path, root: Path
+) -> None:
+    """Run the experiments that are not yet there.
 
-    Killed and called again, it goes on with what is missing.
+    Stopped or killed and called again, it goes on with what is missing.
 
     Args:
         experiments: changes of parameters by name.
         jobs: how many run at the same time.
+        folder: for what they print.
         root: the project's top folder.
 
     Raises:
-        UserError: one failed, or there is one of that name with other parameters.
+        UserError: one failed, and the others in progress were stopped; or there is one of that
+            name with other parameters.
     """
-    done = {name for name in experiments if name in names(root)}
+    done = set(experiments) & set(names(root))
     for name in done:
         _same_params(resolve(name, root), experiments[name], root)
-    states = queue_states(root)
-    for name, changes in experiments.items():
-        if name in done or states.get(name) in ("queued", "running"):
-            continue
-        if states.get(name) == "failed":
-            dvc("queue", "remove", name, root=root, quiet=True)
-        queued = dvc("exp", "run", "--queue", "-n", name, *flags(changes), root=root, quiet=True)
-        if queued.returncode:
-            raise UserError(f"experiment {name} cannot be queued: {_last_line(queued.stdout)}")
-    _wait(set(experiments) - done, len(experiments), jobs, root)
-
-
-def _wait(waiting: set[str], total: int, jobs: int, root: Path) -> None:
-    moved, shown, starts = 0.0, None, 0
-    while waiting:
-        done = waiting & set(names(root))
-        states = queue_states(root)
-        waiting -= done
-        running = [name for name in waiting if states.get(name) == "running"]
-        now = (len(waiting), len(running))
-        if now != shown:
-            print(f"{total - now[0]} of {total} done, {now[1]} running", file=sys.stderr)
-            shown, moved = now, time.monotonic()
-        failed = sorted(name for name in waiting if states.get(name) == "failed")
-        if failed:
-            raise UserError(f"experiment {failed[0]} failed: see dvc queue logs {failed[0]}.")
-        gone = sorted(waiting - set(states) - set(names(root)))
-        if gone:
-            raise UserError(f"experiment {gone[0]} was taken out of the queue: run this again.")
-        # DVC's workers are known to stop early now and then.
-        if waiting and not running and (not starts or time.monotonic() - moved > PATIENCE):
-            if starts > 3:
-                raise UserError("DVC's queue stands still: run dvc queue start, then this again.")
-            dvc("queue", "start", "-j", str(jobs), root=root, quiet=True)
-            starts, moved = starts + 1, time.monotonic()
-        if waiting:
+    waiting = [name for name in experiments if name not in done]
+    running: dict[str, ExperimentRun] = {}
+    with ExitStack() as stack:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                run = ExperimentRun(waiting[0], experiments[waiting.pop(0)], folder, root)
+                running[run.name] = stack.enter_context(run)
+                _say(len(experiments), len(waiting), len(running))
             time.sleep(POLL)
+            for name in [name for name, run in running.items() if not run.running()]:
+                running.pop(name).check()
+                _say(len(experiments), len(waiting), len(running))
+
+
+def _say(total: int, waiting: int, running: int) -> None:
+    print(f"{total - waiting - running} of {total} done, {running} running", file=sys.stderr)
 
 
 def _same_params(revision: Revision, changes: Mapping[str, Any], root: Path) -> None:
@@ -81,11 +62,6 @@ def _same_params(revision: Revision, changes: Mapping[str, Any], root: Path) -> 
                 f"there is an experiment {revision.name!r} with {key} = {value}, not "
                 f"{wanted[key]}: give these folds another name with -n."
             )
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
 
 
 def pooled(folds: Sequence[Predictions]) -> Predictions:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from classifier.files import replacing, write_json
+from classifier.process import tell
 
 Row = Mapping[str, float]
 
@@ -40,6 +41,7 @@ class LiveFiles:
             # Otherwise DVCLive edits dvc.yaml and makes an experiment of its own.
             self._log = Live(str(self.live), dvcyaml=None, save_dvc_exp=False)
         for row in history[self._logged :]:
+            tell(**row)
             for name, value in row.items():
                 if name != "epoch":
                     self._log.log_metric(name, value)

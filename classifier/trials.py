@@ -1,125 +1,144 @@
-"""One experiment in a temporary folder, watched while it runs."""
+"""One experiment in a temporary folder, followed while it runs."""
 
-import csv
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from classifier.errors import UserError
+from classifier.files import read_json, replacing
 from classifier.overrides import environment, flags
+from classifier.process import PROGRESS
+from classifier.revisions import experiment_exists
 
 POLL = 0.5  # seconds between two looks
 GRACE = 30.0  # seconds in which an interrupted experiment may save its state and leave
-LOCKED = "Unable to acquire lock"
-ATTEMPTS = 5  # to start while another DVC command holds the lock
-
-Watch = Callable[[int, float], bool]  # (epoch, value) -> go on?
+STARTS = 4  # experiments that start at the same moment can get into each other's way in DVC
 
 
-def run_trial(
-    name: str,
-    changes: Mapping[str, Any],
-    column: str,
-    watch: Watch,
-    started: Callable[[int], None],
-    log: Path,
-    root: Path,
-) -> bool:
-    """Run `dvc exp run --temp` and call ``watch`` after every epoch of its training.
+class ExperimentRun:
+    """`dvc exp run --temp` in a process of its own; leaving the context stops it.
 
-    Args:
-        name: of the experiment.
-        changes: values by full key.
-        column: of metrics/history.csv, that ``watch`` is told.
-        watch: returns False to have the experiment stopped.
-        started: told the process's id.
-        log: a file for what the experiment prints.
-        root: the project's top folder.
-
-    Returns:
-        False when ``watch`` stopped it.
-
-    Raises:
-        UserError: the experiment failed; the sentence holds its last line.
+    It ends as an experiment of the repository. Its stages tell how they get on in a file that
+    the environment names, see `classifier.process.tell`.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    for attempt in range(ATTEMPTS):
-        with log.open("w", encoding="utf-8") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name, *flags(changes)],
-                cwd=root,
-                env={**environment(), "PYTHONUNBUFFERED": "1"},
+
+    def __init__(self, name: str, changes: Mapping[str, Any], folder: Path, root: Path) -> None:
+        """Name an experiment that is to be.
+
+        Args:
+            name: its name.
+            changes: values by full key.
+            folder: for what it prints, in NAME.log, and what it tells.
+            root: the project's top folder.
+        """
+        self.name, self.changes, self.root = name, changes, root
+        self.log = folder / f"{name}.log"
+        self._told = folder.resolve() / f"{name}.jsonl"
+        self._processes = folder / f"{name}.json"  # the experiment's, and the one that follows it
+        self._starts = 0
+
+    def __enter__(self) -> "ExperimentRun":
+        self.end_orphan()
+        if experiment_exists(self.name, self.root):
+            raise UserError(
+                f"there is an experiment {self.name!r} already: run dvc exp remove {self.name}."
+            )
+        self._start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        stop(self._process.pid, self._process)
+        self._processes.unlink(missing_ok=True)
+
+    def end_orphan(self) -> None:
+        """Stop an earlier run of it that goes on although the process that followed it was killed.
+
+        Raises:
+            UserError: that process is alive.
+        """
+        if not self._processes.exists():
+            return
+        experiment, follower = read_json(self._processes)
+        if alive(follower):
+            raise UserError(f"process {follower[0]} runs experiment {self.name}: wait for it.")
+        if alive(experiment):
+            stop(experiment[0])
+
+    def _start(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._told.write_text("", encoding="utf-8")
+        command = ["dvc", "--wait-for-lock", "exp", "run", "--temp", "-n", self.name]
+        with self.log.open("w", encoding="utf-8") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *command, *flags(self.changes)],
+                cwd=self.root,
+                env={**environment(), "PYTHONUNBUFFERED": "1", PROGRESS: str(self._told)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that it can be stopped with all that it started
                 preexec_fn=_heed_interrupts,
             )
-        started(process.pid)
-        try:
-            kept = _follow(process, name, column, watch, log, root)
-        finally:
-            stop(process.pid, process)
-        if not kept:
-            return False
-        if process.returncode == 0:
+        self._starts += 1
+        experiment, follower = identity(self._process.pid), identity(os.getpid())
+        with replacing(self._processes) as temporary:
+            temporary.write_text(json.dumps([experiment, follower]), encoding="utf-8")
+
+    def running(self) -> bool:
+        """Whether it goes on; one that ended before any of its stages began is started again."""
+        if self._process.poll() is None:
             return True
-        text = log.read_text(encoding="utf-8", errors="replace")
-        if LOCKED not in text or attempt == ATTEMPTS - 1:
-            raise UserError(f"experiment {name} failed ({_reason(text)}): see {log}.")
-        time.sleep(1 + attempt)
-    raise AssertionError
-
-
-def _follow(
-    process: "subprocess.Popen[bytes]", name: str, column: str, watch: Watch, log: Path, root: Path
-) -> bool:
-    seen = 0
-    while process.poll() is None:
+        if self.facts() or self._starts == STARTS or experiment_exists(self.name, self.root):
+            return False
         time.sleep(POLL)
-        for epoch, value in _epochs(name, column, log, root):
-            if epoch > seen:
-                seen = epoch
-                if not watch(epoch, value):
-                    return False
-    return True
+        self._start()
+        return True
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What its stages have told so far."""
+        lines = self._told.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]  # the last one is being written
+
+    def epochs(self) -> Iterator[dict[str, Any]]:
+        """The rows of metrics/history.csv as training makes them, until the experiment ends."""
+        seen = 0
+        while self.running():
+            time.sleep(POLL)
+            rows = [fact for fact in self.facts() if "epoch" in fact]
+            yield from rows[seen:]
+            seen = len(rows)
+
+    def check(self) -> None:
+        """See that there is a result.
+
+        Raises:
+            UserError: it failed; the sentence holds that of the stage.
+        """
+        if not experiment_exists(self.name, self.root):
+            errors = [fact["error"] for fact in self.facts() if "error" in fact]
+            reason = f" ({errors[-1].rstrip('.')})" if errors else ""
+            raise UserError(f"experiment {self.name} failed{reason}: see {self.log}.")
 
 
-def _epochs(name: str, column: str, log: Path, root: Path) -> Iterator[tuple[int, float]]:
-    """The epochs that the running experiment has finished."""
-    # Until then the folder holds the history of the commit that the experiment started from.
-    if "Running stage 'train'" not in log.read_text(encoding="utf-8", errors="replace"):
-        return
-    folder = _folder(name, root)
+def identity(process: int) -> list[float]:
+    """A process's id and when it started: the id alone may be another's by now."""
+    import psutil
+
     try:
-        text = (folder / "metrics" / "history.csv").read_text("utf-8") if folder else ""
-    except OSError:  # not yet written, or already cleared away
-        return
-    for row in csv.DictReader(text.splitlines()):
-        if column not in row:
-            raise UserError(f"metrics/history.csv has no {column}: it has {', '.join(row)}.")
-        try:
-            yield int(float(row["epoch"])), float(row[column])
-        except (TypeError, ValueError):  # a row that is being written
-            return
+        return [process, psutil.Process(process).create_time()]
+    except psutil.Error:
+        return [process]
 
 
-def _folder(name: str, root: Path) -> Path | None:
-    """Where DVC runs the experiment: its files about running ones say so."""
-    for file in (root / ".dvc" / "tmp" / "exps" / "standalone" / "run").glob("*/*.run"):
-        try:
-            info = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError):
-            continue
-        if info.get("name") == name and Path(info["root_dir"]).is_dir():
-            return Path(info["root_dir"], info["dvc_dir"]).parent
-    return None
+def alive(process: Sequence[float]) -> bool:
+    """Whether a process that `identity` named goes on."""
+    return len(process) == 2 and list(process) == identity(int(process[0]))
 
 
 def stop(group: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
@@ -149,9 +168,3 @@ def _signal(group: int, number: signal.Signals | None) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
-
-
-def _reason(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines()]
-    errors = [line for line in lines if line.lower().startswith("error:")]
-    return (errors or [line for line in lines if line] or ["it printed nothing"])[0].rstrip(".")

@@ -19,7 +19,7 @@ from classifier.overrides import check, dvc
 from classifier.params import flatten
 from classifier.revisions import experiment_exists, resolve
 from classifier.space import Axis
-from classifier.trials import run_trial, stop
+from classifier.trials import ExperimentRun, alive, identity
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -87,7 +87,7 @@ def open_study(search: Search, storage: str, prune: bool, epochs: int) -> "Study
     return study
 
 
-def recover(study: "Study", search: Search, say: Callable[[str], None]) -> None:
+def recover(study: "Study", search: Search, log: Path, say: Callable[[str], None]) -> None:
     """Deal with the trials of workers of this machine that were killed.
 
     One whose experiment was finished all the same is counted; any other is tried again, where
@@ -96,15 +96,11 @@ def recover(study: "Study", search: Search, say: Callable[[str], None]) -> None:
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=[TrialState.RUNNING]):
-        attributes = trial.user_attrs
-        if attributes.get("host") != socket.gethostname():
+        worker = trial.user_attrs
+        if worker.get("host") != socket.gethostname() or alive(worker.get("process", [])):
             continue
-        if _started(attributes.get("pid", -1)) == attributes.get("since"):
-            continue  # another worker of this machine
-        group = attributes.get("experiment_pid", -1)
-        if group > 0 and _started(group) == attributes.get("experiment_since"):
-            stop(group)
         name = search.experiment(trial.number)
+        ExperimentRun(name, {}, log, search.root).end_orphan()
         if experiment_exists(name, search.root):
             study.tell(trial.number, _result(search, trial.number))
             say(f"{name} was finished by itself")
@@ -147,8 +143,8 @@ def run_trials(
 def _run_one(study: "Study", trial: "Trial", search: Search, log: Path) -> str:
     import optuna
 
-    for key, value in _who().items():
-        trial.set_user_attr(key, value)
+    trial.set_user_attr("host", socket.gethostname())
+    trial.set_user_attr("process", identity(os.getpid()))
     # Seeded by trial: a search that was cut off goes on as it would have.
     study.sampler = optuna.samplers.TPESampler(
         seed=search.seed * 100_003 + trial.number, multivariate=False
@@ -157,26 +153,13 @@ def _run_one(study: "Study", trial: "Trial", search: Search, log: Path) -> str:
     name = search.experiment(trial.number)
     shown = ", ".join(f"{key} {_short(value)}" for key, value in values.items())
 
-    def watch(epoch: int, value: float) -> bool:
-        trial.report(value, epoch)
-        return not trial.should_prune()
-
-    def started(process: int) -> None:
-        trial.set_user_attr("experiment_pid", process)
-        trial.set_user_attr("experiment_since", _started(process))
-
-    kept = run_trial(
-        name,
-        {**search.fixed, **values},
-        search.metric,
-        watch,
-        started,
-        log / f"{name}.log",
-        search.root,
-    )
-    if not kept:
-        study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
-        return f"{name}: stopped early ({shown})"
+    with ExperimentRun(name, {**search.fixed, **values}, log, search.root) as run:
+        for row in run.epochs():
+            trial.report(_metric(search, row, "metrics/history.csv"), int(row["epoch"]))
+            if trial.should_prune():
+                study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
+                return f"{name}: stopped early ({shown})"
+        run.check()
     result = _result(search, trial.number)
     study.tell(trial.number, result)
     return f"{name}: {search.metric} {result:.4f} ({shown})"
@@ -235,9 +218,13 @@ def write_trials(path: Path, study: "Study", search: Search) -> None:
 
 def _result(search: Search, number: int) -> float:
     metrics = resolve(search.experiment(number), search.root).json("metrics/train.json")
-    if search.metric not in metrics:
-        raise UserError(f"metrics/train.json has no {search.metric}: it has {', '.join(metrics)}.")
-    return float(metrics[search.metric])
+    return _metric(search, metrics, "metrics/train.json")
+
+
+def _metric(search: Search, found: Mapping[str, Any], source: str) -> float:
+    if search.metric not in found:
+        raise UserError(f"{source} has no {search.metric}: it has {', '.join(found)}.")
+    return float(found[search.metric])
 
 
 def _sections(search: Search) -> dict[str, Any]:
@@ -257,20 +244,6 @@ def _storage(place: str) -> Any:
     # Making links needs special rights on Windows.
     lock = JournalFileOpenLock(place) if os.name == "nt" else None
     return JournalStorage(JournalFileBackend(place, lock_obj=lock))
-
-
-def _who() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "since": _started(os.getpid())}
-
-
-def _started(process: int) -> float | None:
-    """When a process started, None if there is none: its id alone may be another's by now."""
-    import psutil
-
-    try:
-        return float(psutil.Process(process).create_time())
-    except (psutil.Error, ValueError):
-        return None
 
 
 def _short(value: Any) -> str:

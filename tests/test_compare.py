@@ -10,10 +10,10 @@ from scipy.stats import binomtest
 from classifier.compare import compare, holm, mcnemar
 from classifier.errors import UserError
 from classifier.outcomes import Outcomes
-from classifier.revisions import Predictions, Revision, resolve
+from classifier.revisions import Predictions, Revision, queue_states, resolve
 from classifier.scoring import EvaluateParams, score
 from tests import toy_project
-from tests.toy_project import Toy
+from tests.toy_project import Toy, wait_for
 
 PARAMS = EvaluateParams(batch_size=64, top_k=2, seed=0, bootstrap_samples=300)
 
@@ -189,3 +189,14 @@ def test_mistakes_get_one_sentence(project: Toy, tmp_path: Path) -> None:
         ("never", "run dvc fetch --all-branches data/predictions."),
     ):
         assert clone.refused("compare", name, "good").endswith(advice)
+
+
+@pytest.mark.slow
+def test_an_experiment_that_failed_in_the_queue_is_named(toy: Toy, tmp_path: Path) -> None:
+    project = toy_project.copy(toy, tmp_path / "project")
+    project.dvc("exp", "run", "--queue", "-n", "a", "-S", "train.lr=2000")
+    project.dvc("queue", "start")
+    wait_for(lambda: queue_states(project.path) == {"a": "failed"})
+    assert project.refused("compare", "main", "a") == (
+        "experiment 'a' is not yet run (failed): see dvc queue logs a."
+    )

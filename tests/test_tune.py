@@ -2,11 +2,7 @@
 
 import csv
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -17,9 +13,7 @@ from classifier.overrides import Sweep, parse_overrides
 from classifier.space import Axis, parse_space
 from classifier.tune import Search, open_study
 from tests import toy_project
-from tests.import_closure import ROOT
-from tests.toy_project import Toy
-from tests.workspace import environment
+from tests.toy_project import Toy, wait_for
 
 
 def test_axes_are_told_from_plain_changes() -> None:
@@ -158,24 +152,6 @@ def test_mistakes_get_one_sentence(toy: Toy) -> None:
         assert words in toy.refused("tune", *arguments), arguments
 
 
-def command(project: Toy, *arguments: str, seconds: float) -> "subprocess.Popen[str]":
-    extra = {"PYTHONPATH": str(ROOT), "TOY_EPOCH_SECONDS": str(seconds)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "classifier", "tune", *arguments],
-        cwd=project.path,
-        env=environment() | extra,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(condition: Any, seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 @pytest.mark.parametrize(
     "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
@@ -185,9 +161,9 @@ def test_a_stopped_search_loses_at_most_the_trial_in_flight(
     project = toy_project.copy(toy, tmp_path / "project")
     search = ["-S", "train.lr=interval(0.1,0.9)", "--seed", "1", "--trials", "2"]
     project.classifier("tune", *search[:-1], "1")
-    log = project.path / ".run/tune/search/tune-search-1.log"
-    process = command(project, *search, seconds=60)
-    wait_for(lambda: log.exists() and "Running stage 'train'" in log.read_text(encoding="utf-8"))
+    told = project.path / ".run/tune/search/tune-search-1.jsonl"
+    process = project.start("tune", *search, seconds=60)
+    wait_for(lambda: told.exists() and "epoch" in told.read_text(encoding="utf-8"))
     process.send_signal(how)
     said = process.communicate(timeout=60)[1]
     if how == signal.SIGINT:
@@ -196,10 +172,7 @@ def test_a_stopped_search_loses_at_most_the_trial_in_flight(
     found = rows(project)
     assert [row["state"] for row in found] == ["complete", "fail", "complete"]
     assert found[1]["train.lr"] == found[2]["train.lr"]
-    # Nothing of the trial that was cut off goes on.
-    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert "tune-search-1 " not in running.stdout
-    assert not list((project.path / ".dvc/tmp/exps/standalone").glob("tmp*"))
+    project.nothing_goes_on("tune-search-1")
 
 
 @pytest.mark.slow
@@ -221,8 +194,9 @@ def test_two_workers_share_a_study_and_poor_trials_are_stopped_early(
         study.tell(past, 2.0)
     arguments = ["-S", "train.lr=log(0.01,1.0)", "-S", "train.epochs=4"]
     arguments += ["--storage", storage, "--trials", "9"]
-    workers = [command(project, *arguments, seconds=1.0) for _ in range(2)]
-    assert [worker.wait(timeout=200) for worker in workers] == [0, 0]
+    processes = [project.start("tune", *arguments, seconds=1.0) for _ in range(2)]
+    assert [process.wait(timeout=200) for process in processes] == [0, 0]
     states = [trial.state.name for trial in study.get_trials()]
     assert states.count("PRUNED") == 4
-    assert len({trial.user_attrs.get("pid") for trial in study.get_trials()}) == 3  # None, and two
+    workers = {str(trial.user_attrs.get("process")) for trial in study.get_trials()}
+    assert len(workers) == 3  # none, of the past, and two

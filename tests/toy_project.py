@@ -7,13 +7,17 @@ train.seed. Its files, parameters and metrics have the form of the real pipeline
 import contextlib
 import io
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 from classifier.cli import main
 from tests.import_closure import ROOT
-from tests.workspace import Workspace
+from tests.workspace import Workspace, environment
 
 DVC_YAML = """\
 stages:
@@ -71,15 +75,24 @@ def preprocess():
     write(folder / "meta.json", json.dumps({"classes": CLASSES, "counts": SIZES}))
 
 
+def tell(**facts):
+    if "STAGE_PROGRESS" in os.environ:
+        with open(os.environ["STAGE_PROGRESS"], "a") as file:
+            file.write(json.dumps(facts) + "\\n")
+
+
 def do_train():
+    tell(stage="train")
     if train["lr"] > 1000:
-        sys.exit("error: the loss is not a number")
+        tell(error="the loss is not a number.")
+        sys.exit("error: the loss is not a number.")
     lines = ["epoch,train_loss,train_accuracy,val_loss,val_accuracy,lr"]
     quality = min(1.0, train["lr"])
     for epoch in range(1, train["epochs"] + 1):
         value = quality * epoch / train["epochs"]
         lines.append(f"{epoch},1,0,{1 - value},{value},0.1")
         write("metrics/history.csv", "\\n".join(lines) + "\\n")
+        tell(epoch=epoch, val_loss=1 - value, val_accuracy=value)
         time.sleep(float(os.environ.get("TOY_EPOCH_SECONDS", 0)))
     Path("models").mkdir(exist_ok=True)
     np.save("models/model.npy", [quality, train["seed"]])
@@ -128,10 +141,36 @@ class Toy(Workspace):
             status = main([*arguments])
         return status, out.getvalue(), err.getvalue()
 
+    def start(self, *arguments: str, seconds: float) -> "subprocess.Popen[str]":
+        """Start `python -m classifier …` with epochs that take so long."""
+        extra = {"PYTHONPATH": str(ROOT), "TOY_EPOCH_SECONDS": str(seconds)}
+        return subprocess.Popen(
+            [sys.executable, "-m", "classifier", *arguments],
+            cwd=self.path,
+            env=environment() | extra,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def nothing_goes_on(self, experiment: str) -> None:
+        """Check that no process of an experiment is left, and no temporary folder of any."""
+        running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+        assert f" {experiment} " not in running.stdout
+        assert not list((self.path / ".dvc/tmp/exps/standalone").glob("tmp*"))
+
     def experiment(self, name: str, *changes: str) -> None:
         """`dvc exp run` in the workspace."""
         flags = [part for change in changes for part in ("-S", change)]
         self.dvc("exp", "run", "--quiet", "-n", name, *flags)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
+    """Wait until a condition holds; fail when it takes longer."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def create(folder: Path) -> Toy:

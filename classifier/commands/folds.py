@@ -8,10 +8,11 @@ import numpy as np
 from classifier.commands.compare import table
 from classifier.errors import UserError
 from classifier.files import write_json
-from classifier.folds import pooled, run_queued, spread
+from classifier.folds import pooled, run_missing, spread
 from classifier.outcomes import Outcomes
 from classifier.overrides import check, parse_overrides
 from classifier.params import load
+from classifier.process import run_dir
 from classifier.recipes import load_recipe
 from classifier.revisions import predictions, resolve
 from classifier.scoring import EvaluateParams, score
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the folds through DVC's queue; say the mean, the deviation and the pooled figures."""
+    """Run the folds as experiments; say the mean, the deviation and the pooled figures."""
     if args.k < 2:
         raise UserError(f"-k is {args.k}: cross-validation needs at least 2 folds.")
     if args.jobs < 1:
@@ -57,11 +58,10 @@ def run(args: argparse.Namespace) -> int:
     for changes in experiments.values():
         check(changes)
     try:
-        run_queued(experiments, args.jobs, Path())
+        run_missing(experiments, args.jobs, run_dir() / "folds", Path())
     except KeyboardInterrupt:
         raise UserError(
-            "stopped waiting; the folds go on in the background: see dvc queue status, end them "
-            "with dvc queue stop --kill, or run this again to wait for them."
+            "stopped; run the same command again: folds that are done stay, the others go on."
         ) from None
     params = load("evaluate", EvaluateParams)
     revisions = [resolve(experiment) for experiment in experiments]

@@ -82,8 +82,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{line}{tail}", file=sys.stderr)
 
     try:
-        recover(study, search, say)
-        run_trials(study, search, args.trials, run_dir() / "tune" / args.study, say)
+        log = run_dir() / "tune" / args.study
+        recover(study, search, log, say)
+        run_trials(study, search, args.trials, log, say)
     except KeyboardInterrupt:
         raise UserError("stopped; run the same command again to go on.") from None
     _report(study, search, args.output or Path("runs") / args.study)
