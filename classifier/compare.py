@@ -159,12 +159,8 @@ def differing(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tu
 def _figures(
     outcomes: Outcomes, params: EvaluateParams, weights: Floats, ranked: int
 ) -> dict[str, Floats]:
-    """Every figure for every resample, [B] each; those of ranking for the first ``ranked``.
-
-    The calibration error after temperature scaling is left out: it depends on validation too.
-    """
+    """Every figure for every resample, [B] each; those of ranking for the first ``ranked``."""
     figures = counting(outcomes, params, weights)[0]
-    del figures["ece_calibrated"]
     if ranked > 0:
         figures |= ranking(outcomes, weights[:, :ranked])[0]
     return figures

@@ -1,6 +1,6 @@
 """Score a model on the splits of a data set: the network runs once, all else is arithmetic."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 
 from classifier import tables
 from classifier.batches import predict_logits
+from classifier.calibration import fit_temperature
 from classifier.errors import UserError
 from classifier.explain import Floats, recorded_embeddings
 from classifier.files import replacing, write_json
@@ -23,6 +24,7 @@ from classifier.views import averaged_logits
 
 Logits = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+Predict = Callable[[npt.NDArray[np.uint8]], Logits]
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,7 @@ def evaluate(
     }
     augmented = None
     if params.test_time_augmentation != "none":
-        kind = params.test_time_augmentation
-        mean = averaged_logits(predict, data.images("test"), kind, params.batch_size)
-        augmented = score(Outcomes(mean, labels["test"], spec.temperature), params)
+        augmented = score(_augmented(predict, data, params), params)
     return Evaluation(
         classes=data.classes,
         outcomes=outcomes,
@@ -87,6 +87,17 @@ def evaluate(
         embedding_rows=rows,
         embeddings=embeddings(),
     )
+
+
+def _augmented(predict: Predict, data: PreparedData, params: EvaluateParams) -> Outcomes:
+    """The test split under test-time augmentation, with a temperature of its own."""
+    kind, size = params.test_time_augmentation, params.batch_size
+    temperature = None
+    if "val" in data.splits:
+        held_out = averaged_logits(predict, data.images("val"), kind, size)
+        temperature = fit_temperature(held_out, data.labels("val"))
+    mean = averaged_logits(predict, data.images("test"), kind, size)
+    return Outcomes(mean, data.labels("test"), temperature)
 
 
 def _check(spec: ModelSpec, data: PreparedData) -> None:
@@ -122,15 +133,13 @@ def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) 
         if split in evaluation.outcomes:
             np.save(folder / f"{split}_logits.npy", evaluation.outcomes[split].logits)
     test, classes = evaluation.outcomes["test"], evaluation.classes
-    found = tables.predictions(
-        data.ids("test"), test.logits, classes, test.labels, test.temperature
-    )
+    scale = test.temperature or 1.0
+    found = tables.predictions(data.ids("test"), test.logits, classes, test.labels, scale)
     found.write(folder / "predictions.csv")
     if evaluation.unlabelled is not None:
         np.save(folder / "unlabelled_logits.npy", evaluation.unlabelled)
-        found = tables.predictions(
-            data.ids("unlabelled"), evaluation.unlabelled, classes, temperature=test.temperature
-        )
+        ids = data.ids("unlabelled")
+        found = tables.predictions(ids, evaluation.unlabelled, classes, temperature=scale)
         found.write(folder / "unlabelled.csv")
 
 

@@ -86,7 +86,7 @@ def label_errors(evaluation: Evaluation, data: PreparedData, most: int) -> Table
     parts = [evaluation.outcomes[split] for split in splits]
     logits = np.concatenate([part.logits for part in parts])
     labels = np.concatenate([part.labels for part in parts])
-    found = find_label_errors(logits, labels, parts[0].temperature)
+    found = find_label_errors(logits, labels, parts[0].temperature or 1.0)
     places = [(split, row) for split, part in zip(splits, parts, strict=True)
               for row in range(len(part.labels))]  # fmt: skip
     ids = {split: data.ids(split) for split in splits}

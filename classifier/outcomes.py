@@ -19,14 +19,14 @@ class Outcomes:
     """Logits and labels of a split, and what follows from them; nothing here is [N,K] but logits.
 
     ``logits`` float32 [N,K]; ``labels`` int64 [N]; ``temperature`` divides the logits wherever
-    ``calibrated`` is asked for. Pictures are shown to people with calibrated probabilities, as
-    they are everywhere else; figures that measure the network itself (loss, ranking, ``ece``) take
-    its logits as they are.
+    ``calibrated`` is asked for, None where none was fitted for these logits. Images are shown to
+    people with calibrated probabilities, as they are everywhere else; figures that measure the
+    network itself (loss, ranking, ``ece``) take its logits as they are.
     """
 
     logits: npt.NDArray[np.float32]
     labels: Integers
-    temperature: float = 1.0
+    temperature: float | None = None
 
     @property
     def classes(self) -> int:
@@ -88,7 +88,7 @@ class Outcomes:
     def calibrated_probability(self, wanted: int | Integers) -> Floats:
         """[N] as `probability`, after temperature scaling: what predict and serve would say."""
         highest, denominator = self._calibrated_softmax
-        return np.exp(self._logit(wanted) / self.temperature - highest) / denominator
+        return np.exp(self._logit(wanted) / self._scale - highest) / denominator
 
     @cached_property
     def _softmax(self) -> tuple[Floats, Floats]:
@@ -96,7 +96,11 @@ class Outcomes:
 
     @cached_property
     def _calibrated_softmax(self) -> tuple[Floats, Floats]:
-        return softmax_parts(self.logits, self.temperature)
+        return softmax_parts(self.logits, self._scale)
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 if self.temperature is None else self.temperature
 
     def _logit(self, wanted: int | Integers) -> Floats:
         return np.asarray(self.logits[np.arange(len(self.logits)), wanted], np.float64)

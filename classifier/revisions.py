@@ -18,7 +18,7 @@ import yaml
 
 from classifier.errors import UserError
 from classifier.git import git_or_none
-from classifier.params import flatten, suggestion
+from classifier.params import Loader, flatten, suggestion
 
 WORKSPACE = "workspace"
 
@@ -56,13 +56,15 @@ class Revision:
         """The parameters that its results were made with, by full key: {"train.lr": 0.001, …}.
 
         They are dvc.lock's, not params.yaml's: a file that was edited and not yet run counts for
-        nothing.
+        nothing. Each section is the one that the stage which computes with it has recorded: plot
+        records the whole file, perhaps of another day.
         """
-        found: dict[str, Any] = {}
-        for stage in self._lock.values():
-            for sections in stage.get("params", {}).values():
-                found |= flatten(sections)
-        return dict(sorted(found.items()))
+        stages = {**self._lock}
+        sections: dict[str, Any] = {}
+        for stage in (stages.pop("plot", {}), *stages.values()):
+            for recorded in stage.get("params", {}).values():
+                sections |= recorded
+        return dict(sorted(flatten(sections).items()))
 
     def file(self, path: str) -> Path:
         """Where a file that DVC keeps lies on this machine: in the workspace or in the cache.
@@ -88,7 +90,7 @@ class Revision:
     @cached_property
     def _lock(self) -> dict[str, Any]:
         text = self.text("dvc.lock")
-        return yaml.safe_load(text)["stages"] if text else {}
+        return yaml.load(text, Loader=Loader)["stages"] if text else {}  # a SafeLoader
 
     def _cached(self, digest: str, path: str) -> Path:
         file = _cache(self.root) / digest[:2] / digest[2:]

@@ -200,10 +200,10 @@ def counting(
         "mcc": mcc,
         "kappa": kappa,
         "ece": _calibration_error(outcomes, outcomes.confidence, params, weights),
-        "ece_calibrated": _calibration_error(
-            outcomes, outcomes.calibrated_confidence, params, weights
-        ),
     }
+    if outcomes.temperature is not None:
+        confidence = outcomes.calibrated_confidence
+        figures["ece_calibrated"] = _calibration_error(outcomes, confidence, params, weights)
     if params.top_k < classes:  # else every prediction is right
         near = np.flatnonzero(outcomes.place < params.top_k)
         found = group_sums(weights, np.zeros_like(near), 1, pictures=near)[0]

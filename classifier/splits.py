@@ -164,7 +164,7 @@ def _check_sizes(
         raise UserError(
             f"class {str(classes[smallest])!r} has no image to train on: all "
             f"{excluded[smallest]:,} are copies of official test or validation images or share a "
-            "group with one: check download.group_column, or divide the images anew without the official sets."
+            "group with one: check download.group_column, or leave the official sets out."
         )
     if has_test and not count:
         raise UserError(

@@ -13,8 +13,9 @@ def validation_scores(
 ) -> dict[str, float]:
     """Each `Monitor` of logits [N,K] against labels [N].
 
-    Macro averages are over the classes that occur in ``labels``; a class that is never predicted
-    has precision 0. ``balanced_accuracy`` is the mean recall of the classes.
+    They are scikit-learn's, as those of evaluation are: macro averages are over the classes that
+    occur in ``labels`` or are predicted, and a class that is never predicted has precision 0.
+    ``balanced_accuracy`` is the mean recall of the classes in ``labels``.
     """
     logits = np.asarray(logits, np.float64)
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -25,9 +26,9 @@ def validation_scores(
     right = np.bincount(labels[predicted == labels], minlength=classes)
     actual = np.bincount(labels, minlength=classes)
     guessed = np.bincount(predicted, minlength=classes)
-    there = actual > 0
-    precision = right[there] / np.maximum(guessed[there], 1)
-    f1 = 2 * right[there] / (actual + guessed)[there]
+    there, occurs = actual > 0, actual + guessed > 0
+    precision = right[occurs] / np.maximum(guessed[occurs], 1)
+    f1 = 2 * right[occurs] / (actual + guessed)[occurs]
     return {
         "loss": loss,
         "accuracy": float(np.mean(predicted == labels)),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import binomtest
 
 from classifier.compare import compare, holm, mcnemar
@@ -120,6 +121,21 @@ def project(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Toy:
     project.dvc("checkout", "--quiet")
     project.dvc("exp", "run", "--queue", "-n", "waiting", "-S", "train.lr=0.3")
     return project
+
+
+def test_a_section_is_what_its_own_stage_recorded(tmp_path: Path) -> None:
+    """plot records the whole file; it may have run before the others, with other values."""
+    lock = {
+        "plot": {"params": {"params.yaml": {"train": {"lr": 0.1, "old": 1}, "plot": {"rows": 5}}}},
+        "split": {"params": {"params.yaml": {"split.seed": 3}}},
+        "train": {"params": {"params.yaml": {"train": {"lr": 0.5}, "model": {"name": "cnn"}}}},
+    }
+    for order in (list(lock), list(reversed(lock))):
+        stages = {"stages": {name: lock[name] for name in order}}
+        (tmp_path / "dvc.lock").write_text(yaml.safe_dump(stages, sort_keys=False))
+        assert Revision("workspace", None, "workspace", tmp_path).params == {
+            "model.name": "cnn", "plot.rows": 5, "split.seed": 3, "train.lr": 0.5
+        }  # fmt: skip
 
 
 def test_revisions_are_read_without_running_anything(project: Toy) -> None:

@@ -125,6 +125,26 @@ def test_a_probability_is_the_same_wherever_it_is_shown(
             assert row["probability"] == table[row["id"]], name
 
 
+def test_test_time_augmentation_has_a_temperature_of_its_own(
+    data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, spec = model()
+    fitted: list[np.ndarray] = []
+
+    def fit(logits: np.ndarray, labels: np.ndarray) -> float:
+        assert (labels == data.labels("val")).all()
+        fitted.append(logits)
+        return 3.0
+
+    monkeypatch.setattr("classifier.evaluation.fit_temperature", fit)
+    found = evaluate(network, spec, data, params(test_time_augmentation="flips"), CPU)
+    assert len(fitted) == 1
+    assert found.outcomes["test"].temperature == spec.temperature
+    plain = found.scores["test"].values
+    assert found.augmented is not None
+    assert found.augmented.values["ece_calibrated"] != plain["ece_calibrated"]
+
+
 def test_metrics_files(evaluation: Evaluation, data: PreparedData, tmp_path: Path) -> None:
     found = params(test_time_augmentation="flips")
     write_metrics(evaluation, found, 1.7, tmp_path)

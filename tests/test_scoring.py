@@ -215,5 +215,13 @@ def test_headline_is_flat_and_names_its_figures() -> None:
     assert found["test_accuracy_low"] < found["test_accuracy"] < found["test_accuracy_high"]
 
 
+def test_without_a_fitted_temperature_nothing_is_called_calibrated() -> None:
+    outcomes = some_outcomes()
+    found = score(Outcomes(outcomes.logits, outcomes.labels), PARAMS)
+    assert "ece_calibrated" not in found.values
+    assert "ece_calibrated" not in found.bounds
+    assert found.values["ece"] == score(outcomes, PARAMS).values["ece"]
+
+
 def test_top_k_is_left_out_where_it_says_nothing() -> None:
     assert "top3_accuracy" not in headline(score(some_outcomes(50, 3), PARAMS))
