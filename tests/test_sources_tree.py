@@ -94,8 +94,10 @@ def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
         here = below
     os.close(os.open("1.png", os.O_CREAT, dir_fd=here))
     os.close(here)
-    (path,) = files_below(tmp_path / "in")
-    subprocess.run(["rm", "-r", tmp_path / "in"], check=True)  # shutil.rmtree is recursive
+    try:
+        (path,) = files_below(tmp_path / "in")
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "in"], check=True)  # shutil.rmtree is recursive
     assert path.count("/") == 1200
 
 

@@ -15,7 +15,7 @@ from classifier.sources import archive, classes, digits, folder, named, table
 from classifier.sources.columns import AUTO
 from classifier.sources.ingest import Summary, ingest
 from classifier.sources.listing import Files, Listing
-from classifier.sources.tree import files_below
+from classifier.sources.tree import empty_folders, files_below
 
 SourceName = Literal[
     "digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "folder", "csv", "archive"
@@ -86,7 +86,7 @@ def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
     if params.source == "digits":
         yield digits.listing()
     elif params.source == "folder":
-        yield folder.listing(files_below(path), path)
+        yield folder.listing(files_below(path), path, empty=empty_folders(path))
     elif params.source == "csv":
         table.check_root(path)
         yield _read_table(params, files_below(path), path)

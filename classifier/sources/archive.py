@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from classifier.errors import UserError
-from classifier.images import EXTENSIONS
 from classifier.sources import folder
 from classifier.sources.fetch import fetch, is_url, sha256_of, url_name
+from classifier.sources.layout import below_single_folders
 from classifier.sources.listing import Files, Listing
-from classifier.sources.naming import split_meant, suffix
+from classifier.sources.naming import suffix
 from classifier.sources.transfer import RemoteFile
 from classifier.sources.tree import files_below
 from classifier.sources.unpack import unpack
@@ -37,7 +37,7 @@ def listing(
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unpacked-", dir=cache) as temporary:
         spans = unpack(archive, Path(temporary) / "files")
-        files, root = _below_single_folders(spans, Path(archive.name), table)
+        files, root = below_single_folders(spans, Path(archive.name), table)
         if table in files:
             yield read_table(files, root)
         else:
@@ -77,20 +77,3 @@ def remote(url: str, sha256: str | None, cache: Path) -> Path:
             file=sys.stderr,
         )
     return path
-
-
-def _below_single_folders(files: Files, root: Path, table: str) -> tuple[Files, Path]:
-    """Go down while there is one folder and no picture, as when a whole folder was packed."""
-    while table not in files:
-        tops = {name.split("/")[0] for name in files if "/" in name}
-        if len(tops) != 1 or any(suffix(name) in EXTENSIONS for name in files if "/" not in name):
-            break
-        (top,) = tops
-        inner = {name[len(top) + 1 :]: file for name, file in files.items() if "/" in name}
-        divided = any("/" in name for name in inner)
-        if not divided and table not in inner:
-            break  # pictures right below: a class
-        if divided and split_meant(top):
-            break
-        files, root = inner, root / top
-    return files, root

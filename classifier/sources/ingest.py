@@ -17,7 +17,7 @@ from classifier.files import write_json
 from classifier.parallel import ordered_map
 from classifier.sources.classes import check_kept
 from classifier.sources.listing import Item, Listing, Rejected, Span, read
-from classifier.sources.naming import may_be_image, suffix, why_no_image
+from classifier.sources.naming import suffix, why_no_image
 
 # A piece of work is small enough that a few of them fit into memory whatever their pictures.
 _CHUNK_ITEMS = 256
@@ -102,8 +102,7 @@ def _take_all(items: list[Item]) -> list[_Taken]:
         try:
             data, decoded = _read(item)
         except ValueError as error:
-            name = _shown(item.picture)
-            reason = (not may_be_image(name) and why_no_image(name)) or str(error)
+            reason = why_no_image(_shown(item.picture)) or str(error)
             taken.append(_Taken(item, b"", 0, 0, "", "", "", reason))
             continue
         except OSError as error:

@@ -5,17 +5,29 @@ like are not there for anybody. Side files (text, tables, metadata) are passed o
 Any other file may be meant as an image, so it is named where it is left out.
 """
 
+import re
 import unicodedata
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from classifier.images import EXTENSIONS
 
-# Words that stand for a split, in lower case.
+# Words that stand for a split, in lower case; "unlabelled" is a test set that has no labels.
+UNLABELLED = "unlabelled"
 _SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
+    "train": "train", "training": "train", "trainval": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test", "holdout": "test",
+    "unlabelled": UNLABELLED, "unlabeled": UNLABELLED,
+    "pred": UNLABELLED, "prediction": UNLABELLED, "predictions": UNLABELLED,
 }  # fmt: skip
+# Words that add nothing to them.
+_FILLERS = (
+    "set", "sets", "data", "dataset", "datasets", "image", "images", "img", "imgs", "picture",
+    "pictures", "pic", "pics", "photo", "photos", "sample", "samples", "file", "files", "folder",
+    "split", "subset", "jpg", "jpeg", "png", "unknown",
+)  # fmt: skip
+_GLUED = re.compile(f"({'|'.join(_SPLITS)})(?:{'|'.join(_FILLERS)})?")
 
 _SIDE_FILES = frozenset({
     ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html",
@@ -47,9 +59,9 @@ def may_be_image(path: str) -> bool:
 
 
 def why_no_image(path: str) -> str:
-    """Why a file that `may_be_image` denies is none; empty for a side file, which needs no word."""
+    """Why a file is no image; empty if it may be one, and for a side file, which needs no word."""
     extension = suffix(path)
-    if extension in _SIDE_FILES:
+    if may_be_image(path) or extension in _SIDE_FILES:
         return ""
     reason = f"{extension} is not a picture format that can be read"
     if extension not in _CONVERTIBLE:
@@ -57,9 +69,37 @@ def why_no_image(path: str) -> str:
     return f"{reason}: convert it, as with magick mogrify -format png *{extension}"
 
 
+class SplitName(NamedTuple):
+    """The split that a name stands for, or ""; ``sure`` if the name says nothing else."""
+
+    split: str
+    sure: bool
+
+
+def split_named(name: str) -> SplitName:
+    """Find the word for a split in a name.
+
+    Train_Set, test2017 and valImages are sure, seg_train and bullet train are not.
+    """
+    apart = re.sub("(?<=[a-z])(?=[A-Z])", " ", name)
+    words = [word for word in re.findall(r"[^\W\d_]+", apart.lower()) if word not in _FILLERS]
+    found = [match[1] for match in map(_GLUED.fullmatch, words) if match]
+    splits = {_SPLITS[word] for word in found}
+    if UNLABELLED in splits:  # as in test_unlabelled
+        splits = {UNLABELLED}
+    return SplitName("".join(splits) if len(splits) == 1 else "", len(found) == len(words))
+
+
 def split_meant(name: str) -> str:
     """The split (train, val or test) that a folder's name or a table's cell stands for, or ""."""
-    return _SPLITS.get(name.strip().lower(), "")
+    split, sure = split_named(name)
+    return split if sure and split != UNLABELLED else ""
+
+
+def is_filler(name: str) -> bool:
+    """Whether a folder's name says nothing about what it holds, such as images or data."""
+    words = re.findall(r"[^\W\d_]+", name.lower())
+    return bool(words) and all(word in _FILLERS for word in words)
 
 
 def folded(name: str) -> str:

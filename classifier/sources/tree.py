@@ -56,3 +56,14 @@ def files_below(root: Path) -> dict[str, Path]:
             else:
                 folders.append((f"{prefix}{entry.name}/", path))
     return files
+
+
+def empty_folders(root: Path) -> list[str]:
+    """The folders below one that hold neither files nor folders, by their paths there."""
+    return [
+        Path(folder).relative_to(root).as_posix()
+        for folder, folders, files in os.walk(root)
+        if not folders
+        and not any(not is_hidden(name) for name in files)
+        and not any(map(is_hidden, Path(folder).relative_to(root).parts))
+    ]
