@@ -223,3 +223,32 @@ def test_damaged_archives_are_refused(tmp_path: Path, out: Path, suffix: str) ->
             unpacked(archive, out)
     with pytest.raises(UserError, match="does not exist"):
         unpacked(tmp_path / "nowhere.zip", out)
+
+
+@pytest.mark.parametrize("header", ["GNU.sparse.map=x", "GNU.sparse.size=x", "size=1e99"])
+def test_headers_that_make_no_sense_are_refused(tmp_path: Path, out: Path, header: str) -> None:
+    body = f"{len(header) + 4} {header}\n".encode()
+    extended = tarfile.TarInfo("header")
+    extended.type, extended.size = tarfile.XHDTYPE, len(body)
+    archive = pack(tmp_path / "a.tar", folder_of(tmp_path / "in", "cat/1.png"))
+    block = extended.tobuf(tarfile.USTAR_FORMAT) + body + bytes(512 - len(body))
+    archive.write_bytes(block + archive.read_bytes())
+    with pytest.raises(UserError, match=r"a\.tar"):
+        unpacked(archive, out)
+
+
+def test_what_is_said_of_an_archive_is_short(tmp_path: Path, out: Path) -> None:
+    name = "cat/" + "n" * 3000 + ".png"
+    archive = zip_with(tmp_path / "a.zip", name)
+    archive.write_bytes(archive.read_bytes().replace(name.encode(), b"x" * len(name), 1))
+    with pytest.raises(UserError, match="is damaged") as caught:
+        unpacked(archive, out)
+    assert len(str(caught.value)) < 500
+    with pytest.raises(UserError, match="leads out") as caught:
+        unpacked(zip_with(tmp_path / "b.zip", "../" + name), out)
+    assert len(str(caught.value)) < 500
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.SYMTYPE
+    with pytest.raises(UserError, match="is a link") as caught:
+        unpacked(tar_with(tmp_path / "c.tar.gz", member), out)
+    assert len(str(caught.value)) < 500

@@ -7,7 +7,6 @@ Any other file may be meant as an image, so it is named where it is left out.
 
 import re
 import unicodedata
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from classifier.images import EXTENSIONS
@@ -45,7 +44,9 @@ _IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "license", "licenc
 
 def suffix(name: str) -> str:
     """The extension of a path in lower case, with its dot, or nothing."""
-    return PurePosixPath(name).suffix.lower()
+    last = name.rpartition("/")[2]  # as pathlib finds it, which takes ten times as long
+    dot = last.rfind(".")
+    return last[dot:].lower() if 0 < dot < len(last) - 1 else ""
 
 
 def is_hidden(name: str) -> bool:

@@ -10,18 +10,20 @@ which hardly compress.
 import lzma
 import re
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from shutil import disk_usage
 from typing import IO, NamedTuple, NoReturn
 
 from classifier.errors import UserError
 from classifier.sources.listing import Span
 from classifier.sources.naming import is_hidden, printable
+from classifier.sources.wording import quoted, short
 
 MAX_MEMBERS = 5_000_000
 MAX_BYTES = 256 * 2**30
@@ -30,6 +32,11 @@ MAX_RATIO = 100
 RATIO_FROM_BYTES = 64 * 2**20
 
 _BLOCK = 2**20
+# What the standard library raises on damaged headers and data; not all of it on purpose.
+_DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError,
+    ValueError, ArithmeticError, LookupError, RuntimeError,
+)  # fmt: skip
 
 
 class _Member(NamedTuple):
@@ -57,16 +64,16 @@ def unpack(archive: Path, spool: Path) -> dict[str, Span]:
                 if name is None or member.stream is None:
                     continue
                 if name in spans:
-                    _refuse(archive, f"it holds {member.name!r} twice")
+                    _refuse(archive, f"it holds {quoted(member.name)} twice")
                 start = out.tell()
                 while block := member.stream.read(_BLOCK):
                     budget.count_bytes(len(block))
                     out.write(block)
                 spans[name] = Span(spool, start, out.tell() - start, f"{archive.name}/{name}")
-    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError) as error:
-        raise UserError(f"{archive} is damaged ({error}): replace it.") from None
     except (OSError, NotImplementedError) as error:  # bz2 raises OSError on damaged data
-        raise UserError(f"{archive} cannot be unpacked ({error}).") from None
+        raise UserError(f"{archive} cannot be unpacked ({short(str(error))}).") from None
+    except _DAMAGED as error:
+        raise UserError(f"{archive} is damaged ({short(str(error))}): replace it.") from None
     return spans
 
 
@@ -106,7 +113,7 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
         return
     try:
         tar = tarfile.open(archive, "r:*")  # noqa: SIM115 - closed below
-    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError):
+    except (OSError, *_DAMAGED):
         raise UserError(
             f"{archive} is neither a zip nor a tar file (.tar, .tar.gz, .tar.bz2, .tar.xz), or is "
             "damaged."
@@ -119,7 +126,7 @@ def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
     for info in packed.infolist():
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            _refuse(archive, f"{info.filename} is a link or a device")
+            _refuse(archive, f"{short(info.filename)} is a link or a device")
         if info.flag_bits & 1:
             raise UserError(f"{archive} is encrypted: unpack it yourself and use source folder.")
         if info.is_dir():
@@ -138,19 +145,20 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
         elif info.isreg():
             yield _Member(info.name, tar.extractfile(info))
         else:
-            _refuse(archive, f"{info.name} is a link or a device")
+            _refuse(archive, f"{short(info.name)} is a link or a device")
 
 
 def _checked(archive: Path, name: str) -> str | None:
     """A member's path in plain form; None for what is left out."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or re.match("[A-Za-z]:", name):
-        _refuse(archive, f"{name!r} is an absolute path")
-    if ".." in path.parts:
-        _refuse(archive, f"{name!r} leads out of the folder")
-    if any(is_hidden(part) for part in path.parts):
+    plain = name.replace("\\", "/")
+    if plain.startswith("/") or re.match("[A-Za-z]:", name):
+        _refuse(archive, f"{quoted(name)} is an absolute path")
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        _refuse(archive, f"{quoted(name)} leads out of the folder")
+    if any(map(is_hidden, parts)):
         return None
-    return printable(path.as_posix())
+    return printable("/".join(parts)) or "."
 
 
 def _refuse(archive: Path, reason: str) -> NoReturn:
