@@ -1,8 +1,8 @@
 """The state of a run in progress, so that a run killed at any moment goes on where it was.
 
 The state lives outside of the declared outputs, which DVC restores before a stage runs, in a
-folder named after everything that decides the result: parameters, data and code. Another
-parameter is another folder, so nothing stale is ever taken up.
+folder named after what decides the result, see classifier/run_key.py. Another parameter is another
+folder, so nothing stale is ever taken up.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import io
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,6 @@ from classifier.files import replacing
 KEPT_RUNS = 8  # the newest
 FORGOTTEN_AFTER = 14 * 24 * 3600  # seconds
 PERHAPS_RUNNING = 3600  # seconds: a state as new as this is never removed
-
-
-def key_of(parts: Sequence[object], files: Sequence[Path]) -> str:
-    """16 hex digits of values (by their repr) and of the contents of files, in the order given."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{part!r}\0".encode())
-    for path in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.as_posix()}={content}\0".encode())
-    return digest.hexdigest()[:16]
 
 
 class Checkpoints:

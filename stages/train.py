@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from classifier.arrays import write_arrays
 from classifier.distributed import Ranks, launch
@@ -28,28 +27,29 @@ def main() -> None:
 def train() -> None:
     """Write the model, its summary, and the files that show the run, from one process of it."""
     keep_large_buffers()
-    import torch
-
     from classifier import modelfile, training
     from classifier.augment import AugmentParams
     from classifier.augment.preview import preview
     from classifier.board import Board
-    from classifier.checkpoint import Checkpoints, key_of
+    from classifier.checkpoint import Checkpoints
     from classifier.models import ModelParams
+    from classifier.run_key import code_of, run_key
 
     params = load("train", training.TrainParams)
     model, augment = load("model", ModelParams), load("augment", AugmentParams)
     data = PreparedData.open(PREPARED)
-    key = key_of([torch.__version__, params, model, augment], _files(str(model.pretrained)))
-    checkpoints = Checkpoints(run_dir() / "checkpoints" / key, params.checkpoint_every)
-    first = Ranks().first
+    checkpoints: Checkpoints | None = None  # the other ranks keep and write nothing
+    board: Board | None = None
+    if Ranks().first:
+        key = run_key(params, model, augment, PREPARED, code_of("train", Path("dvc.yaml")))
+        checkpoints = Checkpoints(run_dir() / "checkpoints" / key, params.checkpoint_every)
+        board = Board(run_dir() / "tensorboard" / key) if params.tensorboard else None
     live = LiveFiles(Path("metrics/history.csv"), Path("metrics/train.json"), Path("metrics/live"))
-    board = Board(run_dir() / "tensorboard" / key) if params.tensorboard and first else None
     with explained():
         trained = training.train(
             params, model, augment, data, checkpoints=checkpoints, on_epoch=live, board=board
         )
-        if first:
+        if checkpoints:
             modelfile.save("models/model.safetensors", trained.network, trained.spec())
             write_json("models/summary.json", trained.summary)
             rows = np.linspace(0, len(data.labels("train")) - 1, 8).astype(int)
@@ -60,14 +60,6 @@ def train() -> None:
             checkpoints.remove()
     if board:
         board.close()
-
-
-def _files(pretrained: str) -> list[Path]:
-    """The code, data and weights that decide the result, as dvc.yaml names them."""
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    files = [Path(name) for name in stages["train"]["deps"] if name.endswith(".py")]
-    files += [PREPARED / "meta.json", *sorted(PREPARED.glob("train*")), *PREPARED.glob("val*")]
-    return files + [path for path in [Path(pretrained)] if path.is_file()]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from classifier.checkpoint import (
     PERHAPS_RUNNING,
     Checkpoints,
     interval,
-    key_of,
 )
 from classifier.errors import UserError
 
@@ -141,13 +140,3 @@ def test_intervals(text: str, wanted: tuple[int, float]) -> None:
 def test_other_intervals_are_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"train\.checkpoint_every"):
         interval(text)
-
-
-def test_the_key_follows_parameters_and_contents(tmp_path: Path) -> None:
-    file = tmp_path / "data.npy"
-    file.write_bytes(b"one")
-    first = key_of(["lr=1"], [file])
-    assert key_of(["lr=1"], [file]) == first
-    assert key_of(["lr=2"], [file]) != first
-    file.write_bytes(b"two")
-    assert key_of(["lr=1"], [file]) != first

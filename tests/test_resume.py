@@ -55,12 +55,14 @@ def states(project: Workspace) -> set[tuple[str, int]]:
     return result
 
 
-def start(project: Workspace, *command: str) -> subprocess.Popen[str]:
+def start(
+    project: Workspace, *command: str, env: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Start a command in a process group of its own, so that all of it can be killed."""
     return subprocess.Popen(
         [str(Path(sys.executable).with_name(command[0])), *command[1:]],
         cwd=project.path,
-        env=environment() | ONE_THREAD,
+        env=environment() | ONE_THREAD | (env or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -69,11 +71,15 @@ def start(project: Workspace, *command: str) -> subprocess.Popen[str]:
 
 
 def kill_in_training(
-    project: Workspace, moment: random.Random, *command: str, sign: int = signal.SIGKILL
+    project: Workspace,
+    moment: random.Random,
+    *command: str,
+    sign: int = signal.SIGKILL,
+    env: dict[str, str] | None = None,
 ) -> str:
     """Run a command; end it at a random moment of training, once a new state was kept."""
     before = states(project)
-    process = start(project, *command)
+    process = start(project, *command, env=env)
     try:
         while not states(project) - before and process.poll() is None:
             time.sleep(0.01)
@@ -139,6 +145,44 @@ def test_another_parameter_code_or_picture_starts_afresh(project: Workspace, str
         assert "going on" not in kill_in_training(changed, random.Random(SEED), *TRAIN), name
         (changed.path / name).write_bytes(content)
     assert kept & states(changed), "the state that fits is still there"
+
+
+# Read by every Python that starts with its folder on the path.
+SITE = """
+import importlib.metadata, os, pathlib, sys
+order, package = os.environ["FILES"], os.environ["OTHER"]
+glob, rglob, version = pathlib.Path.glob, pathlib.Path.rglob, importlib.metadata.version
+def ordered(find):
+    return lambda place, name: sorted(find(place, name), reverse=order == "backwards")
+pathlib.Path.glob, pathlib.Path.rglob = ordered(glob), ordered(rglob)
+importlib.metadata.version = lambda name: version(name) + ".other" * (name == package)
+if package == "numpy":
+    import numpy
+    numpy.__version__ += ".other"
+"""
+
+
+def test_what_changes_no_bit_loses_no_state_and_other_versions_start_afresh(
+    project: Workspace, straight: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SITE, encoding="utf-8")
+    here = {"PYTHONPATH": str(tmp_path), "FILES": "forwards", "OTHER": ""}
+    killed = workspace.copy(project, tmp_path / "killed")
+    kill_in_training(killed, random.Random(SEED), *TRAIN, env=here)
+    for package in ("numpy", "torchvision"):
+        changed = workspace.copy(killed, tmp_path / package)
+        other = here | {"OTHER": package}
+        output = kill_in_training(changed, random.Random(SEED), *TRAIN, env=other)
+        assert "going on" not in output, package
+    killed.set(
+        train__checkpoint_every="7 epochs",
+        train__data="stream",
+        train__device="cpu",
+        model__vgg__depth=16,
+    )
+    output = killed.run(*TRAIN, env=ONE_THREAD | here | {"FILES": "backwards"}).stdout
+    assert "going on with epoch" in output
+    assert digest(killed) == straight
 
 
 def test_dvc_repro_goes_on_after_kills(project: Workspace, straight: str) -> None:
