@@ -204,7 +204,9 @@ def train(
             part.load_state_dict(state[name])
         sums += state["sums"].to(device) / ranks.size
         if ranks.first:
-            say(f"going on with epoch {first_epoch + 1}, batch {first_step + 1}")
+            ended = first_epoch == params.epochs or record.waited(params.patience)
+            next_batch = f"with epoch {first_epoch + 1}, batch {first_step + 1}"
+            say(f"going on {'after the last epoch' if ended else next_batch}")
             on_epoch(record.history)
 
     def val_logits(autocast: torch.dtype | None = None) -> np.ndarray:
@@ -224,9 +226,10 @@ def train(
                 states = {name: part.state_dict() for name, part in parts.items()}
                 checkpoints.save({**where, **states})
         if stop:
+            place = f"in epoch {epoch + 1}" if step else f"after epoch {epoch}"
             raise KeyboardInterrupt(
-                f"train stopped in epoch {epoch + 1} of {params.epochs}; run the same command again"
-                " to go on from there."
+                f"train stopped {place} of {params.epochs}; run the same command again to go on"
+                " from there."
             )
 
     progress = Progress(

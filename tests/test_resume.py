@@ -115,7 +115,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_goes_on(project: Workspace, straight: s
         assert "Traceback" not in output
         assert states(project)
     again = project.run(*TRAIN, env=ONE_THREAD).stdout
-    assert "going on with epoch" in again or "stopped" not in output
+    assert "going on " in again or "stopped" not in output
     assert digest(project) == straight
 
 
@@ -192,7 +192,7 @@ def test_dvc_repro_goes_on_after_kills(project: Workspace, straight: str) -> Non
     for _ in range(2):
         kill_in_training(project, moment, *dvc)
     output = project.dvc(*dvc[1:], env=ONE_THREAD).stdout
-    assert "going on with epoch" in output, f"KILL_SEED={SEED}: {output}"
+    assert "going on " in output, f"KILL_SEED={SEED}: {output}"
     assert digest(project) == straight
 
 
@@ -209,7 +209,7 @@ def test_experiments_go_on_after_kills(
     for _ in range(2):
         kill_in_training(project, moment, "dvc", *command)
     output = project.dvc(*command, env=ONE_THREAD).stdout
-    assert "going on with epoch" in output, f"KILL_SEED={SEED}: {output}"
+    assert "going on " in output, f"KILL_SEED={SEED}: {output}"
     if where:
         project.dvc("exp", "apply", "killed")
     assert digest(project) == digest(undisturbed)

@@ -293,13 +293,36 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
         if len(history) == 2:
             os.kill(os.getpid(), sign)
 
-    with pytest.raises(KeyboardInterrupt, match="run the same command again"):
+    with pytest.raises(KeyboardInterrupt, match="after epoch 2 of 3; run the same command again"):
         fit(data, epochs=3, checkpoints=checkpoints, on_epoch=interrupt)
     assert signal.getsignal(sign) is not None
     state = checkpoints.load()
     assert state is not None
     assert (state["epoch"], state["step"]) == (2, 0)
     assert digest(fit(data, epochs=3, checkpoints=checkpoints)) == wanted
+
+
+@pytest.mark.parametrize("settings", [{"epochs": 3}, {"epochs": 30, "lr": 0.1, "patience": 1}])
+def test_a_run_that_was_stopped_after_its_last_epoch_has_no_further_one(
+    data: PreparedData, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    straight = fit(data, **settings)
+    last = len(straight.history)
+    assert last < 30
+    checkpoints = Checkpoints(tmp_path / "run", "100 epochs")
+
+    def interrupt(history: list[dict[str, float]]) -> None:
+        if len(history) == last:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match=f"after epoch {last} of {settings['epochs']};"):
+        fit(data, checkpoints=checkpoints, on_epoch=interrupt, **settings)
+    lines: list[str] = []
+    params = dataclasses.replace(PARAMS, **settings)
+    again = train(params, SMALL, SHIFT, data, checkpoints=checkpoints, say=lines.append)
+    assert "going on after the last epoch" in lines
+    assert not any(f"epoch {last + 1}" in line for line in lines)
+    assert digest(again) == digest(straight)
 
 
 def test_a_run_goes_on_from_the_middle_of_an_epoch(
