@@ -157,7 +157,8 @@ def check(changes: Mapping[str, Any], root: Path = Path()) -> dict[str, Any]:
             )
         place = content
         for name in (section, *inner[:-1]):
-            place[name] = dict(place.get(name) or {})
+            found = place.get(name)
+            place[name] = dict(found) if isinstance(found, Mapping) else {}
             place = place[name]
         place[inner[-1]] = value
     loaded = {}

@@ -212,7 +212,10 @@ def describe(hint: Any) -> str:
     if origin is Annotated:
         base, *constraints = get_args(hint)
         bounds = [f"{_COMPARE[name][0]} {bound}" for name, bound in _bounds(constraints)]
-        return describe(base) + (f" {' and '.join(bounds)}" if bounds else "")
+        text = describe(base)
+        for least in (getattr(constraint, "min_length", 0) for constraint in constraints):
+            text = text.replace("a list", f"a list of {least} or more", 1) if least else text
+        return text + (f" {' and '.join(bounds)}" if bounds else "")
     if origin in (Union, types.UnionType):
         return " or ".join(describe(option) for option in get_args(hint))
     if origin is Literal:
