@@ -1,48 +1,111 @@
 """Classes of uneven size: weigh them in the loss, or draw them equally often."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from annotated_types import Ge
 from torch import Tensor
+from torch.nn import functional as F
 
 from classifier.errors import UserError
+from classifier.params import suggestion
+
+Sampler = Literal["shuffle", "balanced"]
+Weight = Annotated[float, Ge(0)]
+ClassWeights = Literal["none", "balanced"] | dict[str, Weight] | tuple[Weight, ...]
 
 
 def class_weights(
-    wanted: str | Sequence[float],
+    wanted: ClassWeights,
     labels: npt.NDArray[np.integer],
-    classes: int,
+    classes: Sequence[str],
+    sampler: Sampler = "shuffle",
     device: torch.device | str = "cpu",
 ) -> Tensor | None:
-    """A factor on the loss for each class, float32 [K] on the device, mean 1 over the pictures.
+    """A factor on the loss for each class, float32 [K] on the device; None for ``none``.
+
+    Its mean is 1 over the images that an epoch draws, so that weights change neither the size of a
+    step nor what a learning rate means.
 
     Args:
-        wanted: ``none``; ``balanced``, which is the inverse of a class's share; or a number for
-            each class, of which only the proportions count.
+        wanted: ``none``; ``balanced``, so that every class has the same part in the loss; or
+            numbers of which only the proportions count, by class or in the order of ``classes``.
         labels: int [N], of the train split.
+        sampler: what draws the images. ``balanced`` draws the classes equally often, and leaves
+            nothing for ``balanced`` weights to do.
 
     Raises:
-        UserError: when there is not one number for each class, or all of them are 0.
+        UserError: a class has no number, a number has no class, or no image counts.
     """
     if wanted == "none":
         return None
-    counts = np.bincount(labels, minlength=classes)
+    counts = np.bincount(labels, minlength=len(classes))
+    drawn = counts if sampler == "shuffle" else counts > 0
+    shares = drawn / drawn.sum()
     if wanted == "balanced":
-        weights = 1.0 / np.maximum(counts, 1)
+        weights = 1 / np.where(shares > 0, shares, 1)
     else:
-        weights = np.asarray(wanted, np.float64)
-        if len(weights) != classes or weights @ counts == 0:
+        weights = np.array(_in_order(wanted, classes))
+    mean = weights @ shares
+    if mean == 0:
+        raise UserError(
+            "train.class_weights gives every image of the train split the weight 0: give a class"
+            " that has images there a number above 0."
+        )
+    return torch.from_numpy(weights / mean).float().to(device)
+
+
+def _in_order(
+    wanted: Mapping[str, float] | Sequence[float], classes: Sequence[str]
+) -> Sequence[float]:
+    if not isinstance(wanted, Mapping):
+        if len(wanted) != len(classes):
             raise UserError(
-                f"train.class_weights has {len(weights)} numbers with sum {weights.sum():g}: give"
-                f" one for each of the {classes} classes, not all 0."
+                f"train.class_weights has {len(wanted)} numbers for {len(classes)} classes: give"
+                " each one, in the order of data/raw/classes.json, or name the classes."
             )
-    return torch.from_numpy(weights * len(labels) / (weights @ counts)).float().to(device)
+        return wanted
+    for name in wanted:
+        if name not in classes:
+            raise UserError(
+                f"train.class_weights: {name!r} is not a class{suggestion(name, classes)}."
+            )
+    missing = [name for name in classes if name not in wanted]
+    if missing:
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise UserError(
+            f"train.class_weights has no number for {missing[0]!r}{more}: give each class one."
+        )
+    return [wanted[name] for name in classes]
+
+
+def image_losses(
+    logits: Tensor, labels: Tensor, class_weight: Tensor | None, smoothing: float
+) -> Tensor:
+    """Cross-entropy of each image with its smoothed label, times its weight; float [N].
+
+    An image weighs what its true class weighs; a mixed one the mean of its classes, by their
+    fractions. Weights never change what the network is to answer for an image, as the ``weight`` of
+    `torch.nn.functional.cross_entropy` does: that multiplies each class's part of a label, and a
+    rare class then outweighs the true one by what smoothing or mixing gave it.
+
+    Args:
+        logits: float [N,K].
+        labels: int64 [N]; or the fractions of mixed images, float [N,K].
+        class_weight: what `class_weights` gave.
+        smoothing: the part of each label that is spread over all classes, 0..1.
+    """
+    losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+    if class_weight is None:
+        return losses
+    return losses * (class_weight[labels] if labels.ndim == 1 else labels @ class_weight)
 
 
 def epoch_order(
-    labels: npt.NDArray[np.integer], sampler: str, classes: int, generator: torch.Generator
+    labels: npt.NDArray[np.integer], sampler: Sampler, classes: int, generator: torch.Generator
 ) -> Tensor:
     """The rows of one epoch, int64 [N] on the CPU.
 

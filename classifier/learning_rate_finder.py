@@ -17,7 +17,7 @@ from classifier.augment import Augmenter, AugmentParams
 from classifier.batches import Batches, standardise, to_unit
 from classifier.device import choose_device, choose_numerics
 from classifier.errors import UserError
-from classifier.imbalance import class_weights, epoch_order
+from classifier.imbalance import class_weights, epoch_order, image_losses
 from classifier.model_summary import summary
 from classifier.models import ModelParams, build
 from classifier.optimizers import build_optimizer
@@ -88,7 +88,7 @@ def find_learning_rate(
     scaler = torch.amp.GradScaler(device.type, enabled=numerics.precision == "fp16")
     batches = Batches(data.images("train"), labels, device, params.data)
     augmenter = Augmenter(augment, spec.image_size, spec.channels, data.meta["mean"])
-    weight = class_weights(params.class_weights, labels, classes, device)
+    weight = class_weights(params.class_weights, labels, spec.classes, params.sampler, device)
     size = min(params.batch_size, len(labels))
 
     rates: list[float] = []
@@ -108,7 +108,7 @@ def find_learning_rate(
             optimizer.zero_grad()
             with torch.autocast(device.type, numerics.autocast, numerics.mixed):
                 logits = network(inputs.contiguous(memory_format=numerics.layout)).float()
-            loss = F.cross_entropy(logits, aims, weight, label_smoothing=params.label_smoothing)
+            loss = image_losses(logits, aims, weight, params.label_smoothing).mean()
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()

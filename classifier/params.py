@@ -168,11 +168,15 @@ def _inside(hint: Any, value: Any) -> dict[Any, Any]:
     return {}
 
 
+# Parameters whose value is a mapping: its keys are names of classes, with dots and blanks in them.
+_WHOLE = ("class_weights",)
+
+
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"train": {"lr": 0.1}} -> {"train.lr": 0.1}."""
     found: dict[str, Any] = {}
     for key, value in content.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and key not in _WHOLE:
             found |= flatten(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
@@ -222,6 +226,8 @@ def describe(hint: Any) -> str:
         return _either([str(choice) for choice in get_args(hint)])
     if origin is tuple:
         return f"a list, each {describe(get_args(hint)[0])}"
+    if origin is dict:
+        return f"a mapping, each {describe(get_args(hint)[1])}"
     if dataclasses.is_dataclass(hint):
         return f"a mapping with {', '.join(field.name for field in dataclasses.fields(hint))}"
     return _TYPE_NAMES.get(hint, str(hint))

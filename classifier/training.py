@@ -26,7 +26,13 @@ from classifier.device import (
 from classifier.distributed import Ranks
 from classifier.errors import UserError
 from classifier.failures import checked
-from classifier.imbalance import class_weights, epoch_order
+from classifier.imbalance import (
+    ClassWeights,
+    Sampler,
+    class_weights,
+    epoch_order,
+    image_losses,
+)
 from classifier.interrupt import Interrupt
 from classifier.model_summary import summary
 from classifier.models import ModelParams, build
@@ -65,8 +71,8 @@ class TrainParams:
     first_scale: Annotated[float, Interval(gt=0, le=1)] = 1.0
     full_scale_from: Fraction = 0.5
     side_step: Annotated[int, Ge(1)] = 2
-    class_weights: Literal["none", "balanced"] | tuple[Annotated[float, Ge(0)], ...] = "none"
-    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    class_weights: ClassWeights = "none"
+    sampler: Sampler = "shuffle"
     clip_norm: Annotated[float, Gt(0)] | None = None
     accumulate: Annotated[int, Ge(1)] = 1
     average_decay: Fraction = 0.0
@@ -174,7 +180,7 @@ def train(
         params.step_epochs,
         params.plateau_patience,
     )
-    class_weight = class_weights(params.class_weights, labels, classes, device)
+    class_weight = class_weights(params.class_weights, labels, spec.classes, params.sampler, device)
     average = WeightAverage(network, params.average_decay)
     scored = copy.deepcopy(network) if average.active else network  # for validation and the file
     views, scored.views = scored.views, "one"  # enough to compare epochs
@@ -184,6 +190,8 @@ def train(
             f" pictures {'on the device' if batches.resident else 'streamed'}, {steps} batches of"
             f" {batch_size}" + (f" in {ranks.size} processes" if ranks.size > 1 else "")
         )
+        if params.class_weights == params.sampler == "balanced":
+            say("warning: train.sampler balances the classes: train.class_weights changes nothing.")
 
     # --- where the run stands, and what it needs to go on
     record = Record(params.monitor)
@@ -274,10 +282,7 @@ def train(
                     x = x.contiguous(memory_format=numerics.layout)
                     with torch.autocast(device.type, numerics.autocast, numerics.mixed):
                         logits = forward(x).float()
-                    smoothing = params.label_smoothing
-                    losses = F.cross_entropy(
-                        logits, aim, class_weight, label_smoothing=smoothing, reduction="none"
-                    )
+                    losses = image_losses(logits, aim, class_weight, params.label_smoothing)
                     scaler.scale(losses.sum() / batch_size).backward()
                     right = (logits.argmax(1) == target).sum()
                     sums += torch.stack([losses.detach().sum(), right])

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from classifier.batches import Batches, normalise, predict_logits
-from classifier.imbalance import class_weights, epoch_order
 
 CPU = torch.device("cpu")
 
@@ -81,28 +80,3 @@ def test_predict_logits_does_not_depend_on_the_batch_size(pictures: np.ndarray) 
 def test_no_pictures_have_no_logits() -> None:
     network = torch.nn.Flatten()
     assert len(predict_logits(network, np.zeros((0, 2, 2, 1), np.uint8), [0.0], [1.0])) == 0
-
-
-def test_shuffle_takes_each_row_once() -> None:
-    order = epoch_order(np.zeros(30, int), "shuffle", 1, torch.Generator().manual_seed(0))
-    assert sorted(order.tolist()) == list(range(30))
-
-
-def test_balanced_draws_each_class_equally_often() -> None:
-    labels = np.array([0] * 900 + [2] * 90 + [3] * 10)  # class 1 has no pictures
-    order = epoch_order(labels, "balanced", 4, torch.Generator().manual_seed(0))
-    counts = np.bincount(labels[order.numpy()], minlength=4)
-    assert len(order) == 1000
-    assert counts[1] == 0
-    assert (abs(counts[[0, 2, 3]] - 333) < 60).all()
-    assert len(set(order.tolist()) & set(range(990, 1000))) == 10
-
-
-def test_class_weights_have_mean_one_over_the_pictures() -> None:
-    labels = np.array([0] * 6 + [1] * 2)
-    for wanted in ("balanced", (1.0, 3.0)):
-        weights = class_weights(wanted, labels, 2)
-        assert weights is not None
-        assert weights[torch.from_numpy(labels)].mean().item() == pytest.approx(1.0)
-        assert (weights[1] / weights[0]).item() == pytest.approx(3.0)
-    assert class_weights("none", labels, 2) is None

@@ -125,6 +125,16 @@ def test_unknown_keys_and_values_are_refused(changes: dict[str, object], words: 
         check({"model.name": "cnn", **changes}, ROOT)
 
 
+def test_weights_by_name_are_one_value(tmp_path: Path) -> None:
+    """Their keys are no parameters: names of classes may hold dots and blanks."""
+    text = "description: A.\ntrain: {class_weights: {red car: 1, b.c: 2}}"
+    (tmp_path / "named.yaml").write_text(text, encoding="utf-8")
+    changes = load_recipe("named", tmp_path).changes
+    assert changes == {"train.class_weights": {"red car": 1, "b.c": 2}}
+    assert check(changes, ROOT)["train"].class_weights == {"red car": 1, "b.c": 2}
+    assert parse_overrides(flags(changes)[1:]) == changes
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
