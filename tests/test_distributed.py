@@ -19,7 +19,9 @@ from tests.workspace import Workspace
 def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     result = workspace.fresh(tmp_path_factory.mktemp("ranks"), with_results=False)
     prepared_digits(result.path / "data/prepared", train=640, val=144)
+    weights = [1.0, 2.0] * 5  # a batch, and a rank's part of it, have any mean weight
     result.set(train__epochs=3, train__lr=0.002, train__schedule="constant")
+    result.set(train__class_weights=weights)
     return result
 
 
