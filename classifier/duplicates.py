@@ -75,15 +75,17 @@ def near_duplicates(
     """
     side = np.minimum(manifest.width, manifest.height)
     able = (side >= LEAST_SIDE) & (np.bitwise_count(manifest.phash) >= _LEAST_BITS)
-    # Of identical pictures the first stands for all.
-    able[equal_links(manifest.content)[:, 1]] = False
-    rows = np.flatnonzero(able)
+    # The first stands for identical images and for those of equal hash: best one that has a label.
+    order = np.argsort(manifest.label == "", kind="stable")
+    able[order[equal_links(manifest.content[order])[:, 1]]] = False
+    rows = order[able[order]]
     found = near_hashes(manifest.phash[rows], distance)
-    pairs = rows[found.pairs]
+    pairs = np.sort(rows[found.pairs], axis=1)
     seen, at = np.unique(pairs, return_inverse=True)
     small = thumbnails(manifest, raw, seen, workers)
-    alike = correlation(small, at.reshape(-1, 2)) >= LEAST_CORRELATION
-    return NearDuplicates(pairs[alike], found.bits[alike], found.distance, found.shortened)
+    kept = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    kept = kept[(correlation(small, at.reshape(-1, 2)) >= LEAST_CORRELATION)[kept]]
+    return NearDuplicates(pairs[kept], found.bits[kept], found.distance, found.shortened)
 
 
 def near_hashes(hashes: Hashes, distance: int, most: int = MOST_PAIRS) -> NearDuplicates:

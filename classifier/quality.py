@@ -30,40 +30,48 @@ def report(manifest: Manifest, splits: Text, near: NearDuplicates, rejected: int
     At the top of the metrics stand numbers, few enough for one screen:
 
     - ``images``, ``rejected``: pictures that were taken in, and files that could not be decoded;
-    - ``excluded``: images left out, for an official set holds a copy of them or one of their group;
-    - ``exact_duplicates``: pictures whose pixels an earlier one has; ``label_conflicts``: those of
-      them whose label differs from the earlier one's;
-    - ``near_duplicate_pairs``: pairs that look the same; ``near_duplicates_across_splits``: those
-      whose pictures are in two of train, val and test;
+    - ``excluded``: images left out because something ties them to an official set;
+      ``excluded_copies``: those of them that the official set holds too, pixel for pixel;
+    - ``exact_duplicates``: images whose pixels another one has that stands for them;
+      ``label_conflicts``: those of them whose label differs from that one's;
     - ``exact_duplicates_across_splits``, ``groups_across_splits``: contents and groups that are in
-      two of train, val and test: always 0;
+      two of train, val and test, counted on the finished division: always 0;
+    - ``near_duplicate_pairs``: pairs that look the same; ``near_duplicates_across_splits``: those
+      whose images, or copies of them, are in two of train, val and test;
     - ``smallest_class``: labelled pictures of the rarest class; ``imbalance``: those of the most
       frequent class divided by it.
 
     ``pairs`` lists up to ``LISTED`` pairs of each kind, the nearest first; DVC shows numbers and
     leaves lists alone.
     """
-    exact = equal_links(manifest.content)
-    conflicts = exact[_differ(manifest.label, exact)]
-    across = _across(splits, near.pairs)
     used = np.isin(splits, _LABELLED)
+    # Of copies, one that is used stands for the others: an unlabelled one would hide what they say.
+    foremost = np.lexsort((manifest.label == "", ~used))
+    exact = foremost[equal_links(manifest.content[foremost])]
+    stands_in = np.arange(len(manifest))
+    stands_in[exact[:, 1]] = exact[:, 0]
+    alike = stands_in[near.pairs]
+    conflicts = exact[_differ(manifest.label, exact)]
+    across = _across(splits, alike)
+    excluded = splits == "excluded"
     _, sizes = np.unique(manifest.label[used], return_counts=True)
     metrics: dict[str, Any] = {
         "images": len(manifest),
         "rejected": rejected,
-        "excluded": int((splits == "excluded").sum()),
+        "excluded": int(excluded.sum()),
+        "excluded_copies": int((excluded & used[stands_in]).sum()),
         "exact_duplicates": len(exact),
         "exact_duplicates_across_splits": _divided(manifest.content[used], splits[used]),
         "label_conflicts": len(conflicts),
-        "near_duplicate_pairs": len(near.pairs),
-        "near_duplicates_across_splits": int(across.sum()),
         "groups_across_splits": _divided(manifest.group[used], splits[used]),
+        "near_duplicate_pairs": len(alike),
+        "near_duplicates_across_splits": int(across.sum()),
         "smallest_class": int(sizes.min()),
         "imbalance": float(sizes.max() / sizes.min()),
     }
     nearest = np.argsort(near.bits, kind="stable")
     torn, whole = nearest[across[nearest]], nearest[~across[nearest]]
-    other = nearest[_differ(manifest.label, near.pairs[nearest])]
+    other = nearest[_differ(manifest.label, alike[nearest])]
 
     def listed(pairs: Pairs, bits: Integers | None = None) -> list[dict[str, Any]]:
         return _listed(manifest, splits, pairs, bits)
@@ -71,11 +79,16 @@ def report(manifest: Manifest, splits: Text, near: NearDuplicates, rejected: int
     metrics["pairs"] = {
         "exact_duplicates": listed(exact),
         "label_conflicts": listed(conflicts),
-        "near_duplicate_label_conflicts": listed(near.pairs[other], near.bits[other]),
-        "near_duplicates_across_splits": listed(near.pairs[torn], near.bits[torn]),
-        "near_duplicates_within_splits": listed(near.pairs[whole], near.bits[whole]),
+        "near_duplicate_label_conflicts": listed(alike[other], near.bits[other]),
+        "near_duplicates_across_splits": listed(alike[torn], near.bits[torn]),
+        "near_duplicates_within_splits": listed(alike[whole], near.bits[whole]),
     }
     warnings = _warnings(metrics)
+    official = (manifest.origin == "val") & (manifest.label != "")
+    if official.any() and excluded[official].all():
+        warnings.append(
+            "the whole official validation set is left out, so that images of train validate"
+        )
     if near.shortened:
         warnings.append(
             f"near-duplicates are only those within {near.distance} bits: too many pictures are "
@@ -117,16 +130,17 @@ def _listed(
 
 
 def _warnings(metrics: Mapping[str, Any]) -> list[str]:
+    counts = {**metrics, "excluded_others": metrics["excluded"] - metrics["excluded_copies"]}
     sentences = {
-        "excluded": "images left out, for the official test or validation set holds a copy of them "
-        "or an image of their group",
-        "exact_duplicates_across_splits": "images with copies across splits",
-        "label_conflicts": "pictures with another label than an identical picture",
+        "excluded_copies": "images left out, for the official test or validation set holds a copy "
+        "of them",
+        "excluded_others": "images left out, for a group or a look-alike ties them to the official "
+        "test or validation set (download.group_column and split.near_duplicates say what ties)",
+        "label_conflicts": "images with another label than an identical image",
         "near_duplicates_across_splits": "pairs of near-duplicates across splits "
         "(split.near_duplicates: together prevents them)",
-        "groups_across_splits": "groups across splits",
     }
-    return [f"{metrics[name]:,} {text}" for name, text in sentences.items() if metrics[name]]
+    return [f"{counts[name]:,} {text}" for name, text in sentences.items() if counts[name]]
 
 
 def picture_quality(

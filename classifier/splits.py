@@ -157,23 +157,24 @@ def _check_sizes(
     if units[smallest] >= needed:
         return
     count, groups = pictures[smallest], units[smallest]
-    have = f"{count} picture{'' if count == 1 else 's'}"
+    have = f"{count} image{'' if count == 1 else 's'}"
     if groups != count:
         have += f" in {groups} group{'' if groups == 1 else 's'} that stay together"
-    if has_test and not count and excluded[smallest]:
+    if excluded[smallest]:
         raise UserError(
-            f"class {str(classes[smallest])!r} has no image to train on: all "
-            f"{excluded[smallest]:,} are copies of official test or validation images or share a "
-            "group with one: check download.group_column, or leave the official sets out."
+            f"class {str(classes[smallest])!r} has {have} to divide and needs {needed}: "
+            f"{excluded[smallest]:,} more are left out, for the official test or validation set "
+            "holds a copy, a look-alike or an image of their group; check download.group_column, "
+            "or leave the official sets out."
         )
     if has_test and not count:
         raise UserError(
-            f"class {str(classes[smallest])!r} has no picture to train on, only official test or "
-            "validation pictures: add some, or remove the class from those."
+            f"class {str(classes[smallest])!r} has no image to train on, only official test or "
+            "validation images: add some, or remove the class from those."
         )
     raise UserError(
         f"class {str(classes[smallest])!r} has {have} to divide, and at least {needed} are needed, "
-        "one for each part: add pictures, remove the class, or ask for fewer folds."
+        "one for each part: add images, remove the class, or ask for fewer folds."
     )
 
 

@@ -24,6 +24,12 @@ def main() -> None:
     with (RAW / REJECTED).open(encoding="utf-8", newline="") as file:
         rejected = sum(1 for _ in csv.DictReader(file))
     found = quality.report(manifest, splits, near, rejected)
+    never = ["exact_duplicates_across_splits", "groups_across_splits"]
+    if params.near_duplicates == "together":
+        never.append("near_duplicates_across_splits")
+    leaks = [name for name in never if found.metrics[name]]
+    if leaks:  # counted on the division itself, so that no defect of ours can pass
+        raise RuntimeError(f"{leaks[0]} is {found.metrics[leaks[0]]}: nothing was divided")
     write_splits("data/splits/split.csv", manifest, splits)
     write_json("metrics/quality.json", found.metrics)
     for warning in found.warnings:

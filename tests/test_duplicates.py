@@ -65,6 +65,16 @@ def test_altered_copies_are_found_and_other_pictures_are_not(tmp_path: Path) -> 
     assert found.pairs.tolist() == [[3, 60], [7, 61], [9, 62]]
 
 
+def test_a_labelled_picture_stands_for_those_that_share_its_hash(tmp_path: Path) -> None:
+    """An unlabelled one in its place would hide how the labelled ones relate."""
+    pictures = [("", photo(3)), ("b", photo(3, (96, 80))), ("", photo(5)), ("a", photo(5))]
+    pictures += [("b", ImageEnhance.Brightness(photo(5)).enhance(0.7)), ("a", photo(3, (99, 80)))]
+    manifest = packed(tmp_path, pictures)
+    manifest.phash[[0, 1, 5]] = manifest.phash[1]
+    found = near_duplicates(manifest, tmp_path, 8)
+    assert found.pairs.tolist() == [[0, 1], [1, 5], [3, 4]]
+
+
 def test_tiny_blank_and_identical_pictures_are_no_near_duplicates(tmp_path: Path) -> None:
     tiny = [("a", photo(1, (8, 8))), ("a", photo(1, (9, 9)))]
     blank = [("a", Image.new("RGB", (32, 32), shade)) for shade in ("white", "black")]

@@ -43,6 +43,7 @@ def test_the_report_counts_and_lists() -> None:
         "images": 10,
         "rejected": 5,
         "excluded": 1,
+        "excluded_copies": 0,
         "exact_duplicates": 2,
         "exact_duplicates_across_splits": 0,
         "label_conflicts": 1,
@@ -68,8 +69,40 @@ def test_the_report_counts_and_lists() -> None:
         }
     ]
     assert [row["second"] for row in pairs["near_duplicate_label_conflicts"]] == ["p00008"]
-    assert len(found.warnings) == 4
+    assert [sentence.split()[0] for sentence in found.warnings] == ["1", "1", "2"]
     json.dumps(metrics)
+
+
+def test_an_unlabelled_copy_hides_nothing_of_the_others() -> None:
+    """Rows 0 and 1 are unlabelled copies, row 4 one that an official set has excluded."""
+    label = ["", "", "cat", "dog", "cat", "cat", "dog", "owl"]
+    content = ["x", "y", "x", "x", "z", "z", "y", "u"]
+    splits = np.array(["unlabelled"] * 2 + ["train"] * 2 + ["excluded", "test", "train", "val"])
+    manifest = made_up(label, content=content, origin=[""] * 5 + ["test"] + [""] * 2)
+    found = report(manifest, splits, near([(0, 4), (1, 7), (1, 0)]), 0)
+    assert found.metrics["exact_duplicates"] == 4
+    assert (found.metrics["excluded"], found.metrics["excluded_copies"]) == (1, 1)
+    (conflict,) = found.metrics["pairs"]["label_conflicts"]
+    assert (conflict["first"], conflict["second"]) == ("p00002", "p00003")
+    assert found.metrics["near_duplicates_across_splits"] == 2
+    across = found.metrics["pairs"]["near_duplicates_across_splits"]
+    assert [(pair["first"], pair["second"]) for pair in across] == [
+        ("p00002", "p00005"),
+        ("p00006", "p00007"),
+    ]
+    assert len(found.metrics["pairs"]["near_duplicate_label_conflicts"]) == 2
+
+
+def test_what_is_left_out_is_told_by_its_reason() -> None:
+    label = ["a", "b"] * 4
+    origin = ["test", "test", "train", "train", "val", "val", "train", "train"]
+    splits = np.array(["test"] * 2 + ["excluded"] * 4 + ["train"] * 2)
+    content = ["x", "y", "x", *"zuvwt"]
+    found = report(made_up(label, origin=origin, content=content), splits, near([]), 0)
+    copies, others, validation = found.warnings
+    assert copies.startswith("1 images left out, for the official test or validation set holds a c")
+    assert others.startswith("3 images left out, for a group or a look-alike ties them to the off")
+    assert validation.startswith("the whole official validation set is left out")
 
 
 def test_lists_are_capped_and_counts_are_not() -> None:

@@ -1,22 +1,25 @@
 """Splits are stratified, keep together what belongs together, and depend on content alone."""
 
+import shutil
 import time
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import stages.split
 from classifier.duplicates import NearDuplicates
 from classifier.errors import UserError
 from classifier.manifest import Manifest
 from classifier.quality import report
 from classifier.splits import SplitParams, assign, read_splits, write_splits
 from classifier.store import Record, write_manifest
-from tests.manifests import made_up
+from tests.manifests import made_up, packed, photo
 
 DEFAULT = SplitParams(seed=0, test_fraction=0.2, val_fraction=0.1)
 
@@ -185,40 +188,75 @@ ROW = st.tuples(
     st.sampled_from(["", "", "", *(f"g{number}" for number in range(12))]),
     st.integers(0, 40),
 )
+PAIR = st.tuples(st.integers(0, 89), st.integers(0, 89))
+# Rows of their own, so that there is always something to divide and no set is refused.
+ALONE = [(name, "", "", 100 + row) for row, name in enumerate(["a", "b"] * 8)]
 
 
 @given(
     rows=st.lists(ROW, min_size=12, max_size=90),
-    near=st.lists(st.tuples(st.integers(0, 89), st.integers(0, 89)), max_size=12),
+    near=st.lists(PAIR, max_size=12),
+    official=st.sampled_from([("test", "val"), ("test",), ("val",), ()]),
     seed=st.integers(0, 3),
     folds=st.sampled_from([0, 0, 2, 3]),
+    shuffled=st.randoms(use_true_random=False),
 )
 @settings(max_examples=400, deadline=None)
-def test_no_content_and_no_group_is_in_two_splits(
-    rows: list[tuple[str, str, str, int]], near: list[tuple[int, int]], seed: int, folds: int
+def test_nothing_that_belongs_together_is_in_two_splits(
+    rows: list[tuple[str, str, str, int]],
+    near: list[tuple[int, int]],
+    official: tuple[str, ...],
+    seed: int,
+    folds: int,
+    shuffled: Random,
 ) -> None:
+    rows = [(a, b if b in (*official, "train") else "", c, d) for a, b, c, d in rows] + ALONE
+    shuffled.shuffle(rows)
     label, origin, group, content = zip(*rows, strict=True)
     manifest = made_up(label, origin=origin, group=group, content=[f"c{c}" for c in content])
-    pairs = np.array([p for p in near if max(p) < len(rows)], np.int64).reshape(-1, 2)
-    try:
-        splits = assign(manifest, replace(DEFAULT, seed=seed, folds=folds), pairs)
-    except UserError:
-        return
+    tied = [row for row, other in enumerate(content) if other < 100]
+    pairs = np.array([[tied[i % len(tied)] for i in pair] for pair in near], np.int64)
+    pairs = pairs.reshape(-1, 2)
+    splits = assign(manifest, replace(DEFAULT, seed=seed, folds=folds), pairs)
+
     used = np.isin(splits, ["train", "val", "test"])
     for column in (manifest.group, manifest.content):
         for value in np.unique(column[used & (column != "")]):
             assert len(set(splits[used & (column == value)])) == 1
     both = pairs[used[pairs].all(axis=1)]
     assert (splits[both[:, 0]] == splits[both[:, 1]]).all()
-    # What was settled before stays where it was, and only official sets exclude.
+    alike = NearDuplicates(pairs, np.zeros(len(pairs), np.int64), 8, False)
+    metrics = report(manifest, splits, alike, 0).metrics
+    for kind in ("exact_duplicates", "groups", "near_duplicates"):
+        assert metrics[f"{kind}_across_splits"] == 0
+
+    # What was settled before stays where it was, and nothing is left out without a reason.
     assert ((splits == "unlabelled") == (manifest.label == "")).all()
-    official = (manifest.origin == "test") & (manifest.label != "")
-    assert (splits[official] == "test").all()
-    if not np.isin(manifest.origin[manifest.label != ""], ["test", "val"]).any():
-        assert not (splits == "excluded").any()
-    near_none = NearDuplicates(np.zeros((0, 2), np.int64), np.zeros(0, np.int64), 8, False)
-    metrics = report(manifest, splits, near_none, 0).metrics
-    assert metrics["exact_duplicates_across_splits"] == metrics["groups_across_splits"] == 0
+    kept = {name for name in ("test", "val") if name in official and not (folds and name == "val")}
+    tested = (manifest.origin == "test") & (manifest.label != "")
+    assert (splits[tested] == "test").all()
+    for row in range(len(rows)):
+        reached = _reached(row, manifest, pairs)
+        found = {manifest.origin[i] for i in reached if manifest.label[i]} & kept
+        if manifest.label[row] and manifest.origin[row] not in kept:
+            assert (splits[row] == "excluded") == bool(found)
+        if manifest.label[row] and manifest.origin[row] == "val" and "val" in kept:
+            assert splits[row] == ("excluded" if "test" in found else "val")
+        if not found:
+            assert len({splits[i] for i in reached if manifest.label[i]}) <= 1
+
+
+def _reached(start: int, manifest: Manifest, pairs: np.ndarray) -> set[int]:
+    """The rows that belong together with one, its own too, step by step."""
+    reached, waiting = {start}, [start]
+    while waiting:
+        row = waiting.pop()
+        group = (manifest.group == manifest.group[row]) & (manifest.group != "")
+        near = np.isin(np.arange(len(manifest)), pairs[(pairs == row).any(axis=1)])
+        linked = np.flatnonzero(group | near | (manifest.content == manifest.content[row]))
+        waiting += [new for new in linked.tolist() if new not in reached]
+        reached.update(linked.tolist())
+    return reached
 
 
 def test_every_copy_of_an_official_test_image_is_excluded() -> None:
@@ -255,7 +293,9 @@ def test_a_class_that_is_excluded_as_a_whole_is_told() -> None:
     manifest = made_up(
         ["a"] * 30 + ["b"] * 70, origin=["train"] * 30 + ["test"] * 30 + ["train"] * 40, group=group
     )
-    with pytest.raises(UserError, match=r"class 'a' .* all 30 .* download\.group_column"):
+    with pytest.raises(
+        UserError, match=r"class 'a' has 0 images .* 30 more .* download\.group_column"
+    ):
         assign(manifest, DEFAULT)
 
 
@@ -270,17 +310,21 @@ def test_pairs_given_are_kept_together() -> None:
     ("manifest", "params", "sentence"),
     [
         (made_up(labels(a=9)), DEFAULT, "has 1 class"),
-        (made_up(labels(a=9, b=2)), DEFAULT, "class 'b' has 2 pictures.*at least 3"),
-        (made_up(labels(a=9, b=4)), replace(DEFAULT, folds=5), "class 'b' has 4 pic.*at least 6"),
+        (made_up(labels(a=9, b=2)), DEFAULT, "class 'b' has 2 images.*at least 3"),
+        (
+            made_up(labels(a=9, b=4)),
+            replace(DEFAULT, folds=5),
+            "class 'b' has 4 images.*at least 6",
+        ),
         (
             made_up(labels(a=9, b=6), group=[""] * 9 + ["x"] * 6),
             DEFAULT,
-            "class 'b' has 6 pictures in 1 group",
+            "class 'b' has 6 images in 1 group",
         ),
         (
             made_up(labels(a=9, b=9, c=3), origin=["train"] * 16 + ["test"] * 5),
             DEFAULT,
-            "class 'c' has no picture to train on",
+            "class 'c' has no image to train on",
         ),
     ],
 )
@@ -289,6 +333,17 @@ def test_what_cannot_be_divided_is_named(
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         assign(manifest, params)
+
+
+def test_what_is_left_out_is_told_where_too_little_is_left() -> None:
+    """One image of a is free, its 29 others are of the group that the official test holds."""
+    group = ["site"] * 59 + [""] * 41
+    origin = ["train"] * 29 + ["test"] * 30 + ["train"] * 41
+    manifest = made_up(["a"] * 29 + ["b"] * 30 + ["a"] + ["b"] * 40, origin=origin, group=group)
+    with pytest.raises(
+        UserError, match=r"class 'a' has 1 image .* 29 more .* download\.group_column"
+    ):
+        assign(manifest, DEFAULT)
 
 
 @pytest.mark.parametrize("wrong", [{"folds": 1}, {"fold": 2}, {"folds": 3, "fold": 3}])
@@ -306,6 +361,20 @@ def test_the_table_round_trips_and_must_match_the_manifest(tmp_path: Path) -> No
         read_splits(tmp_path / "split.csv", made_up(labels(a=20, b=21)))
     with pytest.raises(UserError, match="dvc repro split"):
         read_splits(tmp_path / "none.csv", manifest)
+
+
+def test_the_stage_refuses_a_division_that_leaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts on the finished division: a defect of `assign` writes nothing."""
+    packed(tmp_path / "data/raw", [("ab"[n % 2], photo(n // 4)) for n in range(40)])
+    (tmp_path / "data/raw/rejected.csv").write_text("id,path,reason\n")
+    shutil.copy("params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("stages.split.assign", lambda *_: np.array(["train", "val"] * 20))
+    with pytest.raises(RuntimeError, match="exact_duplicates_across_splits is 10"):
+        stages.split.main()
+    assert not list(tmp_path.rglob("split.csv"))
 
 
 def test_sixty_thousand_pictures_take_about_a_second() -> None:
