@@ -18,4 +18,4 @@ RUN useradd --system --no-create-home server
 USER server
 EXPOSE 8000
 HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
-CMD ["python", "-m", "classifier", "serve", "--model", "models/model.onnx", "--host", "0.0.0.0"]
+ENTRYPOINT ["python", "-m", "classifier", "serve", "--model", "models/model.onnx", "--host", "0.0.0.0"]

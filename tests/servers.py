@@ -1,13 +1,16 @@
 """A real server process on loopback, started and stopped by a test."""
 
 import io
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 from PIL import Image
@@ -53,6 +56,19 @@ def serving(folder: Path, *options: str) -> Iterator[Server]:
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def connected(server: Server) -> socket.socket:
+    """A connection to it that says nothing yet."""
+    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+
+
+def measured(server: Server, name: str) -> float:
+    """A metric by its name and labels; 0 where there is none yet."""
+    with urlopen(f"{server.url}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 
 from classifier import modelfile
 from classifier.export import onnx_bytes
-from tests.servers import Server, png, serving
+from tests.servers import Server, measured, png, serving
 from tests.workspace import Workspace
 
 httpx = pytest.importorskip("httpx")
@@ -188,11 +188,9 @@ def test_an_example_and_its_explanation(client: "httpx.Client") -> None:
     assert client.post("/explain", files=form(b"x")).status_code == 415
 
 
-def test_what_happened_can_be_counted(client: "httpx.Client") -> None:
+def test_what_happened_can_be_counted(server: Server, client: "httpx.Client") -> None:
     def value(name: str) -> float:
-        text = client.get("/metrics").text
-        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        return measured(server, name)
 
     right = 'classifier_requests_total{path="/predict",status="200"}'
     wrong = 'classifier_requests_total{path="/predict",status="415"}'

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import re
 import socket
 import struct
 import time
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.servers import Server, png, serving
+from tests.servers import Server, connected, measured, png, serving
 from tests.workspace import Workspace
 
 httpx = pytest.importorskip("httpx")
@@ -96,14 +95,6 @@ def hostile(number: int, seed: int) -> Iterator[dict[str, object]]:
         yield request
 
 
-def memory(server: Server) -> int:
-    """Resident bytes of the server."""
-    text = httpx.get(f"{server.url}/metrics", timeout=30).text
-    found = re.search(r"^process_resident_memory_bytes (\S+)$", text, re.MULTILINE)
-    assert found is not None
-    return int(float(found[1]))
-
-
 def attack(server: Server, number: int, seed: int) -> list[int]:
     """Send hostile requests from four clients; the statuses."""
 
@@ -138,9 +129,9 @@ def test_hostile_uploads_are_answered_and_leave_nothing_behind(
     with serving(finished.path) as server:
         # Fills caches and the threads' own memory: what grows after that, grows for ever.
         attack(server, max(320, number // 2), seed=1000)
-        before = memory(server)
+        before = measured(server, "process_resident_memory_bytes")
         statuses = attack(server, number, seed=0)
-        grown = memory(server) - before
+        grown = measured(server, "process_resident_memory_bytes") - before
         assert set(statuses) <= {0, 200, 400, 413, 415, 422}
         assert statuses.count(200) < len(statuses) / 2
         assert {413, 415, 422} <= set(statuses)
@@ -148,13 +139,9 @@ def test_hostile_uploads_are_answered_and_leave_nothing_behind(
         assert grown < 60e6, f"{grown / 1e6:.0f} MB more"
 
 
-def connected(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
-
-
 def test_slow_and_silent_clients_harm_no_other(server: Server) -> None:
     slow = [connected(server) for _ in range(60)]
-    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     for number, client in enumerate(slow):
         # A third says nothing, a third stops within the header, a third within the body.
         client.sendall([b"", head, head + b"content-length: 1000\r\n\r\n{"][number % 3])
@@ -170,12 +157,12 @@ def test_slow_and_silent_clients_harm_no_other(server: Server) -> None:
 
 def test_clients_that_do_not_finish_their_header_are_cut_off(server: Server) -> None:
     with connected(server) as client:
-        client.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nx: ")
+        client.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ")
         started = time.perf_counter()
         assert client.recv(1000) == b""
         assert 3 < time.perf_counter() - started < 15
     with connected(server) as client:
-        client.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 100_000)
+        client.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nx: " + b"a" * 100_000)
         assert client.recv(1000).startswith(b"HTTP/1.1 400")
 
 
@@ -186,8 +173,8 @@ def test_clients_that_vanish_leave_nothing_waiting(server: Server) -> None:
         + picture + b"\r\n--b--\r\n"
     )  # fmt: skip
     head = (
-        "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
+        "POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+        f"content-type: multipart/form-data; boundary=b\r\ncontent-length: {len(body)}\r\n\r\n"
     ).encode()
     for number in range(100):
         with connected(server) as client:
@@ -195,8 +182,7 @@ def test_clients_that_vanish_leave_nothing_waiting(server: Server) -> None:
             # Reset rather than closed: the answer has nowhere to go.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     for _ in range(50):
-        text = httpx.get(f"{server.url}/metrics").text
-        if re.search(r"^classifier_waiting_pictures 0.0$", text, re.MULTILINE):
+        if measured(server, "classifier_waiting_pictures") == 0:
             break
         time.sleep(0.1)
     else:

@@ -2,6 +2,8 @@
 
 import argparse
 import importlib.util
+import ipaddress
+import math
 import socket
 import sys
 from pathlib import Path
@@ -21,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1",
         help="address to listen on (default: 127.0.0.1, this machine alone; 0.0.0.0: everyone)",
     )
+    parser.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME",
+        help="name that the server is reached by, as behind a proxy; may be repeated (localhost, "
+        "this machine's name and addresses need none; *.example.org: all below it; *: any)",
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=8000, help="(default: 8000; 0: any free one)")
     parser.add_argument(
         "--backend",
@@ -38,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-body", type=float, default=32, metavar="MIB", help="of a request (default: 32)"
     )
+    parser.add_argument(
+        "--max-in-flight", type=float, metavar="MIB",
+        help="of all requests under way (default: 256, or --max-body if that is more)",
+    )  # fmt: skip
     parser.add_argument(
         "--max-pixels", type=int, default=40_000_000, help="of a picture (default: 40,000,000)"
     )
@@ -59,9 +70,16 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         raise not_installed(missing[0], "serve")
     for name in ("max_batch", "max_body", "max_pixels", "max_files", "max_queue"):
-        if getattr(args, name) <= 0:
-            raise UserError(f"--{name.replace('_', '-')} must be above 0.")
-    if args.max_wait < 0 or args.max_per_client < 0:
+        if not 0 < getattr(args, name) < math.inf:
+            raise UserError(f"--{name.replace('_', '-')} must be a number above 0.")
+    if args.max_in_flight is None:
+        args.max_in_flight = max(256, args.max_body)
+    if not args.max_body <= args.max_in_flight < math.inf:
+        raise UserError(
+            f"--max-in-flight is {args.max_in_flight:g}: it must be at least --max-body "
+            f"({args.max_body:g}), for one request."
+        )
+    if not 0 <= args.max_wait < math.inf or args.max_per_client < 0:
         raise UserError("--max-wait and --max-per-client must be at least 0.")
     chosen = chosen_model.choose(args)
     with _listening(args.host, args.port) as listener:
@@ -91,12 +109,14 @@ def _serve(
     from classifier.serve import server
     from classifier.serve.app import create_app
     from classifier.serve.examples import examples
+    from classifier.serve.hosts import own_names
     from classifier.serve.limits import Limits
     from classifier.serve.metrics import Metrics
     from classifier.serve.service import Service
 
     limits = Limits(
         body_bytes=int(args.max_body * 2**20),
+        in_flight_bytes=int(args.max_in_flight * 2**20),
         pixels=args.max_pixels,
         files=args.max_files,
         queue=args.max_queue,
@@ -104,14 +124,17 @@ def _serve(
         batch=args.max_batch,
         wait_seconds=args.max_wait / 1000,
     )
+    names = own_names(args.host, args.allowed_host)
     predictor = open_predictor(chosen.path, args.backend)
     metrics = chosen.metrics or getattr(predictor, "metrics", {})
     service = Service(predictor, limits, Metrics())
     shown = examples(Path("data/prepared"), predictor.spec)
-    app = create_app(service, shown, chosen.name, metrics)
+    app = create_app(service, shown, chosen.name, metrics, names)
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
     listener.listen()  # whoever reads the address may connect at once
     print(f"{chosen.name} on {predictor.backend}: http://{address}:{port} (Ctrl-C stops)")
+    if not ipaddress.ip_address(host).is_loopback:
+        print(f"Goes by {', '.join(names)} and its addresses; --allowed-host adds other names.")
     sys.stdout.flush()
     server.run(app, listener)

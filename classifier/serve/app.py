@@ -1,6 +1,6 @@
 """The HTTP interface: which path does what, and which status says what."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,10 @@ from starlette.requests import ClientDisconnect
 from classifier.serve import metrics as reporting
 from classifier.serve import schema
 from classifier.serve.examples import Examples
+from classifier.serve.framing import Framing
 from classifier.serve.gate import Gate
+from classifier.serve.hang_up import unless_gone
+from classifier.serve.hosts import OwnNames
 from classifier.serve.limits import RefusedError
 from classifier.serve.service import Found, Service
 from classifier.serve.uploads import Upload, uploads
@@ -28,6 +31,8 @@ ASSETS = {
     "/camera.js": ("camera.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+# Times the limit of a body that is read and thrown away, so that the client hears the refusal.
+_DRAINED = 4
 _FORM = {"schema": {"type": "object", "properties": {"pictures": {
     "type": "array", "items": {"type": "string", "format": "binary"}}}}}  # fmt: skip
 _BODY = {
@@ -42,18 +47,23 @@ _BODY = {
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": schema.Problem, "description": words}
     for status, words in {
+        400: "Not HTTP as it should be, or a name that is not the server's.",
         408: "The request took too long.",
         413: "Too large, too many pictures, or too many pixels.",
         415: "Neither a form nor JSON, or no known picture format.",
         422: "Not readable, or no picture at all.",
         429: "Too many pictures of this client are under way.",
-        503: "Too many pictures are under way, or the server is stopping.",
+        503: "Too many pictures or bytes are under way, or the server is stopping.",
     }.items()
 }
 
 
 def create_app(
-    service: Service, examples: Examples, source: str, metrics: Mapping[str, Any]
+    service: Service,
+    examples: Examples,
+    source: str,
+    metrics: Mapping[str, Any],
+    names: Sequence[str] = ("localhost",),
 ) -> FastAPI:
     """Build the application around a service.
 
@@ -62,6 +72,7 @@ def create_app(
         examples: pictures for the page, perhaps none.
         source: what the model was read from, for people.
         metrics: of the model's evaluation.
+        names: that the server goes by, of `own_names`; requests to others are refused.
     """
     spec, limits = service.spec, service.limits
 
@@ -92,9 +103,9 @@ def create_app(
         Pictures that cannot be read are answered with a sentence in their place; when that holds
         for all of them, the status says so too.
         """
-        parts = await uploads(request, limits)
-        with service.admitted(_client(request), len(parts)):
-            found = await service.classify(parts)
+        async with uploads(request, limits, service.bodies) as parts:
+            with service.admitted(_client(request), len(parts)):
+                found = await unless_gone(request, service.classify(parts))
         problems = [answer for answer in found if isinstance(answer, RefusedError)]
         if len(problems) == len(found):
             raise problems[0]
@@ -126,13 +137,13 @@ def create_app(
             )
         if wanted is not None and wanted not in spec.classes:
             raise RefusedError(422, "There is no such class.")
-        parts = await uploads(request, limits)
-        if len(parts) > 1:
-            raise RefusedError(413, "Only one picture can be explained at a time.")
-        with service.admitted(_client(request), 1):
-            picture = await service.decoded(parts[0].data)
-            target = spec.classes.index(wanted) if wanted is not None else None
-            chosen, overlay, shows = await service.explained(picture, target)
+        target = spec.classes.index(wanted) if wanted is not None else None
+        async with uploads(request, limits, service.bodies) as parts:
+            if len(parts) > 1:
+                raise RefusedError(413, "Only one picture can be explained at a time.")
+            with service.admitted(_client(request), 1):
+                answer = service.explained(parts[0].data, target)
+                chosen, overlay, shows = await unless_gone(request, answer)
         return schema.Explanation.model_validate(
             {"class": spec.classes[chosen], "overlay": overlay, "empty": not shows}
         )
@@ -188,6 +199,9 @@ def create_app(
     for path, (name, kind) in ASSETS.items():
         app.add_api_route(path, _asset(PAGE / name, kind), include_in_schema=False)
     paths = [*ASSETS, "/predict", "/explain", "/health", "/model", "/metrics", "/examples"]
+    # The last one is the first that a request passes.
+    app.add_middleware(OwnNames, allowed_hosts=names, www_redirect=False)
+    app.add_middleware(Framing, most=_DRAINED * limits.body_bytes)
     app.add_middleware(Gate, metrics=service.metrics, paths=paths)
     return app
 

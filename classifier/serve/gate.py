@@ -1,15 +1,13 @@
 """What every request passes: it is counted on its way in, and gets headers on its way out."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any
+from collections.abc import Collection
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from classifier.serve.metrics import Metrics
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # Nothing may come from, or be sent to, another host; pictures and the camera stay in the page.
 HEADERS = {
@@ -27,11 +25,11 @@ _ENCODED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 class Gate:
     """ASGI middleware: security headers, and counters by path and status."""
 
-    def __init__(self, app: Application, metrics: Metrics, paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
         """Wrap ``app``; requests for other than ``paths`` are counted together, as "other"."""
         self._app, self._metrics, self._paths = app, metrics, frozenset(paths)
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
@@ -48,8 +46,13 @@ class Gate:
 
         try:
             await self._app(scope, receive, sending)
-        except BaseException:
-            status = status if status != 499 else 500
+        except asyncio.CancelledError:  # by the server: this request took longer than its stop
+            if status == 499:
+                words = "The server is stopping: try again in a moment."
+                closing = {"connection": "close", "retry-after": "1"}
+                await JSONResponse({"detail": words}, 503, closing)(scope, receive, sending)
+        except Exception:
+            status = 500
             raise
         finally:
             self._metrics.requests.labels(path, str(status)).inc()

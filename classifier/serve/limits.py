@@ -14,6 +14,7 @@ class Limits:
     """What the server accepts; beyond it a request is refused with the status in brackets."""
 
     body_bytes: int = 32 << 20  # of one request (413)
+    in_flight_bytes: int = 256 << 20  # of the bodies of all requests under way (503)
     pixels: int = 40_000_000  # of one picture; known from its header, before it is decoded (413)
     files: int = 64  # pictures in one request (413)
     queue: int = 512  # pictures accepted and not yet answered, of all clients (503)

@@ -53,6 +53,11 @@ class Metrics:
             "Pictures accepted and not yet answered.",
             registry=self._registry,
         )
+        self.bodies = Gauge(
+            "classifier_body_bytes",
+            "Bytes of the bodies of requests under way.",
+            registry=self._registry,
+        )
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

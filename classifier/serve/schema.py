@@ -10,7 +10,8 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     pictures: list[str] = Field(
-        description="Picture files in base64, with or without a leading data:image/…;base64, "
+        description="Picture files in base64, with or without a leading data:image/…;base64, and "
+        "as any tool writes it: with line breaks, in the alphabet for URLs, without padding. "
         "Addresses are not fetched."
     )
 

@@ -20,7 +20,8 @@ _HEADER_BYTES = 16 * 1024
 class _ImpatientProtocol(H11Protocol):
     """Closes a connection whose request does not get to the end of its header in time.
 
-    uvicorn itself would wait for ever, and each such client holds one of CONNECTIONS.
+    uvicorn itself would wait for ever, and each such client holds one of CONNECTIONS. It would also
+    let the application answer a request that it has answered itself, since its body is no HTTP.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -37,6 +38,17 @@ class _ImpatientProtocol(H11Protocol):
         self._rest()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle and not self.cycle.response_complete:
+            if self.cycle.response_started:
+                self.transport.close()
+            else:
+                super().send_400_response(msg)
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        else:
+            super().send_400_response(msg)
+
     def _watch(self) -> None:
         if self.conn.their_state is not h11.IDLE:
             self._rest()
@@ -50,13 +62,14 @@ class _ImpatientProtocol(H11Protocol):
 
 
 def _no_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Invalid HTTP request")
+    return not record.getMessage().startswith(("Invalid HTTP request", "Unsupported upgrade"))
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM; requests under way are answered first."""
     # What is wrong with an upload is told to whoever sent it; the log is not theirs to fill.
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    for library in ("PIL", "python_multipart"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn.error").addFilter(_no_news)
     warnings.simplefilter("ignore")
     config = uvicorn.Config(

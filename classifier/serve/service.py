@@ -14,6 +14,7 @@ from PIL import Image
 from classifier.inference import Floats, Pictures, Predictor
 from classifier.parallel import cores
 from classifier.serve.batching import Batcher
+from classifier.serve.budget import Budget
 from classifier.serve.limits import Limits, RefusedError
 from classifier.serve.metrics import Metrics
 from classifier.serve.uploads import Upload, pixels
@@ -31,6 +32,7 @@ class Service:
         self._batcher = Batcher(
             predictor.probabilities, limits.batch, limits.wait_seconds, metrics.batches.observe
         )
+        self.bodies = Budget(limits.in_flight_bytes, metrics.bodies)
         self._decoders = ThreadPoolExecutor(cores(), "decode")
         self._admitted: Counter[str] = Counter()  # pictures under way by client
         size = self.spec.image_size
@@ -77,7 +79,7 @@ class Service:
         """For each picture the probabilities [K], or why there are none."""
         return list(await asyncio.gather(*(self._one(part.data) for part in parts)))
 
-    async def _one(self, data: bytes) -> Found:
+    async def _one(self, data: bytes | str) -> Found:
         try:
             found: Found = await self._batcher.probabilities(await self.decoded(data))
         except RefusedError as refusal:
@@ -86,17 +88,18 @@ class Service:
         self.metrics.pictures.labels(outcome).inc()
         return found
 
-    async def decoded(self, data: bytes) -> Pictures:
+    async def decoded(self, data: bytes | str) -> Pictures:
         """The picture [S, S, C] that the network sees; RefusedError as of `pixels`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._decoders, pixels, data, self.spec, self.limits)
 
-    async def explained(self, picture: Pictures, target: int | None) -> tuple[int, str, bool]:
+    async def explained(self, data: bytes | str, target: int | None) -> tuple[int, str, bool]:
         """The class, by default the most probable, the picture under its heat map, and whether
         the map shows anything: Grad-CAM is empty where no place speaks for the class by itself.
 
-        The picture is a PNG as a data: address.
+        The picture is a PNG as a data: address. RefusedError as of `pixels`.
         """
+        picture = await self.decoded(data)
 
         def explain() -> tuple[int, str, bool]:
             batch = picture[None]

@@ -2,123 +2,147 @@
 
 import asyncio
 import base64
-import binascii
 import io
+import json
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from fastapi import Request
 from PIL import Image
-from pydantic import ValidationError
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from classifier.images import FORMATS, decode, to_array
 from classifier.inference import Pictures
 from classifier.modelfile import ModelSpec
+from classifier.serve.budget import Budget
 from classifier.serve.limits import BODY_SECONDS, Limits, RefusedError
 from classifier.serve.schema import PredictRequest
 
-_DATA_ADDRESS = re.compile(r"data:[\w.+/;=-]*,", re.ASCII)
-_DRAINED = 4  # times the limit that is read and thrown away, so that the client hears the refusal
+_DATA_ADDRESS = re.compile(r"\s*data:[^,]*,", re.IGNORECASE)
+_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 
 class Upload(NamedTuple):
-    """One picture as it came: its name, if it has one, and its encoded bytes."""
+    """One picture as it came: its name, if it has one, and its encoded bytes or their base64."""
 
     name: str | None
-    data: bytes
+    data: bytes | str
 
 
-async def uploads(request: Request, limits: Limits) -> list[Upload]:
+@asynccontextmanager
+async def uploads(request: Request, limits: Limits, budget: Budget) -> AsyncIterator[list[Upload]]:
     """The pictures of a request: a multipart form of files, or JSON of base64 texts.
+
+    Its bytes are taken from ``budget`` while they are read, and until the block ends.
 
     Raises:
         RefusedError: 408 too slow, 413 too large or too many, 415 neither of the two kinds, 422
-            not what it says.
+            not what it says, 503 the budget is spent.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("multipart/form-data", "application/json"):
         raise RefusedError(
             415, "Send pictures as multipart/form-data, or as base64 texts in application/json."
         )
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await _body(request, limits.body_bytes)
-    except TimeoutError:
-        raise RefusedError(408, f"The request took longer than {BODY_SECONDS:.0f} s.") from None
     form = kind == "multipart/form-data"
-    found = await _form(request, body, limits) if form else _json(body, limits)
-    if not found:
-        raise RefusedError(422, "The request holds no picture.")
+    with budget.share() as take:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                parts = _body(request, limits.body_bytes, take)
+                found = await (_form(request, parts, limits) if form else _json(parts, limits))
+            if not found:
+                raise RefusedError(422, "The request holds no picture.")
+        except TimeoutError:
+            refused = RefusedError(408, f"The request took longer than {BODY_SECONDS:.0f} s.")
+        except RefusedError as refusal:
+            # Anew, as its traceback holds on to what was read.
+            refused = RefusedError(refusal.status, refusal.sentence)
+        else:
+            yield found
+            return
+    raise refused
+
+
+async def _body(
+    request: Request, most: int, take: Callable[[int], None]
+) -> AsyncGenerator[bytes, None]:
+    too_large = RefusedError(413, f"The request is larger than {most / 2**20:g} MiB.")
+    # A client that asks first (Expect: 100-continue) hears this before it sends anything.
+    if int(request.headers.get("content-length", 0)) > most:
+        raise too_large
+    size = 0  # the header may be missing: what counts is what comes
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise too_large
+        take(len(part))
+        yield part
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = sys.maxsize  # files stay in memory, which has its budget, and off the disk
+
+
+async def _form(
+    request: Request, parts: AsyncGenerator[bytes, None], limits: Limits
+) -> list[Upload]:
+    parser = _InMemory(request.headers, parts, max_files=limits.files, max_fields=limits.files)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        if error.message.startswith("Too many"):
+            raise _too_many(limits) from None
+        raise RefusedError(422, "The form is damaged.") from None
+    found = []
+    for _, part in form.multi_items():
+        if isinstance(part, UploadFile):
+            found.append(Upload(part.filename, await part.read()))
+            await part.close()
     return found
 
 
-async def _body(request: Request, most: int) -> bytes:
-    # Content-Length may lie or be missing: what counts is what comes.
+async def _json(parts: AsyncGenerator[bytes, None], limits: Limits) -> list[Upload]:
     body = bytearray()
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= most:
-            body += part
-        elif size > _DRAINED * most:
-            break
-        else:
-            body.clear()
-    if size > most:
-        raise RefusedError(413, f"The request is larger than {most / 2**20:g} MiB.")
-    return bytes(body)
-
-
-async def _form(request: Request, body: bytes, limits: Limits) -> list[Upload]:
-    async def replay() -> Mapping[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
+    async for part in parts:
+        body += part
+    # One comma after each picture, and one in its data: address. Before anything is taken apart,
+    # since millions of small values take many times the memory of their text.
+    if body.count(b",") > 2 * limits.files:
+        raise _too_many(limits)
     try:
-        async with Request(request.scope, replay).form(  # type: ignore[arg-type]
-            max_files=limits.files, max_fields=limits.files
-        ) as form:
-            files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-            return [Upload(part.filename, await part.read()) for part in files]
-    except HTTPException as error:
-        if "Too many" in str(error.detail):
-            raise _too_many(limits) from None
-        raise RefusedError(422, "The form is damaged.") from None
-
-
-def _json(body: bytes, limits: Limits) -> list[Upload]:
-    try:
-        texts = PredictRequest.model_validate_json(body).pictures
-    except ValidationError:
+        # Not strict: a shell pastes base64 with its line breaks.
+        texts = PredictRequest.model_validate(json.loads(body, strict=False)).pictures
+    except (ValueError, RecursionError):
         raise RefusedError(
             422, 'The JSON must be {"pictures": ["…", …]} with base64 texts of picture files.'
         ) from None
     if len(texts) > limits.files:
         raise _too_many(limits)
-    return [Upload(None, _base64(text)) for text in texts]
-
-
-def _base64(text: str) -> bytes:
-    if re.match(r"[a-z]+://", text, re.IGNORECASE):
-        raise RefusedError(422, "Addresses are never fetched: send the picture itself, as base64.")
-    try:
-        return base64.b64decode(_DATA_ADDRESS.sub("", text, count=1), validate=True)
-    except (binascii.Error, ValueError):
-        raise RefusedError(422, "A picture is not valid base64.") from None
+    return [Upload(None, text) for text in texts]
 
 
 def _too_many(limits: Limits) -> RefusedError:
     return RefusedError(413, f"The request holds more than {limits.files} pictures.")
 
 
-def pixels(data: bytes, spec: ModelSpec, limits: Limits) -> Pictures:
+def pixels(data: bytes | str, spec: ModelSpec, limits: Limits) -> Pictures:
     """What the network gets of an encoded picture: uint8 [S, S, C], as training prepared it.
+
+    Args:
+        data: the bytes of a file, or their base64 as any tool writes it.
+        spec: of the model.
+        limits: of the server.
 
     Raises:
         RefusedError: 413 too many pixels, 415 no known format, 422 damaged; the sentence says.
     """
+    if isinstance(data, str):
+        data = _decoded(data)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             width, height = opened.size
@@ -140,3 +164,16 @@ def pixels(data: bytes, spec: ModelSpec, limits: Limits) -> Pictures:
         reason = str(error)
         raise RefusedError(422, f"It is {reason}." if reason.startswith("damaged") else
                            f"It cannot be read ({reason}).") from None  # fmt: skip
+
+
+def _decoded(text: str) -> bytes:
+    """With line breaks or without, as data: address, in either alphabet, padded or not."""
+    if re.match(r"\s*[a-z][a-z0-9+.-]*://", text, re.IGNORECASE):
+        raise RefusedError(422, "Addresses are never fetched: send the picture itself, as base64.")
+    if address := _DATA_ADDRESS.match(text):
+        text = unquote(text[address.end() :])
+    try:
+        letters = text.encode("ascii").translate(_URL_ALPHABET, b" \t\r\n\f\v").rstrip(b"=")
+        return base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
+    except ValueError:
+        raise RefusedError(422, "It is not valid base64.") from None

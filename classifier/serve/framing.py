@@ -1,0 +1,64 @@
+"""Where requests end: an answer that comes earlier must not be lost, nor be read as another's."""
+
+import asyncio
+from contextlib import suppress
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from classifier.serve.limits import BODY_SECONDS
+
+_CLOSE = (b"connection", b"close")
+
+
+class Framing:
+    """ASGI middleware: no answer overtakes its request.
+
+    Most clients listen only once they have sent everything. What the application leaves unread, as
+    when it refuses a request, is read and thrown away before its answer goes out: for a while and
+    up to a size, after which the connection is closed.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        """Wrap ``app``; up to ``most`` bytes of a request are read in vain."""
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        headers = dict(scope["headers"])
+        lengths = {b"content-length", b"transfer-encoding"} & headers.keys()
+        deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+        # A client that asks before it sends (Expect) is not told to send what nobody reads.
+        asked, ended = b"expect" not in headers, not lengths
+
+        async def receiving() -> Message:
+            nonlocal asked, ended
+            asked = True
+            message = await receive()
+            ended = not message.get("more_body", False)
+            return message
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and not ended:
+                if asked:
+                    await drain()
+                if not ended:
+                    message["headers"] = [*message["headers"], _CLOSE]
+            await send(message)
+
+        async def drain() -> None:
+            size = 0
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    while not ended and size <= self._most:
+                        size += len((await receiving()).get("body", b""))
+
+        app = self._app
+        if len(lengths) > 1:
+            # Two programs may disagree on which of them counts, and where the next request begins.
+            ended = True
+            refusal = "A request has Content-Length or Transfer-Encoding, not both."
+            app = JSONResponse({"detail": refusal}, 400, {"connection": "close"})
+        return await app(scope, receiving, sending)
