@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from classifier.images import decode, thumbnail
+from classifier.images import inspect, thumbnail
 from classifier.manifest import Integers, Manifest, Text
 from classifier.parallel import ordered_map
 from classifier.store import read_bytes
@@ -164,7 +164,7 @@ def correlation(pictures: Bytes, pairs: Pairs) -> npt.NDArray[np.float64]:
 
 
 def _decode(raw: Path, places: list[tuple[str, int, int]]) -> Bytes:
-    return np.stack([thumbnail(decode(read_bytes(raw, *place))) for place in places])
+    return np.stack([thumbnail(inspect(read_bytes(raw, *place)).preview) for place in places])
 
 
 def _nearest(

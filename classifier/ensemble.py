@@ -164,7 +164,7 @@ def save_model(
     loaded = [modelfile.load(member) for member in members]
     specs = [spec for _, spec in loaded]
     for spec, member in zip(specs, members, strict=True):
-        for key in ("classes", "channels", "image_size", "resize"):
+        for key in ("classes", "channels", "image_size", "resize", "value_range"):
             if getattr(spec, key) != getattr(specs[0], key):
                 raise UserError(
                     f"the model in {member} has another {key} than the first: one file can only "
@@ -196,6 +196,7 @@ def save_model(
         mean=(0.0,) * specs[0].channels,  # each member standardises for itself
         std=(1.0,) * specs[0].channels,
         temperature=temperature,
+        value_range=specs[0].value_range,
         extra={"torch": torch.__version__},
     )
     modelfile.save(path, network, spec)

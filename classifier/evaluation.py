@@ -15,6 +15,7 @@ from classifier.calibration import fit_temperature
 from classifier.errors import UserError
 from classifier.explain import Floats, recorded_embeddings
 from classifier.files import replacing, write_json
+from classifier.images import ranges_in
 from classifier.modelfile import ModelSpec
 from classifier.models.base import Classifier
 from classifier.outcomes import Outcomes
@@ -108,6 +109,7 @@ def _check(spec: ModelSpec, data: PreparedData) -> None:
         )
     facts = ("classes", "channels", "image_size")
     wrong = [name for name in facts if _plain(getattr(spec, name)) != data.meta[name]]
+    wrong += ["value_range"] if spec.value_range != ranges_in(data.meta) else []
     if wrong:
         raise UserError(
             f"models/model.safetensors was trained on other data (its {wrong[0]} differs from "

@@ -223,7 +223,7 @@ def originals(
         shard, at, length = manifest.shard[row], manifest.offset[row], manifest.size[row]
         encoded = read_bytes(raw, str(shard), int(at), int(length))
         resize = cast(Resize, spec.resize)
-        image = decode(encoded)
+        image = decode(encoded, spec.value_range)
         ready = to_array(image, size, spec.channels, resize)
         whole = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
         yield ready, whole.reshape(*whole.shape[:2], spec.channels)

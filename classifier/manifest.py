@@ -40,6 +40,11 @@ class Manifest:
     def __len__(self) -> int:
         return len(self.id)
 
+    def places(self, rows: Integers) -> list[tuple[str, str, int, int]]:
+        """Id, shard, offset and size of some rows: what reading their images takes."""
+        columns = (self.id, self.shard, self.offset, self.size)
+        return list(zip(*(column[rows].tolist() for column in columns), strict=True))
+
     @classmethod
     def read(cls, folder: str | Path) -> "Manifest":
         """Read the manifest in ``folder``; UserError when it is missing or holds no picture."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
 from classifier.files import replacing
+from classifier.images import Ranges, ranges_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,8 +36,10 @@ class ModelSpec:
     """How to rebuild a network and prepare images for it.
 
     ``name`` and ``args`` go to ``classifier.models.build``. ``mean`` and ``std`` have one figure a
-    channel on the 0..1 scale; ``resize`` is the way of ``classifier.images.to_array``. Logits are
-    divided by ``temperature`` before the softmax. ``extra`` is free for metrics; JSON values only.
+    channel on the 0..1 scale; ``resize`` is the way of ``classifier.images.to_array``, and
+    ``value_range`` what ``classifier.images.decode`` wants for images of more than 8 bits. Logits
+    are divided by ``temperature`` before the softmax. ``extra`` is free for metrics; JSON values
+    only.
     """
 
     name: str
@@ -48,7 +51,22 @@ class ModelSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     temperature: float = 1.0
+    value_range: Ranges = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def described(spec: ModelSpec) -> dict[str, Any]:
+    """The spec as JSON values, without a range of values where the set has 8 bits."""
+    content = dataclasses.asdict(spec)
+    if not spec.value_range:
+        del content["value_range"]
+    return content
+
+
+def from_description(content: Mapping[str, Any]) -> ModelSpec:
+    """The spec that `described` gave; an error of Python's own where something is wrong."""
+    lists = {name: tuple(content[name]) for name in ("classes", "mean", "std")}
+    return ModelSpec(**{**content, **lists, "value_range": ranges_in(content)})
 
 
 def save(path: PathLike, network: "nn.Module", spec: ModelSpec) -> None:
@@ -61,7 +79,7 @@ def save(path: PathLike, network: "nn.Module", spec: ModelSpec) -> None:
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    content = {"format": FORMAT, **dataclasses.asdict(spec)}
+    content = {"format": FORMAT, **described(spec)}
     metadata = {_KEY: json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)}
     with replacing(path) as temporary:
         temporary.write_bytes(safetensors.torch.save(weights, metadata))
@@ -128,9 +146,8 @@ def read_spec(path: PathLike) -> ModelSpec:
             "use the version that wrote it, or train again"
         )
     try:
-        lists = {name: tuple(content[name]) for name in ("classes", "mean", "std")}
-        return ModelSpec(**{**content, **lists})
-    except (KeyError, TypeError) as error:
+        return from_description(content)
+    except (AttributeError, KeyError, TypeError) as error:
         raise _damaged(path, f"its description is not complete: {error}") from None
 
 

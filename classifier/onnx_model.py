@@ -1,6 +1,5 @@
 """Exported ONNX files on ONNX Runtime: they describe themselves in their metadata."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from classifier.errors import UserError
 from classifier.extras import not_installed
 from classifier.inference import Floats, Pictures
-from classifier.modelfile import ModelSpec
+from classifier.modelfile import ModelSpec, described, from_description
 
 INPUT, OUTPUT = "pictures", "probabilities"
 _SPEC, _CLASSES, _METRICS = "spec", "classes", "metrics"
@@ -19,7 +18,7 @@ _SPEC, _CLASSES, _METRICS = "spec", "classes", "metrics"
 
 def metadata(spec: ModelSpec, metrics: Mapping[str, Any]) -> dict[str, str]:
     """What an ONNX file says of itself: JSON texts by key, the same for the same model."""
-    content = {_SPEC: dataclasses.asdict(spec), _CLASSES: list(spec.classes), _METRICS: metrics}
+    content = {_SPEC: described(spec), _CLASSES: list(spec.classes), _METRICS: metrics}
     return {
         key: json.dumps(value, sort_keys=True, ensure_ascii=False) for key, value in content.items()
     }
@@ -58,10 +57,9 @@ class OnnxPredictor:
         described = self._session.get_modelmeta().custom_metadata_map
         try:
             content = json.loads(described[_SPEC])
-            lists = {key: tuple(content[key]) for key in ("classes", "mean", "std")}
-            self.spec = ModelSpec(**{**content, **lists})
+            self.spec = from_description(content)
             self.metrics: dict[str, Any] = json.loads(described[_METRICS])
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise UserError(
                 f"{name}: an ONNX file, but not one that python -m classifier export wrote."
             ) from None

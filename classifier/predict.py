@@ -96,7 +96,7 @@ def _decoded(picture: Picture, spec: ModelSpec) -> Pictures | str:
     if picture.problem:
         return picture.problem
     try:
-        image = decode(read(Path(picture.path)))
+        image = decode(read(Path(picture.path)), spec.value_range)
         return to_array(image, spec.image_size, spec.channels, cast(Resize, spec.resize))
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from classifier.errors import UserError
 from classifier.files import read_json, write_json
-from classifier.images import Resize, decode, to_array
+from classifier.images import Ranges, Resize, decode, to_array
 from classifier.manifest import Integers, Manifest, Text
 from classifier.parallel import ordered_map
 from classifier.store import read_bytes
+from classifier.value_range import measured, undecodable
 
 PREPARED_SPLITS = ("train", "val", "test", "unlabelled")
 LARGEST_AUTO_SIZE = 224
@@ -43,7 +44,9 @@ class PreparedData:
 
     ``meta`` has ``classes`` (names in label order), ``channels`` (1 or 3), ``image_size`` (pixels),
     ``resize``, ``normalize``, ``mean`` and ``std`` (per channel, of the train split, on the 0..1
-    scale) and ``counts`` (pictures in each split).
+    scale) and ``counts`` (pictures in each split). Of a set with images of more than 8 bits a
+    channel there is also ``value_range``: by kind (integer, float) the values of the train split
+    that become 0 and 255.
     """
 
     folder: Path
@@ -124,6 +127,8 @@ def prepare(
     rows = {name: np.flatnonzero(splits == name) for name in PREPARED_SPLITS}
     rows = {name: found for name, found in rows.items() if len(found)}
     label = {name: index for index, name in enumerate(classes)}
+    workers = 1 if int(manifest.size.sum()) < FEW_BYTES else params.workers
+    ranges = measured(raw, manifest, rows.get("train", np.zeros(0, np.int64)), workers)
 
     tasks = []
     for name, found in rows.items():
@@ -137,19 +142,14 @@ def prepare(
         step = max(1, CHUNK_BYTES // (size * size * channels))
         for first in range(0, len(found), step):
             part = found[first : first + step]
-            places = zip(
-                manifest.id[part].tolist(),
-                manifest.shard[part].tolist(),
-                manifest.offset[part].tolist(),
-                manifest.size[part].tolist(),
-                strict=True,
-            )
             at = start + first * size * size * channels
             tasks.append(
-                _Task(raw, list(places), path, at, size, channels, params.resize, name == "train")
-            )
+                _Task(
+                    raw, manifest.places(part), path, at, size, channels, params.resize, ranges,
+                    name == "train",
+                )
+            )  # fmt: skip
 
-    workers = 1 if int(manifest.size.sum()) < FEW_BYTES else params.workers
     histogram = np.zeros((channels, 256), np.int64)
     with tqdm(
         total=sum(map(len, rows.values())), desc="preprocess", unit=" pictures", disable=None
@@ -172,7 +172,7 @@ def prepare(
                 manifest.height[found].tolist(),
             )
             writer.writerows(zip(*columns, strict=True))
-    meta = {
+    meta: dict[str, Any] = {
         "classes": list(classes),
         "channels": channels,
         "image_size": size,
@@ -182,6 +182,8 @@ def prepare(
         "std": std,
         "counts": {name: len(found) for name, found in rows.items()},
     }
+    if ranges:
+        meta["value_range"] = ranges
     write_json(folder / "meta.json", meta)
     return PreparedData.open(folder)
 
@@ -202,7 +204,7 @@ def automatic_size(width: Integers, height: Integers) -> int:
 
 def automatic_channels(modes: Text) -> Literal[1, 3]:
     """1 when every picture is grayscale as found, 3 otherwise."""
-    gray = {"1", "L", "LA", "La", "F"}
+    gray = {"1", "L", "LA", "La", "LA;16", "F"}
     found = np.unique(modes).tolist()
     return 1 if all(mode in gray or mode.startswith("I") for mode in found) else 3
 
@@ -218,6 +220,7 @@ class _Task:
     size: int
     channels: int
     resize: Resize
+    ranges: Ranges
     count: bool
 
 
@@ -227,12 +230,10 @@ def _work(task: _Task) -> npt.NDArray[np.int64]:
     pixels = np.empty(shape, np.uint8)
     for row, (name, shard, offset, size) in enumerate(task.places):
         try:
-            image = decode(read_bytes(task.raw, shard, offset, size))
+            image = decode(read_bytes(task.raw, shard, offset, size), task.ranges)
             pixels[row] = to_array(image, task.size, task.channels, task.resize)
         except (ValueError, OSError) as error:
-            raise UserError(
-                f"picture {name!r} cannot be decoded ({error}): run dvc repro --force download."
-            ) from None
+            raise undecodable(name, error) from None
     # Written, not mapped: pages of a shared mapping would count as this process's memory.
     with task.path.open("r+b") as file:
         file.seek(task.at)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from classifier.batches import normalise
 from classifier.errors import UserError
+from classifier.images import ranges_in
 from classifier.modelfile import ModelSpec, read_spec, read_weights
 from classifier.models import TORCHVISION, ModelParams
 from classifier.models.base import Classifier
@@ -61,6 +62,7 @@ def plan(params: ModelParams, meta: Mapping[str, Any]) -> ModelSpec:
         resize=meta["resize"],
         mean=tuple(meta["mean"]),
         std=tuple(meta["std"]),
+        value_range=ranges_in(meta),
     )
     if not params.pretrained:
         return spec

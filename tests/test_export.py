@@ -19,7 +19,7 @@ from classifier.inference import TorchPredictor, open_predictor
 from classifier.modelfile import ModelSpec
 from classifier.models import build
 from classifier.onnx_model import OnnxPredictor
-from tests.test_images import encoded, photograph
+from tests.image_files import encoded, photograph
 from tests.workspace import Workspace
 
 onnx = pytest.importorskip("onnx")

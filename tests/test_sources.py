@@ -54,7 +54,7 @@ def out(tmp_path: Path) -> Path:
 
 def test_class_folders(tmp_path: Path, out: Path) -> None:
     root = folder_of(tmp_path / "in", "dog/b.png", "cat/a.png", "dog/old/c.PNG", "cat/é.jpg")
-    assert take(root, out) == Summary(pictures=4, classes=2, unlabelled=0, rejected=0)
+    assert take(root, out) == Summary(pictures=4, classes=2, unlabelled=0, rejected=0, blank=[])
     manifest = Manifest.read(out)
     assert manifest.id.tolist() == ["cat/a.png", "cat/é.jpg", "dog/b.png", "dog/old/c.PNG"]
     assert manifest.label.tolist() == ["cat", "cat", "dog", "dog"]
@@ -131,7 +131,7 @@ def test_broken_pictures_are_listed_with_the_reason(tmp_path: Path, out: Path) -
     (root / "cat" / "cut.jpg").write_bytes(whole[:900])
     (root / "cat" / "empty.png").write_bytes(b"")
     (root / "dog" / "text.png").write_bytes(b"no picture")
-    assert take(root, out, max_rejected=0.2) == Summary(20, 2, 0, 3)
+    assert take(root, out, max_rejected=0.2) == Summary(20, 2, 0, 3, [])
     reasons = {Path(path).name: reason for path, reason in rejected(out).items()}
     assert reasons["cut.jpg"].startswith("damaged or cut off")
     assert reasons["empty.png"] == "the file is empty"

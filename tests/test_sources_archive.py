@@ -46,7 +46,7 @@ def unpacked(archive: Path, out: Path, **settings: object) -> Summary:
 @pytest.mark.parametrize("top", ["", "set", "set/v1"])
 def test_class_folders_in_any_archive(tmp_path: Path, out: Path, suffix: str, top: str) -> None:
     root = folder_of(tmp_path / "in", "cat/1.png", "cat/2.png", "dog/1.png", "__MACOSX/cat/x.png")
-    assert unpacked(pack(tmp_path / f"a{suffix}", root, top), out) == Summary(3, 2, 0, 0)
+    assert unpacked(pack(tmp_path / f"a{suffix}", root, top), out) == Summary(3, 2, 0, 0, [])
     assert Manifest.read(out).id.tolist() == ["cat/1.png", "cat/2.png", "dog/1.png"]
     assert list((tmp_path / "cache").iterdir()) == []
 

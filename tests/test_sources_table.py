@@ -32,7 +32,7 @@ def table(root: Path, out: Path, **settings: object) -> Summary:
 
 
 def test_a_table_beside_its_pictures(root: Path, out: Path) -> None:
-    assert table(root, out) == Summary(4, 2, 0, 0)
+    assert table(root, out) == Summary(4, 2, 0, 0, [])
     manifest = Manifest.read(out)
     assert manifest.id.tolist() == ["a.png", "b.png", "c.png", "d.png"]
     assert manifest.label.tolist() == ["cat", "dog", "cat", "dog"]
@@ -62,7 +62,7 @@ def test_an_unlabelled_test_table_with_the_same_ids(tmp_path: Path, out: Path) -
         root, out, image_column="id", test_table="test.csv", image_folder="train",
         test_image_folder="test",
     )  # fmt: skip
-    assert found == Summary(4, 2, 2, 0)
+    assert found == Summary(4, 2, 2, 0, [])
     manifest = Manifest.read(out)
     assert manifest.id.tolist() == ["1", "2", "test/1", "test/2"]
     assert manifest.label.tolist() == ["cat", "dog", "", ""]

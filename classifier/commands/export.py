@@ -10,6 +10,7 @@ import numpy as np
 from classifier import chosen_model
 from classifier.errors import UserError
 from classifier.files import replacing
+from classifier.images import ranges_in
 from classifier.modelfile import ModelSpec
 from classifier.prepare import PreparedData
 
@@ -91,8 +92,10 @@ def _prepared(spec: ModelSpec) -> PreparedData | None:
         data = PreparedData.open(DATA)
     except UserError:
         return None
-    facts = (tuple(data.classes), data.meta["image_size"], data.meta["channels"])
-    return data if facts == (spec.classes, spec.image_size, spec.channels) else None
+    meta = data.meta
+    facts = (tuple(data.classes), meta["image_size"], meta["channels"], ranges_in(meta))
+    wanted = (spec.classes, spec.image_size, spec.channels, spec.value_range)
+    return data if facts == wanted else None
 
 
 def _say_size(path: Path) -> None:

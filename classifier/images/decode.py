@@ -2,128 +2,164 @@
 
 import io
 import warnings
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from classifier.images.formats import FORMATS, MAX_PIXELS
+from classifier.images import jpeg, metadata, stored
+from classifier.images.formats import FORMATS, MAX_PIXELS, TooLargeError, UnknownFormatError
+from classifier.images.ground import laid_over
+from classifier.images.values import LOW_BITS, SIXTEEN_BITS, Ranges, Values
 
 # `decode` compares the size itself, before any pixel is decoded, and refuses with a reason.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 
 class Decoded(NamedTuple):
-    """A picture in canonical form, and the Pillow mode that it was stored in."""
+    """An upright image, in 8-bit gray ("L") or colour ("RGB") or in the values that it has beyond
+    8 bits, and the mode that it was stored in: Pillow's, or "RGB;16", "RGBA;16", "LA;16"."""
 
-    image: Image.Image
+    pixels: Image.Image | Values
     mode: str
 
+    @property
+    def preview(self) -> Image.Image:
+        """8-bit gray or colour, whatever range of values the set has."""
+        return self.pixels.preview() if isinstance(self.pixels, Values) else self.pixels
 
-def decode(data: bytes) -> Image.Image:
-    """Decode a whole picture into 8-bit gray ("L") or colour ("RGB"), upright.
+
+def decode(data: bytes, ranges: Ranges | None = None, most: int = MAX_PIXELS) -> Image.Image:
+    """Decode a whole image into 8-bit gray ("L") or colour ("RGB"), upright.
 
     The rules, in this order:
 
-    - The first frame of an animation or of a multi-page file is the picture.
+    - The first frame of an animation or of a multi-page file is the image.
     - Black-and-white and gray stay gray; palette, CMYK, YCbCr, HSV and Lab become RGB. Embedded
-      colour profiles are not applied.
-    - 16-bit gray keeps its high byte (Pillow does the same with 16-bit colour); floating-point
-      gray must lie in 0..1 and is scaled to 0..255.
-    - Transparent pixels are laid over white.
-    - The EXIF orientation is applied.
+      colour profiles and gamma values are not applied.
+    - Values beyond 8 bits (whole numbers, floats) are brought to 0..255 by the range of the set;
+      without one, by that of the format: 0..65535, which keeps the high byte, and 0..1.
+    - Transparent pixels are laid over white, or over black where the drawing is white itself.
+      BMP and TGA files that are transparent everywhere are taken for opaque.
+    - The orientation that EXIF, XMP or TIFF states is applied.
+    - Metadata that are broken or too large are passed over, and so is the missing end of a JPEG
+      file that has all its pixels.
+
+    Args:
+        data: the file.
+        ranges: of the set that the model was trained on, as in meta.json and in the model file.
+        most: pixels that an image may have.
 
     Raises:
-        ValueError: the bytes are no picture of a known format (`FORMATS`), are cut off or
-            damaged, or describe more than `MAX_PIXELS` pixels; the message is the reason.
+        ValueError: the bytes are cut off or damaged, or hold values whose range nothing tells;
+            the message is the reason. Its subclasses `UnknownFormatError` and `TooLargeError`:
+            no image of a known format (`FORMATS`), or one of more than ``most`` pixels.
     """
-    return inspect(data).image
+    integers = (ranges or {}).get("integer")
+    # The high bytes, which Pillow keeps, are all that is asked for.
+    high = integers is None or tuple(integers) == SIXTEEN_BITS
+    found = _read(data, most, high)
+    if integers is None and found.mode in stored.COLOR and _highest(found) < LOW_BITS >> 8:
+        found = _read(data, most, high=False)  # too dark to tell what was lost
+    pixels = found.pixels
+    return pixels.image(ranges or {}) if isinstance(pixels, Values) else pixels
 
 
 def inspect(data: bytes) -> Decoded:
-    """`decode`, and the mode in which the picture was stored (such as "P" or "CMYK")."""
+    """Decode an image of a set whose range of values is not known yet; raises as `decode` does."""
+    return _read(data, MAX_PIXELS, high=False)
+
+
+def _highest(found: Decoded) -> int:
+    return int(np.max(found.preview.getextrema()))
+
+
+def _read(data: bytes, most: int, high: bool) -> Decoded:
     if not data:
         raise ValueError("the file is empty")
+    data = jpeg.trimmed(data)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-            width, height = opened.size
-            if width * height > MAX_PIXELS:
-                raise _too_large(width, height)
-            mode = opened.mode
-            opened.load()
-            # Most pictures carry no EXIF block, and looking into one costs as much as a small
-            # JPEG; TIFF keeps the tag among its own.
-            tagged = "exif" in opened.info or opened.format in ("TIFF", "MPO")
-            orientation = opened.getexif().get(_ORIENTATION_TAG, 1) if tagged else 1
-            image = _canonical(opened)
-    except Image.UnidentifiedImageError:
-        raise ValueError("not a picture of a known format") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"it has more than {MAX_PIXELS:,} pixels") from None
-    except _RefusalError:
+        return _opened(data, {}, most, high)
+    except (TooLargeError, _RefusalError):
         raise
+    except Image.DecompressionBombError:
+        raise TooLargeError(most) from None
     except Exception as error:  # decoders raise nearly anything on damaged bytes
+        try:
+            found = _mended(data, most, high)
+        except Exception:
+            found = None
+        if found:
+            return found
+        if isinstance(error, Image.UnidentifiedImageError):
+            raise UnknownFormatError(data) from None
         reason = str(error).strip() or type(error).__name__
         raise ValueError(f"damaged or cut off ({reason})") from None
-    if orientation in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[orientation])
-    return Decoded(image, mode)
+
+
+def _mended(data: bytes, most: int, high: bool) -> Decoded | None:
+    """The image in spite of what is wrong beside its pixels, if that is all."""
+    if not data.startswith(jpeg.START):
+        bare = metadata.without(data)
+        return _opened(*bare, most, high) if bare else None
+    versions = (_opened(version, {}, most, high) for version in jpeg.endings(data))
+    first = next(versions, None)
+    if first is None or any(other.preview != first.preview for other in versions):
+        return None
+    return first
+
+
+def _opened(data: bytes, info: Mapping[Any, Any], most: int, high: bool) -> Decoded:
+    """Decode a file; ``info`` is what it says besides its pixels, as far as Pillow is not told."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        width, height = opened.size
+        if width * height > most:
+            raise TooLargeError(most, width, height)
+        if opened.format == "JPEG2000" and b"\xff\xd9" not in data:
+            raise _RefusalError("damaged or cut off (it has no end)")
+        mode = stored.mode(opened)
+        if mode in stored.COLOR and (not high or opened.format == "PPM" or _keyed(opened)):
+            pixels: Image.Image | Values = stored.color(data, opened)
+        else:
+            opened.load()
+            pixels = _canonical(opened)
+        # PNG keeps metadata behind the pixels, too. Pillow turns TIFF files itself.
+        turn = None if opened.format == "TIFF" else metadata.upright({**opened.info, **info})
+    if isinstance(pixels, Values):
+        return Decoded(pixels if turn is None else pixels.turned(turn), mode)
+    pixels.info = {}  # nothing of the file but its pixels is kept
+    return Decoded(pixels if turn is None else pixels.transpose(turn), mode)
+
+
+def _keyed(image: Image.Image) -> bool:
+    return "transparency" in image.info
 
 
 class _RefusalError(ValueError):
     """A refusal of our own, as opposed to whatever a decoder raises."""
 
 
-def _too_large(width: int, height: int) -> _RefusalError:
-    return _RefusalError(f"{width:,}×{height:,} pixels are more than {MAX_PIXELS:,}")
-
-
-def _canonical(image: Image.Image) -> Image.Image:
+def _canonical(image: Image.Image) -> Image.Image | Values:
     mode = image.mode
-    if mode in ("L", "RGB") and "transparency" not in image.info:
-        if image.format == "JPEG":  # holds nothing of its file any more, but for the metadata
-            image.info = {}
+    if mode in ("L", "RGB") and not _keyed(image):
+        if image.format == "JPEG":  # holds nothing of its file any more
             return image
         # A plain copy lets go of the file's data and of further frames.
         return image.copy()
-    if mode == "1":
-        return image.convert("L")
-    if mode.startswith("I"):
-        return _from_integers(np.asarray(image).astype(np.int64))
-    if mode == "F":
-        return _from_floats(np.asarray(image))
-    if mode in ("LA", "La") or (mode == "L" and "transparency" in image.info):
-        return _over_white(image.convert("LA") if mode != "LA" else image, "L")
-    if mode in ("RGBA", "RGBa", "PA") or "transparency" in image.info:
-        return _over_white(image.convert("RGBA") if mode != "RGBA" else image, "RGB")
-    return image.convert("RGB")
+    if stored.is_deep(mode):
+        return stored.gray(image)
+    gray = mode in ("1", "L", "LA", "La")
+    if mode in ("LA", "La", "RGBA", "RGBa", "PA") or _keyed(image):
+        return _flat(image, *(("LA", "L") if gray else ("RGBA", "RGB")))
+    return image.convert("L" if gray else "RGB")
 
 
-def _over_white(image: Image.Image, mode: str) -> Image.Image:
-    canvas = Image.new(mode, image.size, "white")
-    canvas.paste(image.convert(mode), mask=image.getchannel("A"))
-    return canvas
-
-
-def _from_integers(values: np.ndarray) -> Image.Image:
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise _RefusalError(f"its values {low}..{high} are outside the 16-bit range")
-    return Image.fromarray((values >> 8).astype(np.uint8))
-
-
-def _from_floats(values: np.ndarray) -> Image.Image:
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise _RefusalError("its floating-point values are outside 0..1")
-    return Image.fromarray(np.round(values * 255).astype(np.uint8))
+def _flat(image: Image.Image, with_alpha: str, without: str) -> Image.Image:
+    format_ = image.format
+    image = image if image.mode == with_alpha else image.convert(with_alpha)
+    alpha = image.getchannel("A")
+    # Many programs that write these formats leave the alpha at 0 and do not mean it.
+    if format_ in ("BMP", "TGA") and alpha.getextrema() == (0, 0):
+        return image.convert(without)
+    return laid_over(image.convert(without), alpha)

@@ -1,4 +1,6 @@
-"""What can be opened, and how large it may be."""
+"""What can be opened, how large it may be, and what to say of everything else."""
+
+import re
 
 # More pixels than this are a mistake or an attack: decoded, they would fill the memory.
 # The number is Pillow's own threshold: a quarter of a gibibyte of RGB.
@@ -14,3 +16,41 @@ EXTENSIONS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".webp", ".avif", ".jp2",
     ".j2k", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga",
 })  # fmt: skip
+
+_CONVERT = "convert it to PNG or JPEG"
+# By how a file starts, whatever its name says: what it is, and the remedy.
+_OTHERS = [
+    (rb"....ftyp.{0,24}?(avif|avis)", "AVIF", "install Pillow 11.3 or newer, which reads it"),
+    (rb"....ftyp.{0,24}?(hei[cfxms]|hev[cx]|mif1|msf1)", "HEIC", _CONVERT),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", _CONVERT),
+    (rb"II[*+]\0|MM\0[*+]", "TIFF, cut off or of a rare kind", "convert it to 8- or 16-bit PNG"),
+    (rb"8BPS", "a Photoshop document", _CONVERT),
+    (rb".{128}DICM", "DICOM", _CONVERT),
+    (rb"\x76\x2f\x31\x01", "OpenEXR", "convert it to TIFF of 32-bit floats"),
+    (rb"SIMPLE  =", "FITS", "convert it to TIFF of 32-bit floats"),
+    (rb"\x93NUMPY", "a NumPy array", _CONVERT),
+    (rb"%PDF", "PDF", _CONVERT),
+    (rb"\s*(<\?xml.{0,500})?<svg", "SVG", _CONVERT),
+    (rb"\s*<(!doctype )?html", "a web page", "download the image itself"),
+    (rb"version https://git-lfs", "a Git LFS pointer", "run git lfs pull"),
+]
+
+
+class UnknownFormatError(ValueError):
+    """The bytes are no image of a format in `FORMATS`."""
+
+    def __init__(self, data: bytes) -> None:
+        start = data[:1024]
+        for pattern, name, remedy in _OTHERS:
+            if re.match(pattern, start, re.DOTALL | re.IGNORECASE):
+                super().__init__(f"not a picture of a known format: it is {name}; {remedy}")
+                return
+        super().__init__("not a picture of a known format")
+
+
+class TooLargeError(ValueError):
+    """The image has more pixels than are allowed."""
+
+    def __init__(self, most: int, width: int = 0, height: int = 0) -> None:
+        size = f"{width:,}×{height:,} pixels are more than" if width else "it has more pixels than"
+        super().__init__(f"{size} {most:,}")

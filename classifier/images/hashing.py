@@ -8,21 +8,47 @@ import numpy as np
 from PIL import Image
 
 from classifier.images.resize import converted, scaled
+from classifier.images.values import SIXTEEN_BITS, Values
 
 
-def content_hash(image: Image.Image) -> str:
+def content_hash(pixels: Image.Image | Values) -> str:
     """The same 32 hex digits for the same pixels, whatever the file format: BLAKE2b of the RGB.
 
-    A gray picture equals its colour copy, since both mean the same pixels.
+    A gray image equals its colour copy, since both mean the same pixels. Beyond 8 bits the values
+    count as they are stored; those that 8 bits can express equal them.
     """
-    digest = hashlib.blake2b(b"%dx%d" % image.size, digest_size=16)
-    digest.update(converted(image, "RGB").tobytes())
+    if isinstance(pixels, Values):
+        found = _exact(pixels)
+        if isinstance(found, bytes):
+            return hashlib.blake2b(found, digest_size=16).hexdigest()
+        pixels = found
+    digest = hashlib.blake2b(b"%dx%d" % pixels.size, digest_size=16)
+    digest.update(converted(pixels, "RGB").tobytes())
     return digest.hexdigest()
+
+
+def _exact(values: Values) -> Image.Image | bytes:
+    """Equal for equal values: an image of 8 bits if it is one, or else the bytes."""
+    array = values.array
+    if values.kind == "integer" and array.min() >= 0 and array.max() <= 65535:
+        array = array.astype(np.uint16)
+        if ((array >> 8) * 257 == array).all():  # 8 bits in 16, as every program converts them
+            return values.image({"integer": SIXTEEN_BITS})
+    if array.ndim == 3 and (array == array[..., :1]).all():
+        array = array[..., 0]
+    facts = repr((array.dtype.str, array.shape)).encode()
+    return facts + array.tobytes() + (b"" if values.alpha is None else values.alpha.tobytes())
 
 
 def perceptual_hash(image: Image.Image) -> int:
     """A 64-bit pHash: pictures that look alike differ in few bits (see `perceptual_hashes`)."""
     return perceptual_hashes([thumbnail(image)])[0]
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether all pixels of an image are the same."""
+    ends = np.reshape(image.getextrema(), (-1, 2))
+    return bool((ends[:, 0] == ends[:, 1]).all())
 
 
 def hash_hex(value: int) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import io
 import json
 import re
 import sys
@@ -12,11 +11,10 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from fastapi import Request
-from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from classifier.images import FORMATS, decode, to_array
+from classifier.images import TooLargeError, UnknownFormatError, decode, to_array
 from classifier.inference import Pictures
 from classifier.modelfile import ModelSpec
 from classifier.serve.budget import Budget
@@ -143,27 +141,19 @@ def pixels(data: bytes | str, spec: ModelSpec, limits: Limits) -> Pictures:
     """
     if isinstance(data, str):
         data = _decoded(data)
+    if not data:
+        raise RefusedError(415, "It is empty.")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-            width, height = opened.size
-    except Image.DecompressionBombError:
-        raise RefusedError(413, f"It has more than {limits.pixels:,} pixels.") from None
-    except Image.UnidentifiedImageError:
-        raise RefusedError(
-            415, "It is empty." if not data else "It is not a picture of a known format."
-        ) from None
-    except Exception:  # decoders raise nearly anything on damaged bytes
-        raise RefusedError(422, "It is damaged or cut off.") from None
-    if width * height > limits.pixels:
-        raise RefusedError(413, f"It has {width:,}×{height:,} pixels, more than {limits.pixels:,}.")
-    size, resize = spec.image_size, spec.resize
-    try:
-        image = decode(data)
-        return to_array(image, size, spec.channels, resize)  # type: ignore[arg-type]
+        image = decode(data, spec.value_range, limits.pixels)
+    except TooLargeError as error:
+        raise RefusedError(413, f"It is too large: {error}.") from None
+    except UnknownFormatError as error:
+        raise RefusedError(415, f"It is {error}.") from None
     except ValueError as error:
         reason = str(error)
         raise RefusedError(422, f"It is {reason}." if reason.startswith("damaged") else
                            f"It cannot be read ({reason}).") from None  # fmt: skip
+    return to_array(image, spec.image_size, spec.channels, spec.resize)  # type: ignore[arg-type]
 
 
 def _decoded(text: str) -> bytes:

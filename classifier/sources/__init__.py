@@ -16,6 +16,7 @@ from classifier.sources.columns import AUTO
 from classifier.sources.ingest import Summary, ingest
 from classifier.sources.listing import Files, Listing
 from classifier.sources.tree import empty_folders, files_below
+from classifier.sources.wording import first
 
 SourceName = Literal[
     "digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "folder", "csv", "archive"
@@ -77,7 +78,14 @@ def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
     with _listing(params, cache) as listing:
         for note in (*listing.notes, *classes.doubts(listing.classes)):
             print(f"warning: {note}.", file=sys.stderr)
-        return ingest(listing, out, max_rejected=params.max_rejected, workers=params.workers)
+        summary = ingest(listing, out, max_rejected=params.max_rejected, workers=params.workers)
+    if summary.blank:
+        print(
+            f"warning: {len(summary.blank):,} of {summary.pictures:,} images are blank, of one "
+            f"color alone ({first(summary.blank)}): look at how they were made.",
+            file=sys.stderr,
+        )
+    return summary
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -33,6 +33,7 @@ class Summary(NamedTuple):
     classes: int
     unlabelled: int
     rejected: int
+    blank: Sequence[str]  # ids of images of one color alone
 
 
 class _Taken(NamedTuple):
@@ -45,6 +46,7 @@ class _Taken(NamedTuple):
     mode: str
     content: str
     phash: str
+    blank: bool
     reason: str
 
 
@@ -66,6 +68,7 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
     folder.mkdir(parents=True, exist_ok=True)
     rejected = list(listing.rejected)
     records: list[store.Record] = []
+    blank: list[str] = []
     total = listing.total + len(rejected)
     with store.ShardWriter(folder) as shards, _progress(listing.total) as bar:
         for taken in ordered_map(_take_all, _chunks(listing.items), workers):
@@ -75,6 +78,7 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
                     rejected.append(Rejected(item.id, path, one.reason, item.label, item.origin))
                 else:
                     records.append(_store(one, shards))
+                    blank += [one.item.id] if one.blank else []
             bar.update(len(taken))
     _write_rejected(folder / store.REJECTED, rejected)
     check_kept(((record.label, record.origin) for record in records), rejected)
@@ -83,7 +87,7 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
     write_json(folder / store.SOURCE, _facts(listing, records, rejected))
     write_classes(folder, listing.classes)
     unlabelled = sum(not record.label for record in records)
-    return Summary(len(records), len(listing.classes), unlabelled, len(rejected))
+    return Summary(len(records), len(listing.classes), unlabelled, len(rejected), blank)
 
 
 def write_classes(folder: Path, classes: Iterable[str]) -> None:
@@ -103,17 +107,17 @@ def _take_all(items: list[Item]) -> list[_Taken]:
             data, decoded = _read(item)
         except ValueError as error:
             reason = why_no_image(_shown(item.picture)) or str(error)
-            taken.append(_Taken(item, b"", 0, 0, "", "", "", reason))
+            taken.append(_Taken(item, b"", 0, 0, "", "", "", False, reason))
             continue
         except OSError as error:
             reason = f"it cannot be read ({error.strerror or error})"
-            taken.append(_Taken(item, b"", 0, 0, "", "", "", reason))
+            taken.append(_Taken(item, b"", 0, 0, "", "", "", False, reason))
             continue
-        image = decoded.image
+        image = decoded.preview
         thumbnails.append(images.thumbnail(image))
-        content = images.content_hash(image)
+        content, blank = images.content_hash(decoded.pixels), images.is_blank(image)
         kept = item._replace(picture=_PIXELS) if isinstance(item.picture, np.ndarray) else item
-        taken.append(_Taken(kept, data, *image.size, decoded.mode, content, "", ""))
+        taken.append(_Taken(kept, data, *image.size, decoded.mode, content, "", blank, ""))
     hashes = iter(images.perceptual_hashes(thumbnails))
     return [
         one if one.reason else one._replace(phash=images.hash_hex(next(hashes))) for one in taken

@@ -1,0 +1,118 @@
+"""Values beyond 8 bits, read out of an opened file as they are stored there."""
+
+import io
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from classifier.images.formats import FORMATS
+from classifier.images.values import LOW_BITS, Values
+
+# Pillow's names for how 16-bit colour lies in a file, without the byte order that ends them, and
+# the mode that it has in the manifest. Pillow calls it RGB or RGBA and keeps the high bytes alone.
+_LAYOUTS = {"RGB;16": "RGB;16", "RGBX;16": "RGB;16", "RGBA;16": "RGBA;16", "LA;16": "LA;16"}
+COLOR = frozenset(_LAYOUTS.values())
+_OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a TIFF tag
+_SAMPLE_FORMAT, _UNSIGNED = 339, (1,)  # another, and its default
+
+
+def mode(opened: Image.Image) -> str:
+    """The mode of an image that is not loaded yet: Pillow's, but for 16-bit colour."""
+    if _ppm_maximum(opened):
+        return "RGB;16"
+    return _LAYOUTS.get(_layout(opened)[:-1], opened.mode)
+
+
+def is_deep(mode: str) -> bool:
+    """Whether images of a mode have values beyond 8 bits."""
+    return mode in COLOR or mode == "F" or mode.startswith("I")
+
+
+def gray(image: Image.Image) -> Values:
+    """The values of a loaded image in Pillow's mode F, I or I;16.
+
+    Raises:
+        ValueError: some are no numbers, or infinite.
+    """
+    array = np.asarray(image)
+    array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError("some of its floating-point values are infinite or no numbers")
+    tags = getattr(image, "tag_v2", None)
+    if tags is not None:
+        if image.mode == "I" and tags.get(_SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
+            array = array.view(np.uint32)  # Pillow has no other mode for them
+        # As Pillow does it for 8 bits.
+        if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+            array = 65535 - array if array.dtype == np.uint16 else 1 - array
+    key = image.info.get("transparency")
+    return Values(array, None if key is None else _opaque(array != key))
+
+
+def color(data: bytes, opened: Image.Image) -> Values:
+    """The values of a file whose `mode` is one of `COLOR`, which was opened and not loaded."""
+    key, name = opened.info.get("transparency"), mode(opened)
+    array = _color(data, opened)
+    if name == "RGB;16":
+        return Values(array, None if key is None else _opaque((array != key).any(axis=2)))
+    alpha = array[..., -1]
+    highest = int(alpha.max())
+    # Opaque is 4095 where a camera of 12 bits counts up to that.
+    shift = max(0, highest.bit_length() - 8) if highest < LOW_BITS else 8
+    colors = array[..., 0] if name == "LA;16" else array[..., :3]
+    return Values(colors, (alpha >> shift).astype(np.uint8))
+
+
+def _opaque(where: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    return where.astype(np.uint8) * 255
+
+
+def _color(data: bytes, opened: Any) -> npt.NDArray[np.uint16]:
+    """[H, W, 2 to 4]: gray or colour, and alpha if there is any."""
+    layout, maximum = _layout(opened), _ppm_maximum(opened)
+    if maximum:
+        width, height = opened.size
+        stored = np.frombuffer(data, ">u2", width * height * 3, opened.tile[0].offset)
+        scaled = (stored.astype(np.uint32) * 65535 + maximum // 2) // maximum
+        return scaled.clip(0, 65535).astype(np.uint16).reshape(height, width, 3)
+    if layout.startswith("LA"):  # two values of two bytes, as if they were four of one
+        both = _loaded(opened, "RGBA")
+        return _joined(both[..., 0::2], both[..., 1::2])
+    with Image.open(io.BytesIO(data), formats=FORMATS) as again:
+        low = _loaded(again, layout[:-1] + _OTHER_BYTE[layout[-1]])
+    return _joined(_loaded(opened, layout), low)
+
+
+def _joined(high: npt.NDArray[np.uint8], low: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+    found = high.astype(np.uint16)
+    found <<= 8
+    found |= low
+    return found
+
+
+def _loaded(opened: Any, layout: str) -> npt.NDArray[np.uint8]:
+    """The pixels of a file as if they lay in it in another way."""
+    tiles = []
+    for tile in opened.tile:
+        args = layout if isinstance(tile.args, str) else (layout, *tile.args[1:])
+        tiles.append(tile._replace(args=args))
+    opened.tile = tiles
+    opened.load()
+    return np.asarray(opened)
+
+
+def _layout(opened: Any) -> str:
+    args = opened.tile[0].args if getattr(opened, "tile", None) else ""
+    return str(args if isinstance(args, str) else args[0] if args else "")
+
+
+def _ppm_maximum(opened: Any) -> int:
+    """The value of white in a binary PPM file of two bytes a value; 0 for every other file."""
+    if opened.format != "PPM" or opened.mode != "RGB" or opened.tile[0].codec_name != "ppm":
+        return 0
+    maximum: int = opened.tile[0].args[1]
+    return maximum if maximum > 255 else 0
