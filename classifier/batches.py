@@ -5,6 +5,7 @@ memory map, read one step ahead by a thread. There are no worker processes and n
 in Python.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,13 +13,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from classifier.memory import free_memory
+from classifier.models.base import Entry
 
 READ_AHEAD = 2  # batches; more would only cost memory, as one is read faster than it is trained on
 RESIDENT_SHARE = 0.5  # of the free memory: the rest is for activations and optimizer state
+INPUT_BYTES = (
+    64 << 20
+)  # of floats that a network is shown at once; its maps take several times that
 
 
 def to_unit(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -43,6 +49,14 @@ def normalise(
     return standardise(to_unit(images, dtype), mean, std)
 
 
+def at_a_time(batch_size: int, shape: Sequence[int]) -> int:
+    """How many images of a shape go through a network together: those that INPUT_BYTES hold.
+
+    At most ``batch_size``, and one at least.
+    """
+    return max(1, min(batch_size, INPUT_BYTES // (4 * math.prod(shape))))
+
+
 @torch.inference_mode()
 def predict_logits(
     network: nn.Module,
@@ -52,19 +66,26 @@ def predict_logits(
     device: str | torch.device = "cpu",
     batch_size: int = 512,
     autocast: torch.dtype | None = None,
+    rows: npt.NDArray[np.int64] | None = None,
 ) -> np.ndarray:
     """Logits float32 [N,K] of uint8 images [N,H,W,C], batch by batch in constant memory.
 
     Args:
         images: an array, a memory map, or a tensor that already lies on the device.
+        batch_size: images that go through the network together, fewer of large ones: `at_a_time`.
         autocast: compute in this type (bfloat16, float16) where torch considers it safe.
+        rows: the images to read, in this order; None: all.
     """
     device = torch.device(device)
     was_training = network.training
     network.eval()
     found = []
-    for start in range(0, len(images), batch_size):
-        part = images[start : start + batch_size]
+    count, (height, width, channels) = len(images if rows is None else rows), images.shape[1:]
+    seen = max((part.size for part in network.modules() if isinstance(part, Entry)), default=0)
+    step = at_a_time(batch_size, (max(height, seen), max(width, seen), channels))
+    for start in range(0, count, step):
+        chosen = slice(start, start + step)
+        part = images[chosen if rows is None else rows[chosen]]
         batch = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             logits = network(normalise(batch.to(device, non_blocking=True), mean, std))

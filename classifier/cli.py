@@ -33,6 +33,10 @@ VERBS = {
         "suggest a learning rate for the current data and parameters",
         "python -m classifier find-lr --picture learning_rate.png",
     ),
+    "keep": (
+        "put a trained model aside, as a start for further training",
+        "python -m classifier keep first --rev my-experiment",
+    ),
     "models": (
         "list the networks with their parameters and multiply-adds, for the current data",
         "python -m classifier models --image-size 32 --channels 3",

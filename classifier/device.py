@@ -65,7 +65,7 @@ class Numerics:
     """How a network is computed: number type, memory layout, compiler, CPU threads.
 
     ``graphs``: the compiled network's kernels are launched together, as CUDA graphs. ``threads`` is
-    0 where torch decides.
+    0 where no CPU computes: sums in another number of parts round differently.
     """
 
     precision: str
@@ -93,7 +93,7 @@ class Numerics:
         layout = "channels-last" if self.channels_last else "channels-first"
         compiled = "compiled" if self.compile else "not compiled"
         compiled += " into CUDA graphs" if self.graphs else ""
-        threads = f", {self.threads} thread" if self.threads else ""
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
         return f"{self.precision}, {layout}, {compiled}{threads}"
 
 
@@ -106,9 +106,9 @@ def choose_numerics(
 ) -> Numerics:
     """Choose what the caller leaves open.
 
-    The choice follows from the machine and the network alone. A timed trial at the start would
-    suit each case better, but two runs could then differ in every bit because one machine was
-    busy for a second.
+    The choice follows from the machine, OMP_NUM_THREADS and the network alone. A timed trial at the
+    start would suit each case better, but two runs could then differ in every bit because one
+    machine was busy for a second.
 
     Measured on a Zen 5 CPU, one thread, training steps of the network ``cnn``, pictures/s:
 
@@ -118,7 +118,8 @@ def choose_numerics(
     - channels-last against channels-first: 1.0 up to 16×16, 1.2 to 1.9 above, in both types.
     - a second thread, at 0.7 M: 1.2 times as fast on an idle machine, and 30 times slower where
       other work wants the same two cores, for the threads wait for each other after every
-      operation. Small networks therefore use one, and give the same bits on any number of cores.
+      operation. Small networks therefore always use one, and give the same bits on any number of
+      cores. Larger ones take `cpu_threads`, and their last bits follow that number.
     - torch.compile: 0.6 to 0.9 times as fast, after 12 to 50 s of compiling. ``auto`` is off, on
       GPUs as well, where it was not measured.
 
@@ -133,10 +134,21 @@ def choose_numerics(
         channels_last = device.type != "mps"
     if compile == "auto":
         compile = False
-    small = device.type == "cpu" and multiply_adds < SMALL_NETWORK
-    threads = 1 if small and "OMP_NUM_THREADS" not in os.environ else 0
+    threads = 0
+    if device.type == "cpu":
+        threads = 1 if multiply_adds < SMALL_NETWORK else cpu_threads()
     graphs = compile == "graphs" and device.type == "cuda"
     return Numerics(precision, bool(channels_last), bool(compile), threads, graphs)
+
+
+def cpu_threads() -> int:
+    """How many threads one operation takes: OMP_NUM_THREADS, else torch's choice, a core each.
+
+    torch alone takes no more than there are cores, whatever the variable says; here it holds, so
+    that the result of a machine with more cores can be had again on one with fewer.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(wanted) if wanted.isdecimal() and int(wanted) else torch.get_num_threads()
 
 
 def _faster_precision(device: torch.device, multiply_adds: int) -> str:

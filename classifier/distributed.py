@@ -79,7 +79,7 @@ def _rank(function: Callable[[], None], sentence: str | None, parent: int | None
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // local))
+        torch.set_num_threads(max(1, torch.get_num_threads() // local))
     # Both, for what is small is exchanged on the CPU, and train.device may say cpu beside GPUs.
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
@@ -145,12 +145,12 @@ class Ranks:
         return box[0]
 
     def gather(self, part: np.ndarray) -> np.ndarray:
-        """The rows of all ranks, one rank after the other."""
+        """The rows of all ranks, one rank after the other; a rank may have none."""
         if self.size == 1:
             return part
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, part)
-        return np.concatenate(found)
+        return np.concatenate([rows for rows in found if len(rows)] or found[:1])
 
     def share_batch_statistics(self, network: nn.Module, device: torch.device) -> None:
         """Let batch norms see the whole batch, so that the number of ranks changes no result."""

@@ -28,6 +28,9 @@ Rows = npt.NDArray[np.int64]
 Predict = Callable[[npt.NDArray[np.uint8]], Logits]
 
 
+EMBEDDED_BYTES = 1 << 29  # of embeddings that are kept, in double precision
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What the network said about each split, and the figures of those that have labels.
@@ -60,10 +63,13 @@ def evaluate(
     """
     _check(spec, data)
 
-    def predict(images: npt.NDArray[np.uint8]) -> Logits:
-        return predict_logits(network, images, spec.mean, spec.std, device, params.batch_size)
+    def predict(images: npt.NDArray[np.uint8], rows: Rows | None = None) -> Logits:
+        facts = spec.mean, spec.std, device, params.batch_size
+        return predict_logits(network, images, *facts, rows=rows)
 
-    rows = _sample(data.meta["counts"]["test"], params.embedding_images, params.seed)
+    most = EMBEDDED_BYTES // (8 * network.last_linear.in_features)
+    most = min(params.embedding_images, most)
+    rows = _sample(data.meta["counts"]["test"], most, params.seed)
     with recorded_embeddings(network, rows) as embeddings:
         logits = {"test": predict(data.images("test"))}
     labels = {"test": data.labels("test")}
@@ -71,7 +77,7 @@ def evaluate(
         logits["val"], labels["val"] = predict(data.images("val")), data.labels("val")
     seen = _sample(data.meta["counts"]["train"], params.train_images, params.seed)
     if len(seen):
-        logits["train"] = predict(data.images("train")[seen])
+        logits["train"] = predict(data.images("train"), seen)
         labels["train"] = data.labels("train")[seen]
     outcomes = {
         split: Outcomes(found, labels[split], spec.temperature) for split, found in logits.items()

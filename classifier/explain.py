@@ -43,14 +43,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from classifier.batches import at_a_time
 from classifier.models.base import Classifier
 
 Pictures = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
+_WIDE = 8192  # values of an embedding, from which on their covariance would fill the memory
 FINEST = 4  # positions a side that a heat map should have, so that it can show a place
 MOST_MAPS = 16  # feature maps kept of each stage
-_TOGETHER = 64  # pictures whose gradients are held at a time
+_TOGETHER = 64  # images whose gradients are held at a time, at most
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,10 @@ def grad_cam(network: Classifier, images: Tensor, targets: Sequence[int]) -> Hea
     if not shown:
         return None
     heat = []
-    for start in range(0, len(images), _TOGETHER):
-        part = images[start : start + _TOGETHER]
-        wanted = torch.as_tensor(targets[start : start + _TOGETHER], device=part.device)
+    step = at_a_time(_TOGETHER, images.shape[1:])
+    for start in range(0, len(images), step):
+        part = images[start : start + step]
+        wanted = torch.as_tensor(targets[start : start + step], device=part.device)
         heat.append(_cam(network, part, wanted, shown[-1]))
     return HeatMaps(np.concatenate(heat), shown[-1])
 
@@ -192,15 +195,20 @@ def principal_plane(embeddings: Floats) -> tuple[npt.NDArray[np.float64], list[f
     """
     from scipy.linalg import eigh
 
-    if len(embeddings) == 0:
-        return np.zeros((0, 2)), [0.0, 0.0]
+    if len(embeddings) < 2:
+        return np.zeros((len(embeddings), 2)), [0.0, 0.0]
     centred = np.asarray(embeddings, np.float64) - embeddings.mean(axis=0, dtype=np.float64)
     if centred.shape[1] < 2:
         centred = np.pad(centred, ((0, 0), (0, 1)))
-    scatter = centred.T @ centred
+    wide = centred.shape[1] > max(len(centred), _WIDE)
+    # Rows and columns have the same variances; the smaller product is made where that matters.
+    scatter = centred @ centred.T if wide else centred.T @ centred
     size = len(scatter)
     variances, directions = eigh(scatter, subset_by_index=[size - 2, size - 1])
     plane = directions[:, ::-1]
+    if wide:
+        plane = centred.T @ plane
+        plane = plane / np.maximum(np.linalg.norm(plane, axis=0), 1e-150)
     plane = plane * np.where(plane[np.abs(plane).argmax(axis=0), [0, 1]] < 0, -1, 1)
     total = max(float(np.trace(scatter)), 1e-300)
     return centred @ plane, [max(0.0, float(v)) / total for v in variances[::-1]]

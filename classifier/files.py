@@ -1,5 +1,6 @@
 """Outputs appear whole or not at all: everything is written beside its place and moved into it."""
 
+import hashlib
 import json
 import math
 import os
@@ -38,6 +39,12 @@ def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None
     text = json.dumps(_rounded(content), indent=2, sort_keys=True, ensure_ascii=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The digest of a file's content, 64 hex digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

@@ -69,12 +69,12 @@ def find_learning_rate(
         image_size=spec.image_size,
     )
     transfer.load_weights(network, model, spec)
-    transfer.fit_weights(network, model, spec, data.images("train"))
-    transfer.freeze(network, model)
     cost = summary(spec.name, network, spec.channels, spec.image_size)["multiply_adds"]
     numerics = choose_numerics(device, params.precision, params.channels_last, False, cost)
     if numerics.threads:
         torch.set_num_threads(numerics.threads)
+    transfer.fit_weights(network, model, spec, data.images("train"))
+    transfer.freeze(network, model)
     network.to(device).to(memory_format=numerics.layout).train()
     optimizer = build_optimizer(
         network,

@@ -19,6 +19,7 @@ import yaml
 from classifier.augment import AugmentParams
 from classifier.device import choose_device
 from classifier.distributed import Ranks
+from classifier.files import sha256
 from classifier.models import NETWORKS, ModelParams
 from classifier.training import TrainParams
 
@@ -44,7 +45,7 @@ def run_key(
     networks = {*NETWORKS, "torchvision"}
     general = {key: value for key, value in asdict(model).items() if key not in networks}
     if Path(str(model.pretrained)).is_file():
-        general["pretrained"] = _digest(Path(str(model.pretrained)))
+        general["pretrained"] = sha256(str(model.pretrained))
     facts = {
         "versions": [torch.__version__, np.__version__, metadata.version("torchvision")],
         "device": choose_device(params.device).type,
@@ -67,7 +68,7 @@ def key_of(facts: Any, files: Iterable[Path]) -> str:
     """16 hex digits of JSON values, and of the names and contents of files in whatever order."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for path in sorted(files, key=Path.as_posix):
-        digest.update(f"\0{path.as_posix()}={_digest(path)}".encode())
+        digest.update(f"\0{path.as_posix()}={sha256(path)}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -76,8 +77,3 @@ def _python_files(code: Iterable[Path]) -> list[Path]:
     for place in code:
         found += place.rglob("*.py") if place.is_dir() else [place]
     return found
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

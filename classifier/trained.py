@@ -78,7 +78,8 @@ class Trained:
     """A network with the weights of its best epoch, on the CPU, and what is known of it.
 
     ``summary`` is what models/summary.json holds; ``val_logits`` are float32 [N,K], computed in
-    float32 as everybody who loads the model will compute them.
+    float32 as everybody who loads the model will compute them. ``threads``: of the CPU, 0 where it
+    did not compute; metrics/train.json and the model file have it, for the bits depend on it.
     """
 
     network: nn.Module
@@ -88,6 +89,7 @@ class Trained:
     best_epoch: int
     val_logits: np.ndarray
     val_labels: np.ndarray
+    threads: int = 0
 
     def metrics(self) -> dict[str, Any]:
         """The content of metrics/train.json: of the best epoch, whose weights are kept."""
@@ -101,10 +103,13 @@ class Trained:
             "train_loss": best["train_loss"],
             "train_accuracy": best["train_accuracy"],
             **monitored,
+            **self._computed(),
         }
 
     def spec(self) -> ModelSpec:
         """What the model file says of the network, with a temperature for its probabilities."""
-        return dataclasses.replace(
-            self.plan, temperature=fit_temperature(self.val_logits, self.val_labels)
-        )
+        temperature = fit_temperature(self.val_logits, self.val_labels)
+        return dataclasses.replace(self.plan, temperature=temperature, extra=self._computed())
+
+    def _computed(self) -> dict[str, int]:
+        return {"threads": self.threads} if self.threads else {}

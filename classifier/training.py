@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -110,9 +110,10 @@ def train(
 ) -> Trained:
     """Train a network on the train split and keep the epoch that is best on the val split.
 
-    On the CPU the result depends on the first four arguments alone, to the bit, however often the
-    run was killed and taken up again. Each random draw comes from a generator that is seeded for
-    its purpose and step, so there is no random state to save.
+    On the CPU the result depends on the first four arguments and, for networks that are not small,
+    on the number of threads alone, to the bit, however often the run was killed and taken up again.
+    Each random draw comes from a generator that is seeded for its purpose and step, so there is no
+    random state to save.
 
     Args:
         checkpoints: where the state of the run is kept, and looked for first.
@@ -139,13 +140,13 @@ def train(
     shape = {"classes": classes, "channels": spec.channels, "image_size": spec.image_size}
     network = build(spec.name, spec.args, **shape)
     transfer.load_weights(network, model, spec)
-    transfer.fit_weights(network, model, spec, data.images("train"))
     facts = summary(spec.name, network, spec.channels, spec.image_size)
     numerics = choose_numerics(
         device, params.precision, params.channels_last, params.compile, facts["multiply_adds"]
     )
     if numerics.threads:
         torch.set_num_threads(numerics.threads)
+    transfer.fit_weights(network, model, spec, data.images("train"))
     network.to(device).to(memory_format=numerics.layout)
     ranks.share_batch_statistics(network, device)
     mode = "reduce-overhead" if numerics.graphs else "default"
@@ -211,6 +212,11 @@ def train(
         for name, part in parts.items():
             part.load_state_dict(state[name])
         sums += state["sums"].to(device) / ranks.size
+        if numerics.threads != state["threads"]:  # taken up on a machine with other cores
+            numerics = replace(numerics, threads=state["threads"])
+            torch.set_num_threads(numerics.threads)
+            if ranks.first:
+                say(f"computing in {numerics.threads} CPU threads, as this run began")
         if ranks.first:
             ended = first_epoch == params.epochs or record.waited(params.patience)
             next_batch = f"with epoch {first_epoch + 1}, batch {first_step + 1}"
@@ -230,7 +236,7 @@ def train(
         if stop or save:
             total = checked(ranks.sum(sums.clone()), epoch, params.lr).cpu()
             if checkpoints and ranks.first:
-                where = {"epoch": epoch, "step": step, "sums": total}
+                where = {"epoch": epoch, "step": step, "sums": total, "threads": numerics.threads}
                 states = {name: part.state_dict() for name, part in parts.items()}
                 checkpoints.save({**where, **states})
         if stop:
@@ -322,5 +328,12 @@ def train(
     scored.views = views
     logits = val_logits()
     return Trained(
-        scored.cpu(), spec, facts, record.history, record.best_epoch, logits, np.array(val_labels)
+        scored.cpu(),
+        spec,
+        facts,
+        record.history,
+        record.best_epoch,
+        logits,
+        np.array(val_labels),
+        numerics.threads,
     )

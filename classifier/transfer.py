@@ -8,9 +8,10 @@ https://arxiv.org/abs/1801.06146.
 """
 
 import dataclasses
-import hashlib
+import json
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from classifier.batches import normalise
+from classifier.batches import at_a_time, normalise
 from classifier.errors import UserError
+from classifier.files import sha256
 from classifier.images import ranges_in
 from classifier.modelfile import ModelSpec, read_spec, read_weights
 from classifier.models import TORCHVISION, ModelParams
@@ -117,11 +119,19 @@ def fit_weights(
     """Let layers that take their first weights from the train split do so; see `Classifier.fit`.
 
     With pretrained weights they keep those. ``images``: uint8 [N, H, W, C], of which up to
-    FITTED_TO, evenly spaced, are read.
+    FITTED_TO, evenly spaced, are read where there is such a layer.
     """
     if not params.pretrained:
         rows = np.unique(np.linspace(0, len(images) - 1, FITTED_TO).astype(int))
-        network.fit(normalise(torch.from_numpy(images[rows]), spec.mean, spec.std))
+        side = max(spec.args.get("entry", {}).get("size", 0), spec.image_size)
+        step = at_a_time(len(rows), (side, side, spec.channels))
+
+        def batches() -> Iterator[Tensor]:
+            for start in range(0, len(rows), step):
+                part = torch.from_numpy(images[rows[start : start + step]])
+                yield normalise(part, spec.mean, spec.std)
+
+        network.fit(batches)
 
 
 def stages(network: Classifier) -> dict[str, nn.Module]:
@@ -162,13 +172,15 @@ def freeze(network: Classifier, params: ModelParams, epoch: int = 0) -> int:
 def _source(params: ModelParams) -> _Source:
     """What the weights were trained on; reads the header of a model file, fetches nothing."""
     if _is_own(params):
-        return _own_source(params, read_spec(str(params.pretrained)))
+        return _own_source(params, read_spec(_file(params)))
     if not params.name.startswith(TORCHVISION):
         raise UserError(
             f"model.pretrained: {params.pretrained} is for torchvision's networks, and model.name "
             f"is {params.name}; choose a name such as torchvision/resnet18, or give the path of a "
             ".safetensors file that this project has trained"
         )
+    if params.pretrained != "imagenet":
+        _file(params)
     name = params.name.removeprefix(TORCHVISION)
     transforms = _torchvision_weights(name).transforms()
     half = (0.5, 0.5, 0.5)
@@ -180,7 +192,33 @@ def _source(params: ModelParams) -> _Source:
     )
 
 
+def _file(params: ModelParams) -> Path:
+    """The file that ``model.pretrained`` names, which is what its name says.
+
+    A name that ends in 16 hex digits, as `python -m classifier keep` gives it, states the start of
+    the content's SHA-256.
+    """
+    path = Path(str(params.pretrained))
+    tracked = Path(f"{path}.dvc").is_file()
+    if not path.is_file():
+        advice = f"run dvc pull {path}" if tracked else "give the path of a file of weights"
+        raise UserError(f"model.pretrained: {path} does not exist: {advice}")
+    stated = re.search(r"-([0-9a-f]{16})$", path.stem)
+    if stated and not sha256(path).startswith(stated[1]):
+        advice = f"run dvc checkout --force {path}" if tracked else "give it another name"
+        raise UserError(
+            f"model.pretrained: {path} does not hold what its name says (its SHA-256 does not start"
+            f" with {stated[1]}): {advice}"
+        )
+    return path
+
+
 def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
+    if spec.name == "ensemble":
+        raise UserError(
+            f"model.pretrained: {params.pretrained} is an ensemble, which cannot be trained: name "
+            "the model of one of its members"
+        )
     if spec.name != params.name:
         raise UserError(
             f"model.pretrained: {params.pretrained} holds a network of the name {spec.name}, and "
@@ -189,10 +227,11 @@ def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
     wanted = params.args()
     if wanted.get("stem") == "auto":  # torchvision's, where it follows the weights' image size
         wanted["stem"] = spec.args["stem"]
+    # How images come in and answers go out are not the network's: `plan` and model.views decide.
     differing = [
-        f"{key}: {spec.args[key]}"
+        f"{key}: {json.dumps(spec.args[key])}"
         for key in wanted
-        if key != "entry" and key in spec.args and spec.args[key] != wanted[key]
+        if key not in ("entry", "views") and key in spec.args and spec.args[key] != wanted[key]
     ]
     if differing:
         section = "torchvision" if params.name.startswith(TORCHVISION) else params.name
@@ -221,8 +260,6 @@ def _weights(params: ModelParams, spec: ModelSpec) -> tuple[dict[str, Tensor], s
         path = Path(str(params.pretrained))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"model.pretrained: {path} does not exist") from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
         raise UserError(
             f"model.pretrained: {path} is not a file of weights alone that torch.load can read, "
@@ -253,8 +290,7 @@ def fetch(url: str) -> Path:
                 f"model.pretrained: {url} cannot be fetched ({error}); without a network, place "
                 f"its file {path.name} in {folder}"
             ) from None
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(path)
     if not found.startswith(wanted):
         raise UserError(
             f"model.pretrained: {path} is damaged: its SHA-256 does not start with {wanted} as its "

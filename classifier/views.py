@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from classifier.batches import at_a_time
 from classifier.calibration import log_partition
 
 Pictures = npt.NDArray[np.uint8]
@@ -41,12 +42,13 @@ def averaged_logits(
 
     Args:
         predict: uint8 [n, H, W, C] -> logits [n, K].
-        images: uint8 [N, H, W, C], read ``batch_size`` at a time.
+        images: uint8 [N, H, W, C], read ``batch_size`` at a time, fewer if they are large.
     """
     parts = []
-    for start in range(0, len(images), batch_size):
+    step = at_a_time(batch_size, images.shape[1:])
+    for start in range(0, len(images), step):
         mean: npt.NDArray[np.float64] | float = 0.0
-        found = views(np.asarray(images[start : start + batch_size]), kind)
+        found = views(np.asarray(images[start : start + step]), kind)
         for view in found:
             logits = predict(np.ascontiguousarray(view))
             mean += np.exp(logits - log_partition(logits)[:, None]) / len(found)

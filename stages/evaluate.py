@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from classifier.device import choose_device
 from classifier.evaluation import evaluate, write_metrics, write_predictions
 from classifier.explanations import write_explanations
@@ -20,6 +22,8 @@ def main() -> None:
     data = PreparedData.open("data/prepared")
     device = choose_device(params.device, "evaluate.device")
     network, spec = load_model("models/model.safetensors", str(device))
+    if "threads" in spec.extra:  # as in training, so that the cores of this machine change no bit
+        torch.set_num_threads(spec.extra["threads"])
     evaluation = evaluate(network, spec, data, params, device)
     with replacing("data/predictions") as folder:
         write_predictions(evaluation, data, folder)

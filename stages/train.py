@@ -6,6 +6,7 @@ import numpy as np
 
 from classifier.arrays import write_arrays
 from classifier.distributed import Ranks, launch
+from classifier.errors import UserError
 from classifier.failures import explained
 from classifier.files import write_json
 from classifier.history import LiveFiles
@@ -15,6 +16,7 @@ from classifier.prepare import PreparedData
 from classifier.process import run_dir, stage
 
 PREPARED = Path("data/prepared")
+MODEL = Path("models/model.safetensors")
 
 
 def main() -> None:
@@ -37,6 +39,11 @@ def train() -> None:
 
     params = load("train", training.TrainParams)
     model, augment = load("model", ModelParams), load("augment", AugmentParams)
+    if Path(str(model.pretrained)).resolve() == MODEL.resolve():
+        raise UserError(
+            f"model.pretrained: {MODEL} is an output of train, which DVC removes before train runs:"
+            " copy it with `python -m classifier keep` and take the path that this prints"
+        )
     data = PreparedData.open(PREPARED)
     checkpoints: Checkpoints | None = None  # the other ranks keep and write nothing
     board: Board | None = None
@@ -50,7 +57,7 @@ def train() -> None:
             params, model, augment, data, checkpoints=checkpoints, on_epoch=live, board=board
         )
         if checkpoints:
-            modelfile.save("models/model.safetensors", trained.network, trained.spec())
+            modelfile.save(MODEL, trained.network, trained.spec())
             write_json("models/summary.json", trained.summary)
             rows = np.linspace(0, len(data.labels("train")) - 1, 8).astype(int)
             examples = data.images("train")[rows]

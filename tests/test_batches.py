@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from classifier.batches import Batches, normalise, predict_logits
+from classifier.batches import Batches, at_a_time, normalise, predict_logits
+from classifier.models.base import Entry
 
 CPU = torch.device("cpu")
 
@@ -75,6 +76,37 @@ def test_predict_logits_does_not_depend_on_the_batch_size(pictures: np.ndarray) 
     assert whole.shape == (53, 7)
     assert np.allclose(whole, parts, atol=1e-5)
     assert network.training, "the mode is put back"
+
+
+def test_rows_are_read_in_their_order(pictures: np.ndarray) -> None:
+    network = torch.nn.Flatten()
+    settings = ([0.0] * 3, [1.0] * 3, "cpu", 4)
+    rows = np.array([7, 3, 50, 3, 8, 9, 10, 11, 12])
+    whole = predict_logits(network, pictures, *settings)
+    assert np.array_equal(predict_logits(network, pictures, *settings, rows=rows), whole[rows])
+
+
+@pytest.mark.parametrize(
+    ("shape", "number"),
+    [((32, 32, 3), 256), ((224, 224, 3), 111), ((512, 512, 3), 21), ((9000, 9000, 3), 1)],
+)
+def test_fewer_large_images_go_through_a_network_together(
+    shape: tuple[int, int, int], number: int
+) -> None:
+    assert at_a_time(256, shape) == number
+
+
+def test_what_a_network_enlarges_counts_as_large() -> None:
+    sizes = []
+
+    class Counts(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return images.mean((2, 3))
+
+    network = torch.nn.Sequential(Entry(512), Counts())
+    predict_logits(network, np.zeros((30, 4, 4, 3), np.uint8), [0.0] * 3, [1.0] * 3)
+    assert sizes == [21, 9]
 
 
 def test_no_pictures_have_no_logits() -> None:

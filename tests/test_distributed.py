@@ -45,6 +45,16 @@ def test_one_and_two_processes_have_the_same_loss_curve(project: Workspace) -> N
             assert ours[name] == pytest.approx(theirs[name], rel=tolerance), name
 
 
+def test_a_rank_may_have_no_image_to_validate_on(project: Workspace, tmp_path: Path) -> None:
+    few = workspace.copy(project, tmp_path / "few")
+    shutil.rmtree(few.path / "data/prepared")
+    prepared_digits(few.path / "data/prepared", train=128, val=1)
+    few.set(train__processes=2, train__epochs=1)
+    output = few.run(*TRAIN, env=ONE_THREAD)
+    assert "in 2 processes" in output.stdout
+    assert 0 <= history(few)[0]["val_accuracy"] <= 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("terminal", [True, False], ids=["all processes", "the launcher"])
 def test_ctrl_c_stops_and_saves_the_ranks(project: Workspace, terminal: bool) -> None:

@@ -135,6 +135,18 @@ def test_principal_plane_is_that_of_scikit_learn() -> None:
     assert (principal_plane(points)[0] == plane).all()
 
 
+def test_a_very_wide_plane_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    scales = np.array([9, 5] + [1] * 38)
+    points = (generator.normal(size=(30, 40)) * scales).astype(np.float32)
+    plane, shares = principal_plane(points)
+    monkeypatch.setattr("classifier.explain._WIDE", 30)
+    wide, wide_shares = principal_plane(points)
+    assert wide == pytest.approx(plane, rel=1e-6, abs=1e-6)
+    assert wide_shares == pytest.approx(shares)
+    assert principal_plane(np.ones((3, 40), np.float32))[0] == pytest.approx(np.zeros((3, 2)))
+
+
 @pytest.mark.parametrize("shape", [(1, 5), (4, 1), (3, 2), (0, 3)])
 def test_principal_plane_of_next_to_nothing(shape: tuple[int, int]) -> None:
     plane, shares = principal_plane(np.ones(shape, np.float32))

@@ -1,5 +1,6 @@
 """The fast network, its whitening, and pictures that grow during training."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def pictures(count: int = 64, channels: int = 3, side: int = 12) -> Tensor:
 def test_whitened_patches_are_uncorrelated_and_of_unit_variance() -> None:
     layer = Whitening(3, 2)
     images = pictures()
-    layer.fit(images)
+    layer.fit([images])
     maps = layer(images)
     assert maps.shape == (64, 24, 11, 11)
     assert torch.equal(maps[:, 12:], -maps[:, :12])
@@ -90,8 +91,45 @@ def test_whitened_patches_are_uncorrelated_and_of_unit_variance() -> None:
 
 def test_constant_pictures_do_not_blow_up() -> None:
     layer = Whitening(1, 3)
-    layer.fit(torch.ones(4, 1, 8, 8))
+    layer.fit([torch.ones(4, 1, 8, 8)])
     assert layer.weight.isfinite().all()
+
+
+def test_patches_in_one_part_are_whitened_as_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures()
+    whole, parts = Whitening(3, 2), Whitening(3, 2)
+    whole.fit([images])
+    patches = images.double().unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5)
+    values, vectors = torch.linalg.eigh(patches.reshape(-1, 12).T.cov())
+    expected = (vectors / (values.clamp(min=0) + 5e-4).sqrt()).T.flip(0).float()
+    assert torch.equal(whole.weight[:12].flatten(1), expected)
+    monkeypatch.setattr("classifier.models.fast._PATCH_BYTES", 5 * 8 * 12 * 12 * 12)
+    parts.fit(iter(images.split([30, 33, 1])))
+    torch.testing.assert_close(parts.weight, whole.weight, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model", [ModelParams("cnn"), ModelParams("fast", fast=FastParams(whiten=False))]
+)
+def test_a_network_that_takes_nothing_from_the_data_reads_none(model: ModelParams) -> None:
+    network = build(model.name, model.args(), classes=2, channels=1, image_size=8)
+
+    def batches() -> Iterator[Tensor]:
+        raise AssertionError("images were read")
+        yield
+
+    network.fit(batches)
+
+
+def test_a_layer_is_fitted_to_what_reaches_it() -> None:
+    args = {"widths": [8], "entry": {"size": 6}}
+    torch.manual_seed(0)
+    network = build("fast", args, classes=2, channels=3, image_size=12)
+    smaller = network.backbone.entry(pictures())
+    network.fit(lambda: pictures().split(40))
+    expected = Whitening(3, 2)
+    expected.fit(smaller.split(40))
+    assert torch.equal(whitening(network).weight, expected.weight)
 
 
 def test_dirac_convolutions_hand_their_input_on() -> None:
@@ -167,7 +205,7 @@ def test_the_directions_of_most_variance_are_kept() -> None:
     images = pictures()
     every, some = Whitening(3, 2), Whitening(3, 2, 5)
     for layer in (every, some):
-        layer.fit(images)
+        layer.fit([images])
     assert some(images).shape == (64, 10, 11, 11)
     assert torch.equal(some.weight[:5], every.weight[:5])
     patches = images.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)

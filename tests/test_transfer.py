@@ -4,10 +4,11 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -18,8 +19,9 @@ from classifier import transfer
 from classifier.errors import UserError
 from classifier.modelfile import ModelSpec, load, save
 from classifier.models import ModelParams, build
-from classifier.models.base import Classifier
+from classifier.models.base import Classifier, Views
 from classifier.models.cnn import CnnParams
+from classifier.models.fast import FastParams
 
 CNN = CnnParams(filters=(4, 8), dense_units=8)
 OLD_CLASSES = ("cat", "dog", "owl")
@@ -131,8 +133,55 @@ def test_another_network_or_setting_is_refused(file: str) -> None:
         transfer.plan(ModelParams("mlp", pretrained=file), meta())
     with pytest.raises(UserError, match=r"model\.cnn set filters: \[4, 8\], dense_units: 8"):
         transfer.plan(ModelParams("cnn", pretrained=file), meta())
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not exist: give the path"):
         transfer.plan(ModelParams("cnn", pretrained="none.safetensors"), meta())
+
+
+def test_how_the_source_answers_does_not_bind_what_is_trained_on_it(
+    file: str, tmp_path: Path
+) -> None:
+    network, spec = load(file)
+    mirrored = str(tmp_path / "mirrored.safetensors")
+    save(mirrored, network, replace(spec, args={**spec.args, "views": "mirror"}))
+    for views in get_args(Views):
+        params = ModelParams("cnn", pretrained=mirrored, views=views, cnn=CNN)
+        assert make(params, meta())[0].views == views
+
+
+def test_settings_are_named_as_params_yaml_takes_them(tmp_path: Path) -> None:
+    args = ModelParams("fast").args()
+    network = build("fast", args, classes=2, channels=3, image_size=8)
+    spec = ModelSpec("fast", args, ("a", "b"), 3, 8, "squash", (0.5,) * 3, (0.2,) * 3)
+    save(tmp_path / "fast.safetensors", network, spec)
+    settings = FastParams(directions=3, dirac=False, activation="relu")
+    params = ModelParams("fast", pretrained=str(tmp_path / "fast.safetensors"), fast=settings)
+    advice = r'under model\.fast set directions: null, dirac: true, activation: "gelu"'
+    with pytest.raises(UserError, match=advice):
+        transfer.plan(params, meta())
+
+
+def test_an_ensemble_is_no_start(file: str, tmp_path: Path) -> None:
+    network, spec = load(file)
+    path = str(tmp_path / "ensemble.safetensors")
+    save(path, network, replace(spec, name="ensemble"))
+    with pytest.raises(UserError, match="is an ensemble, which cannot be trained"):
+        transfer.plan(ModelParams("cnn", pretrained=path, cnn=CNN), meta())
+
+
+def test_a_digest_in_the_name_is_checked(file: str, tmp_path: Path) -> None:
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    right, wrong = (tmp_path / f"old-{d}.safetensors" for d in (digest, "0" * 16))
+    for path in (right, wrong):
+        path.write_bytes(Path(file).read_bytes())
+    transfer.plan(ModelParams("cnn", pretrained=str(right), cnn=CNN), meta())
+    with pytest.raises(UserError, match=r"does not start with 0{16}\): give it another name"):
+        transfer.plan(ModelParams("cnn", pretrained=str(wrong), cnn=CNN), meta())
+    Path(f"{wrong}.dvc").touch()
+    with pytest.raises(UserError, match="run dvc checkout --force"):
+        transfer.plan(ModelParams("cnn", pretrained=str(wrong), cnn=CNN), meta())
+    wrong.unlink()
+    with pytest.raises(UserError, match="does not exist: run dvc pull"):
+        transfer.plan(ModelParams("cnn", pretrained=str(wrong), cnn=CNN), meta())
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:

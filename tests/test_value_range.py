@@ -177,7 +177,7 @@ def test_originals_are_shown_to_the_graph_in_the_same_range(
     assert len(found) > 3
     for ready, whole in found:
         assert ready.shape == (8, 8, 1)
-        assert whole.max() > 200
+        assert whole.max() > 100  # of the upper eight bits alone, at most 15
 
 
 def test_serve_reads_uploads_as_training_did(

@@ -1,8 +1,8 @@
 """What every network has in common: a backbone of named stages and a head that ends in a Linear."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,10 @@ def weighted_views(images: Tensor, views: Views) -> list[tuple[float, Tensor]]:
     return found
 
 
+class _Reached(Exception):  # noqa: N818
+    """Ends a forward pass at a layer; holds what the layer was given."""
+
+
 class Classifier(nn.Module):
     """A network in two parts, so that freezing, Grad-CAM and embeddings need no special cases.
 
@@ -72,22 +76,36 @@ class Classifier(nn.Module):
         return torch.stack([share * self.head(self.backbone(view)) for share, view in parts]).sum(0)
 
     @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
+    def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
         """Let layers that take their first weights from data, by a method ``fit``, do so.
 
-        ``images``: standardised floats [N, channels, H, W]; each such layer sees what reaches it.
-        Called once, before training from scratch, and never changed by loading a model.
+        One layer after the other is given what reaches it, batch by batch. Called once, before
+        training from scratch, and never changed by loading a model.
+
+        Args:
+            batches: begins anew with standardised floats [N, channels, H, W]; not called, and so
+                nothing is read, where no layer asks for data.
         """
         self.eval()
-        left = {m for m in self.backbone.modules() if hasattr(m, "fit")}
-        hooks = [m.register_forward_pre_hook(lambda m, x: m.fit(x[0])) for m in left]
-        for stage in self.backbone:
-            if not left:
-                break
-            images = stage(images)
-            left -= set(stage.modules())
-        for hook in hooks:
+        asking: list[Any] = [part for part in self.backbone.modules() if hasattr(part, "fit")]
+        for layer in asking:
+            layer.fit(self._reaching(layer, images) for images in batches())
+
+    def _reaching(self, layer: nn.Module, images: Tensor) -> Tensor:
+        """What a layer is given for these images; it and all behind it do not compute."""
+
+        def stop(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            raise _Reached(inputs[0])
+
+        hook = layer.register_forward_pre_hook(stop)
+        try:
+            self.backbone(images)
+        except _Reached as reached:
+            given: Tensor = reached.args[0]
+            return given
+        finally:
             hook.remove()
+        raise AssertionError("the backbone does not use the layer")
 
     @property
     def last_linear(self) -> nn.Linear:

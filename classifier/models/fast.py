@@ -6,6 +6,7 @@ Widths of 64, 256, 256 are the paper's; narrower ones suit a few CPU cores bette
 network for 96 % has widths of 128, 384, 512 and three convolutions a group.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from classifier.models.base import ActivationName, Classifier, activation, halve
 from classifier.models.convolution import Convolution
 
 _LEAST_VARIANCE = 5e-4  # added to each eigenvalue, so that flat directions are not blown up
+_PATCH_BYTES = 1 << 28  # of patches that are held at a time
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,35 @@ class FastParams:
     dirac: bool = True
     activation: ActivationName = "gelu"
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Of rows: number, mean [P], and sum of the products of the deviations from it [P, P]."""
+
+    count: int
+    mean: Tensor
+    scatter: Tensor
+
+    @staticmethod
+    def of(rows: Tensor) -> "_Moments":
+        """Of rows [N, P]."""
+        columns = rows.T
+        mean = columns.sum(1) / len(rows)
+        columns = columns - mean[:, None]
+        return _Moments(len(rows), mean, columns @ columns.T)
+
+    def joined(self, other: "_Moments") -> "_Moments":
+        """Of the rows of both.
+
+        Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+        variances", 1979.
+        """
+        count = self.count + other.count
+        apart = other.mean - self.mean
+        mean = self.mean + apart * (other.count / count)
+        between = torch.outer(apart, apart) * (self.count * other.count / count)
+        return _Moments(count, mean, self.scatter + other.scatter + between)
 
 
 def fast(params: FastParams, classes: int, channels: int, image_size: int) -> Classifier:
@@ -137,17 +168,26 @@ class Whitening(nn.Module):
         return F.conv2d(images, self.weight, self.bias)
 
     @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        """Take the weights from standardised images [N, C, H, W], float."""
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Take the weights from standardised images, float, batches of [N, C, H, W]."""
         if not self.fitted:
             return
+        found: _Moments | None = None
+        for images in batches:
+            size = 8 * self.weight[0].numel() * images[0, 0].numel()  # bytes of an image's patches
+            for part in images.split(max(1, _PATCH_BYTES // size)):
+                moments = _Moments.of(self._patches(part))
+                found = moments if found is None else found.joined(moments)
+        assert found is not None, "no image to fit to"
+        values, vectors = torch.linalg.eigh(found.scatter / max(1, found.count - 1))
+        self._set((vectors / (values.clamp(min=0) + _LEAST_VARIANCE).sqrt()).T.flip(0))
+
+    def _patches(self, images: Tensor) -> Tensor:
+        """Each patch of pixels as a row, double."""
         patches = images.double()
         for axis in (2, 3):
             patches = patches.unfold(axis, self.weight.shape[-1], 1)
-        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
-        covariance = torch.atleast_2d(patches.T.cov())  # a number for patches of one value
-        values, vectors = torch.linalg.eigh(covariance)
-        self._set((vectors / (values.clamp(min=0) + _LEAST_VARIANCE).sqrt()).T.flip(0))
+        return patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
 
     def _set(self, basis: Tensor) -> None:
         rows = basis[: self.outputs // 2].to(self.weight).view(-1, *self.weight.shape[1:])
