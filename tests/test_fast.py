@@ -1,5 +1,6 @@
 """The fast network, its whitening, and pictures that grow during training."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +104,8 @@ def test_patches_in_one_part_are_whitened_as_torch_has_it(monkeypatch: pytest.Mo
     values, vectors = torch.linalg.eigh(patches.reshape(-1, 12).T.cov())
     expected = (vectors / (values.clamp(min=0) + 5e-4).sqrt()).T.flip(0).float()
     assert torch.equal(whole.weight[:12].flatten(1), expected)
-    monkeypatch.setattr("classifier.models.fast._PATCH_BYTES", 5 * 8 * 12 * 12 * 12)
+    module = sys.modules[Whitening.__module__]  # the package has the function of that name
+    monkeypatch.setattr(module, "_PATCH_BYTES", 5 * 8 * 12 * 12 * 12)
     parts.fit(iter(images.split([30, 33, 1])))
     torch.testing.assert_close(parts.weight, whole.weight, rtol=1e-5, atol=1e-5)
 

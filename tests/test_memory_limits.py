@@ -111,8 +111,9 @@ transfer.fit_weights(network, ModelParams("fast"), spec, images)
     limited(code, black(tmp_path / "train.npy", 2000, 128), megabytes=1000)
 
 
+@pytest.mark.slow
 def test_evaluation_never_holds_a_split(tmp_path: Path) -> None:
-    """The sample of train alone is 1 GB, and a batch as it is asked for 600 MB more."""
+    """The sample of train alone is 700 MB, and a batch as it is asked for 600 MB more."""
     code = """
 network, spec = made("cnn", 256, filters=(2,), dense_units=4)
 data = PreparedData.open(Path(sys.argv[1]))
@@ -120,9 +121,9 @@ params = EvaluateParams(
     batch_size=256, seed=0, top_k=1, bootstrap_samples=10, test_time_augmentation="flips_and_shifts"
 )
 found = evaluate(network, spec, data, params, torch.device("cpu"))
-assert len(found.outcomes["train"].labels) == 5000
+assert len(found.outcomes["train"].labels) == 3500
 """
-    folder = black_set(tmp_path / "prepared", 256, train=5000, test=300)
+    folder = black_set(tmp_path / "prepared", 256, train=3500, test=256)
     limited(code, folder, megabytes=600)
 
 
@@ -136,6 +137,7 @@ assert plane.shape == (50, 2) and 0 < shares[1] < shares[0] < 1
     limited(code, megabytes=500)
 
 
+@pytest.mark.slow
 def test_the_stages_train_and_evaluate_take_images_of_512_pixels(tmp_path: Path) -> None:
     """Of 3 GB that each may allocate, Python and its libraries take a quarter."""
     (tmp_path / "sitecustomize.py").write_text(
