@@ -32,13 +32,15 @@ def test_ranks_without_a_gpu_or_on_mps_are_refused(monkeypatch: pytest.MonkeyPat
         choose_device("mps")
 
 
-def test_numerics_follow_the_network_and_the_users_wish() -> None:
+def test_numerics_follow_the_network_and_the_users_wish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     cpu = torch.device("cpu")
-    assert choose_numerics(cpu, multiply_adds=1000).precision == "fp32"
+    small = choose_numerics(cpu, multiply_adds=1000)
+    assert (small.precision, small.threads) == ("fp32", 1), "whatever OMP_NUM_THREADS says"
     wish = choose_numerics(cpu, "bf16", False, True, 10**9)
     assert (wish.precision, wish.channels_last, wish.compile) == ("bf16", False, True)
     large = choose_numerics(cpu, "fp32", multiply_adds=10**7)
-    assert str(large) == "fp32, channels-last, not compiled"
+    assert str(large) == "fp32, channels-last, not compiled, 3 threads"
     graphs = choose_numerics(cpu, compile="graphs", multiply_adds=10**7)
     assert (graphs.compile, graphs.graphs) == (True, False), "CUDA graphs are for GPUs"
     gpu = choose_numerics(torch.device("cuda"), "fp16", compile="graphs")
