@@ -46,8 +46,11 @@ def run(args: argparse.Namespace) -> int:
     added = dvc("add", "--quiet", str(kept), quiet=True)
     if added.returncode:
         raise UserError(f"dvc add {kept} failed: {added.stdout.strip()}")
-    # Staged, so that experiments in folders of their own (--queue, --temp) find it.
-    git_or_none(Path(), "add", f"{kept}.dvc", str(FOLDER / ".gitignore"))
+    # Staged, so that experiments in folders of their own (--queue, --temp) find it. DVC writes a
+    # .gitignore only where no other one covers the file.
+    new = [path for path in (Path(f"{kept}.dvc"), FOLDER / ".gitignore") if path.exists()]
+    if git_or_none(Path(), "add", *map(str, new)) is None:
+        print(f"warning: Git does not track {kept}.dvc: experiments with --temp will not find it")
     print(f"{kept}: {spec.name}, {len(spec.classes)} classes; commit {kept}.dvc")
     print(f"dvc exp run -S model.pretrained={kept.as_posix()}    # goes on from it")
     return 0
