@@ -43,10 +43,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     results = Results.open(make(root, classes, size, channels, test))
     drawn = draw_all(results, root / "figures", 32)
     path = root / "report.html"
-    write_report(
-        path, results, drawn, root / "figures", Changes(missing="none"), {}, "a machine",
-        PlotParams(),
-    )  # fmt: skip
+    write_report(path, results, drawn, root / "figures", Changes(missing="none"), PlotParams())
     return path
 
 

@@ -145,5 +145,8 @@ def test_the_commands_of_the_page_work_as_they_stand(
     found = [one for answer in answers for one in answer["predictions"]]
     assert [one["name"] for one in found] == ["a.png", "b.jpg", None]
     assert [one["error"] for one in found] == [None] * 3
-    assert found[0]["classes"][:2] == found[2]["classes"]
+    # The last bits of a picture's numbers depend on how many are read together.
+    for alone, beside in zip(found[2]["classes"], found[0]["classes"], strict=False):
+        assert alone["class"] == beside["class"]
+        assert alone["probability"] == pytest.approx(beside["probability"], abs=1e-5)
     assert "a.png" in said(f"{sys.executable} code.py")
