@@ -52,6 +52,6 @@ def _extents(raw: Path, places: list[Place]) -> list[tuple[str, float, float]]:
             pixels = inspect(read_bytes(raw, shard, offset, size)).pixels
         except (ValueError, OSError) as error:
             raise undecodable(name, error) from None
-        if isinstance(pixels, Values):
-            found.append((pixels.kind, *pixels.extent()))
+        if isinstance(pixels, Values) and (extent := pixels.extent()):
+            found.append((pixels.kind, *extent))
     return found

@@ -47,20 +47,34 @@ def tiff(
     order: str = "<",
     extra: int = -1,
     deflated: bool = False,
+    apart: bool = False,
 ) -> bytes:
-    """TIFF of [H, W] or [H, W, C], of any type; ``extra`` says what a 4th channel is."""
+    """TIFF of [H, W] or [H, W, C], of any type.
+
+    Args:
+        array: the values.
+        photometric: what they mean; None for gray or colour.
+        order: of the bytes.
+        extra: what a 4th channel is: 0 anything, 1 premultiplied alpha, 2 alpha.
+        deflated: whether they are compressed.
+        apart: whether the channels lie one after another.
+    """
     kind = {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
     array = array.reshape(*array.shape[:2], -1)
     height, width, channels = array.shape
     bits = [8 * array.dtype.itemsize] * channels
-    data = array.astype(array.dtype.newbyteorder(order)).tobytes()
-    data = zlib.compress(data) if deflated else data
+    ordered = array.astype(array.dtype.newbyteorder(order))
+    strips = [ordered[..., n].tobytes() for n in range(channels)] if apart else [ordered.tobytes()]
+    strips = [zlib.compress(strip) for strip in strips] if deflated else strips
+    data = b"".join(strips)
+    starts = [8 + sum(map(len, strips[:n])) for n in range(len(strips))]
     if photometric is None:
         photometric = 2 if channels > 2 else 1
     tags: list[tuple[int, list[int]]] = [
         (256, [width]), (257, [height]), (258, bits), (259, [8 if deflated else 1]),
-        (262, [photometric]), (273, [8]), (277, [channels]), (278, [height]),
-        (279, [len(data)]), (339, [kind] * channels),
+        (262, [photometric]), (273, starts), (277, [channels]), (278, [height]),
+        (279, [len(strip) for strip in strips]), (284, [2 if apart else 1]),
+        (339, [kind] * channels),
     ]  # fmt: skip
     if extra >= 0:
         tags.insert(-1, (338, [extra]))

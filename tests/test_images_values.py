@@ -1,6 +1,7 @@
 """Values beyond 8 bits: read as they are stored, brought to 8 by one range for the whole set."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -81,7 +82,8 @@ def test_values_are_turned_as_8_bits_are(orientation: int) -> None:
 
 
 def ranges_of(*arrays: Array) -> dict[str, tuple[float, float]]:
-    return value_ranges((Values(array).kind, *Values(array).extent()) for array in arrays)
+    images = [Values(array) for array in arrays]
+    return value_ranges((image.kind, *(image.extent() or ())) for image in images)
 
 
 def spread(low: int, high: int, images: int = 20) -> list[Array]:
@@ -228,6 +230,109 @@ def test_transparency_beyond_8_bits() -> None:
         image = np.asarray(decode(png16(array, [(b"tRNS", key)]), drawing))
         assert image[0, 0].min() == 255
         assert np.array_equal(image[1:], array[1:] >> 4)
+
+
+def hiding(array: Array, hidden: int, alpha: int = 65535) -> tuple[Array, Array]:
+    """The image with another value where it is transparent, which its first row is, and alpha."""
+    values, opaque = array.copy(), np.full(array.shape[:2], alpha, np.uint16)
+    values[0], opaque[0] = hidden, 0
+    return values, opaque
+
+
+def keyed(array: Array, hidden: int) -> bytes:
+    values, _ = hiding(array, hidden)
+    channels = array.shape[2] if array.ndim == 3 else 1
+    return png16(values, [(b"tRNS", np.full(channels, hidden, ">u2").tobytes())])
+
+
+HIDING: dict[str, Callable[[Array, int], bytes]] = {
+    "PNG": lambda array, hidden: png16(np.dstack(hiding(array, hidden))),
+    "PNG, alpha of 12 bits": lambda array, hidden: png16(np.dstack(hiding(array, hidden, 4095))),
+    "PNG, alpha of 1 bit": lambda array, hidden: png16(np.dstack(hiding(array, hidden, 1))),
+    "TIFF": lambda array, hidden: tiff(np.dstack(hiding(array, hidden)), extra=2),
+    "TIFF, big-endian": lambda array, hidden: tiff(
+        np.dstack(hiding(array, hidden)), extra=2, order=">"
+    ),
+    "TIFF, premultiplied": lambda array, hidden: tiff(np.dstack(hiding(array, hidden)), extra=1),
+    "TIFF, premultiplied and deflated": lambda array, hidden: tiff(
+        np.dstack(hiding(array, hidden)), extra=1, deflated=True
+    ),
+    "one value": keyed,
+}
+
+
+@pytest.mark.parametrize("hidden", [0, 5000, 65535])
+@pytest.mark.parametrize(
+    ("kind", "array"),
+    # Pillow reads no TIFF file of 16-bit gray with alpha.
+    [*((kind, COLOR) for kind in HIDING), *((kind, GRAY) for kind in HIDING if "TIFF" not in kind)],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_transparent_parts_do_not_make_a_dark_image_bright(
+    kind: str, array: Array, hidden: int
+) -> None:
+    array = array.clip(1)  # 0 stands for transparent in one of the files
+    data = HIDING[kind](array, hidden)
+    seen = array[1:]
+    assert deep(data).extent() == (seen.min(), seen.max())
+    image = np.asarray(decode(data, {"integer": (0, 4095)}))
+    assert np.array_equal(image[1:], seen >> 4)
+    assert image[0].min() == 255
+    with pytest.raises(ValueError, match="low bits"):
+        decode(data)
+    # Nor do they count as content.
+    assert content_hash(deep(data)) == content_hash(deep(HIDING[kind](array, 9999)))
+
+
+def test_values_that_fade_out_do_not_make_the_rest_dark() -> None:
+    values, alpha = hiding(COLOR, 65535)  # as made up by a program that scaled the drawing
+    alpha[0] = np.linspace(0, 33_000, 7)
+    data = png16(np.dstack([values, alpha]))
+    assert deep(data).extent() == (COLOR[1:].min(), COLOR[1:].max())
+    with pytest.raises(ValueError, match="low bits"):
+        decode(data)
+    # Where nothing is more opaque, they are the drawing.
+    alpha[1:] = 0
+    assert deep(png16(np.dstack([values, alpha]))).extent() == (65535, 65535)
+
+
+def test_premultiplied_values_are_divided_with_all_their_bits() -> None:
+    alpha = np.linspace(20_000, 65_535, 35).astype(np.uint16).reshape(5, 7)
+    stored = (COLOR.astype(np.int64) * alpha[..., None] / 65535).round().astype(np.uint16)
+    found = deep(tiff(np.dstack([stored, alpha]), extra=1))
+    assert np.abs(found.array.astype(int) - COLOR).max() <= 2
+    assert found.alpha is not None
+    assert np.abs(found.alpha.astype(int) - alpha / 257).max() <= 1
+
+
+@pytest.mark.parametrize("hidden", [0, 3000, 65535])
+def test_an_image_that_is_transparent_everywhere_shows_nothing(hidden: int) -> None:
+    for array in (GRAY, COLOR):
+        clear = np.dstack([np.full_like(array, hidden), np.zeros_like(GRAY)])
+        found = inspect(png16(clear))
+        assert isinstance(found.pixels, Values)
+        assert found.pixels.extent() is None
+        assert is_blank(found.preview)
+        assert content_hash(found.pixels) == content_hash(inspect(png16(clear // 2)).pixels)
+        for ranges in ({}, {"integer": (0, 4095)}, {"integer": (0, 65535)}):
+            assert np.asarray(decode(png16(clear), ranges)).min() == 255
+
+
+def test_alpha_that_hides_nothing_is_no_content() -> None:
+    opaque = np.full_like(GRAY, 65535)
+    for array in (GRAY, COLOR):
+        with_alpha = inspect(png16(np.dstack([array, opaque]))).pixels
+        assert content_hash(with_alpha) == content_hash(inspect(png16(array)).pixels)
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+def test_channels_that_lie_apart_are_refused(deflated: bool) -> None:
+    apart = tiff(COLOR, deflated=deflated, apart=True)
+    with pytest.raises(ValueError, match="keeps its channels apart: convert it to 16-bit PNG"):
+        inspect(apart)
+    eight = (COLOR >> 4).astype(np.uint8)
+    found = decode(tiff(eight, deflated=deflated, apart=True))
+    assert np.array_equal(np.asarray(found), eight)
 
 
 def test_content_counts_every_bit_and_no_container() -> None:

@@ -49,6 +49,13 @@ def prepared(root: Path, folder: Path) -> PreparedData:
     return prepare(folder / "raw", manifest, division, CLASSES, params, folder / "prepared")
 
 
+def see_through(array: Array) -> Array:
+    """As colour and alpha; its lowest row is transparent, and white below that."""
+    values, alpha = np.dstack([array, array // 2, array // 3]), np.full_like(array, 65535)
+    values[-1], alpha[-1] = 65535, 0
+    return np.dstack([values, alpha])
+
+
 @pytest.mark.parametrize(
     ("make", "suffix", "expected"),
     [
@@ -57,12 +64,30 @@ def prepared(root: Path, folder: Path) -> PreparedData:
         (lambda array: tiff(array, order=">"), "tif", (0, 4095)),
         (lambda array: png16(np.dstack([array, array // 2, array // 3])), "png", (0, 4095)),
         (lambda array: png16(np.dstack([array, np.full_like(array, 65535)])), "png", (0, 4095)),
+        (lambda array: png16(see_through(array)), "png", (0, 4095)),
+        (lambda array: png16(see_through(array)[..., [0, 3]]), "png", (0, 4095)),
+        (lambda array: tiff(see_through(array), extra=2), "tif", (0, 4095)),
+        (lambda array: tiff(see_through(array), extra=1), "tif", (0, 4095)),
         (lambda array: png16(array // 20), "png", (0, 255)),
         (lambda array: tiff(array.astype(np.int16) - 1024), "tif", (-1024, 2970)),
         (lambda array: tiff((array / 4096).astype(np.float32)), "tif", (0, 1)),
         (lambda array: tiff((array - 900.0).astype(np.float32)), "tif", (-900, 3090)),
     ],
-    ids=["png", "tiff", "big-endian", "color", "alpha", "8 bits", "signed", "unit", "float"],
+    ids=[
+        "png",
+        "tiff",
+        "big-endian",
+        "color",
+        "alpha",
+        "transparent",
+        "transparent gray",
+        "transparent tiff",
+        "premultiplied",
+        "8 bits",
+        "signed",
+        "unit",
+        "float",
+    ],
 )
 def test_no_image_goes_black(
     make: Callable[[Array], bytes], suffix: str, expected: tuple[float, float], tmp_path: Path
@@ -107,10 +132,22 @@ def test_sets_of_8_bits_say_nothing_of_it(tmp_path: Path) -> None:
     assert modelfile.from_description(modelfile.described(spec)) == spec
 
 
-def test_a_range_that_train_does_not_show_is_asked_for(tmp_path: Path) -> None:
+def test_images_that_show_nothing_tell_no_range(tmp_path: Path) -> None:
+    root = files(tmp_path / "in", lambda array: png16(see_through(array)))
+    clear = np.full((12, 12, 4), 65535, np.uint16)
+    clear[..., 3] = 0
+    for path in sorted(root.rglob("*.png"))[::4]:
+        path.write_bytes(png16(clear))
+    assert prepared(root, tmp_path).meta["value_range"] == {"integer": [0, 4095]}
+
+
+@pytest.mark.parametrize("make", [png16, lambda array: png16(see_through(array))])
+def test_a_range_that_train_does_not_show_is_asked_for(
+    make: Callable[[Array], bytes], tmp_path: Path
+) -> None:
     from PIL import Image
 
-    root = files(tmp_path / "in")
+    root = files(tmp_path / "in", make)
     for number, path in enumerate(sorted(root.rglob("*.png"))):
         if number % 4 != 3:
             Image.fromarray((values(number, False) >> 4).astype(np.uint8)).save(path)
@@ -118,9 +155,9 @@ def test_a_range_that_train_does_not_show_is_asked_for(tmp_path: Path) -> None:
         prepared(root, tmp_path)
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> tuple[Path, PreparedData]:
-    data = prepared(files(tmp_path / "in"), tmp_path)
+@pytest.fixture(params=[png16, lambda array: png16(see_through(array)[..., [0, 3]])])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, PreparedData]:
+    data = prepared(files(tmp_path / "in", request.param), tmp_path)
     params = ModelParams("cnn")
     spec = plan(params, data.meta)
     torch.manual_seed(0)
@@ -217,8 +254,9 @@ def test_16_bit_color_and_gray_with_alpha_have_their_channels() -> None:
 
 def test_a_model_of_8_bits_says_what_it_cannot_know() -> None:
     dark = png16(values(0, False))
-    with pytest.raises(ValueError, match="low bits"):
-        decode(dark)
+    for data in (dark, png16(see_through(values(0, False)))):
+        with pytest.raises(ValueError, match="low bits"):
+            decode(data)
     full = png16(values(0, False) * 16)
     image = to_array(decode(full), 12, 1)
     assert np.array_equal(image[..., 0], values(0, False) >> 4)

@@ -39,7 +39,8 @@ def decode(data: bytes, ranges: Ranges | None = None, most: int = MAX_PIXELS) ->
     - Black-and-white and gray stay gray; palette, CMYK, YCbCr, HSV and Lab become RGB. Embedded
       colour profiles and gamma values are not applied.
     - Values beyond 8 bits (whole numbers, floats) are brought to 0..255 by the range of the set;
-      without one, by that of the format: 0..65535, which keeps the high byte, and 0..1.
+      without one, by that of the format: 0..65535, which keeps the high byte, and 0..1. An image
+      whose opaque pixels use the low bits alone is refused then.
     - Transparent pixels are laid over white, or over black where the drawing is white itself.
       BMP and TGA files that are transparent everywhere are taken for opaque.
     - The orientation that EXIF, XMP or TIFF states is applied.
@@ -59,20 +60,21 @@ def decode(data: bytes, ranges: Ranges | None = None, most: int = MAX_PIXELS) ->
     integers = (ranges or {}).get("integer")
     # The high bytes, which Pillow keeps, are all that is asked for.
     high = integers is None or tuple(integers) == SIXTEEN_BITS
-    found = _read(data, most, high)
-    if integers is None and found.mode in stored.COLOR and _highest(found) < LOW_BITS >> 8:
-        found = _read(data, most, high=False)  # too dark to tell what was lost
-    pixels = found.pixels
+    pixels, mode = _read(data, most, high)
+    if integers is None and mode in stored.COLOR and _is_dark(pixels):
+        pixels, _ = _read(data, most, high=False)  # too dark to tell what was lost
     return pixels.image(ranges or {}) if isinstance(pixels, Values) else pixels
+
+
+def _is_dark(pixels: Image.Image | Values) -> bool:
+    if isinstance(pixels, Values):  # nothing was lost
+        return False
+    return bool(np.max(pixels.getextrema()) < LOW_BITS >> 8)
 
 
 def inspect(data: bytes) -> Decoded:
     """Decode an image of a set whose range of values is not known yet; raises as `decode` does."""
     return _read(data, MAX_PIXELS, high=False)
-
-
-def _highest(found: Decoded) -> int:
-    return int(np.max(found.preview.getextrema()))
 
 
 def _read(data: bytes, most: int, high: bool) -> Decoded:
@@ -118,8 +120,12 @@ def _opened(data: bytes, info: Mapping[Any, Any], most: int, high: bool) -> Deco
             raise TooLargeError(most, width, height)
         if opened.format == "JPEG2000" and b"\xff\xd9" not in data:
             raise _RefusalError("damaged or cut off (it has no end)")
+        if stored.in_planes(opened):
+            raise _RefusalError(
+                "a TIFF file of over 8 bits that keeps its channels apart: convert it to 16-bit PNG"
+            )
         mode = stored.mode(opened)
-        if mode in stored.COLOR and (not high or opened.format == "PPM" or _keyed(opened)):
+        if mode in stored.COLOR and not (high and stored.is_plain(opened)):
             pixels: Image.Image | Values = stored.color(data, opened)
         else:
             opened.load()

@@ -13,11 +13,15 @@ from classifier.images.values import LOW_BITS, Values
 
 # Pillow's names for how 16-bit colour lies in a file, without the byte order that ends them, and
 # the mode that it has in the manifest. Pillow calls it RGB or RGBA and keeps the high bytes alone.
-_LAYOUTS = {"RGB;16": "RGB;16", "RGBX;16": "RGB;16", "RGBA;16": "RGBA;16", "LA;16": "LA;16"}
+_LAYOUTS = {
+    "RGB;16": "RGB;16", "RGBX;16": "RGB;16", "RGBA;16": "RGBA;16", "RGBa;16": "RGBA;16",
+    "LA;16": "LA;16",
+}  # fmt: skip
 COLOR = frozenset(_LAYOUTS.values())
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a TIFF tag
 _SAMPLE_FORMAT, _UNSIGNED = 339, (1,)  # another, and its default
+_BITS, _CHANNELS, _PLANES, _APART = 258, 277, 284, 2
 
 
 def mode(opened: Image.Image) -> str:
@@ -30,6 +34,22 @@ def mode(opened: Image.Image) -> str:
 def is_deep(mode: str) -> bool:
     """Whether images of a mode have values beyond 8 bits."""
     return mode in COLOR or mode == "F" or mode.startswith("I")
+
+
+def in_planes(opened: Image.Image) -> bool:
+    """Whether a TIFF file of over 8 bits keeps each channel apart: Pillow mixes up their bytes."""
+    tags = getattr(opened, "tag_v2", {})
+    apart = tags.get(_PLANES) == _APART and tags.get(_CHANNELS, 1) > 1
+    return apart and max(tags.get(_BITS, (1,))) > 8
+
+
+def is_plain(opened: Image.Image) -> bool:
+    """Whether Pillow's high bytes are those of the image: opaque 16-bit colour, up to 65535.
+
+    A ground behind transparent parts would hide how dark the rest is.
+    """
+    transparent = mode(opened) != "RGB;16" or "transparency" in opened.info
+    return not transparent and not _ppm_maximum(opened)
 
 
 def gray(image: Image.Image) -> Values:
@@ -50,25 +70,37 @@ def gray(image: Image.Image) -> Values:
         if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
             array = 65535 - array if array.dtype == np.uint16 else 1 - array
     key = image.info.get("transparency")
-    return Values(array, None if key is None else _opaque(array != key))
+    return Values(array) if key is None else _keyed(array, array != key)
 
 
 def color(data: bytes, opened: Image.Image) -> Values:
     """The values of a file whose `mode` is one of `COLOR`, which was opened and not loaded."""
     key, name = opened.info.get("transparency"), mode(opened)
+    premultiplied = _layout(opened).startswith("RGBa")
     array = _color(data, opened)
     if name == "RGB;16":
-        return Values(array, None if key is None else _opaque((array != key).any(axis=2)))
-    alpha = array[..., -1]
+        return Values(array) if key is None else _keyed(array, (array != key).any(axis=2))
+    colors, alpha = array[..., 0] if name == "LA;16" else array[..., :3], array[..., -1]
     highest = int(alpha.max())
     # Opaque is 4095 where a camera of 12 bits counts up to that.
-    shift = max(0, highest.bit_length() - 8) if highest < LOW_BITS else 8
-    colors = array[..., 0] if name == "LA;16" else array[..., :3]
-    return Values(colors, (alpha >> shift).astype(np.uint8))
+    full = (1 << highest.bit_length()) - 1 if 0 < highest < LOW_BITS else 65535
+    if premultiplied:
+        alphas = np.maximum(alpha, 1)[..., None].astype(np.uint32)
+        colors = (colors * np.uint32(full) // alphas).clip(0, 65535).astype(np.uint16)
+    rounded = (alpha.astype(np.uint32) * 255 + full // 2) // full
+    return _seen(colors, rounded.astype(np.uint8))
 
 
-def _opaque(where: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    return where.astype(np.uint8) * 255
+def _keyed(array: npt.NDArray[Any], seen: npt.NDArray[np.bool_]) -> Values:
+    return _seen(array, seen.astype(np.uint8) * 255)
+
+
+def _seen(array: npt.NDArray[Any], alpha: npt.NDArray[np.uint8]) -> Values:
+    """Only what is seen counts: hidden values become 0, and alpha that hides nothing is dropped."""
+    if alpha.min() == 255:
+        return Values(array)
+    array[alpha == 0] = 0
+    return Values(array, alpha)
 
 
 def _color(data: bytes, opened: Any) -> npt.NDArray[np.uint16]:
@@ -82,6 +114,7 @@ def _color(data: bytes, opened: Any) -> npt.NDArray[np.uint16]:
     if layout.startswith("LA"):  # two values of two bytes, as if they were four of one
         both = _loaded(opened, "RGBA")
         return _joined(both[..., 0::2], both[..., 1::2])
+    layout = layout.replace("a", "A")  # Pillow would divide the high bytes by alpha
     with Image.open(io.BytesIO(data), formats=FORMATS) as again:
         low = _loaded(again, layout[:-1] + _OTHER_BYTE[layout[-1]])
     return _joined(_loaded(opened, layout), low)

@@ -27,6 +27,7 @@ LOW_BITS = 4096
 _PIXEL_OUTLIERS = 1e-4  # of an image's values at each end: hot and dead pixels of a camera
 _IMAGE_OUTLIERS = 1e-2  # of a set's images: taken with another setting, or damaged
 _WELL_USED = 4  # a natural range is taken unless this many times the range that is used
+_OPAQUE = 0.75  # of the highest alpha: where a drawing fades out, its values are often made up
 _BLOCK = 1 << 20  # values that are converted at a time
 
 _TURNED: dict[Image.Transpose, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
@@ -45,7 +46,7 @@ class Values:
     """An image of more than 8 bits a channel, as it was stored.
 
     ``array`` [H, W] or [H, W, 3] is uint16, int32, uint32 or float32; ``alpha`` [H, W] uint8 is
-    how opaque each pixel is, or None.
+    how opaque each pixel is, 0 to 255, or None where all are. Where it is 0, so is the value.
     """
 
     array: npt.NDArray[Any]
@@ -95,16 +96,23 @@ class Values:
 
     def preview(self) -> Image.Image:
         """As `image`, with a range of its own: what there is to see, whatever the set is like."""
-        return self.image({self.kind: _distinct(self.kind, *self.extent())})
+        return self.image({self.kind: _distinct(self.kind, *(self.extent() or (0, 0)))})
 
-    def extent(self) -> Range:
-        """The lowest and the highest value that is seen, without outliers."""
-        seen = self.array if self.alpha is None else self.array[self.alpha > 0]
-        flat = (seen if seen.size else self.array).reshape(-1)
-        return _extent(flat, flat, _PIXEL_OUTLIERS)
+    def extent(self) -> Range | None:
+        """The lowest and the highest value of opaque pixels, without outliers; None if all are
+        transparent."""
+        opaque = self._opaque()
+        return _extent(opaque, opaque, _PIXEL_OUTLIERS) if opaque.size else None
+
+    def _opaque(self) -> npt.NDArray[Any]:
+        """The values of opaque pixels, one after another."""
+        if self.alpha is None:
+            return self.array.reshape(-1)
+        return self.array[self.alpha >= max(1, _OPAQUE * int(self.alpha.max()))].reshape(-1)
 
     def _of_the_format(self) -> Range:
-        low, high = self.array.min().item(), self.array.max().item()
+        opaque = self._opaque()
+        low, high = (opaque.min().item(), opaque.max().item()) if opaque.size else (0, 0)
         if self.kind == "float":
             if low < 0 or high > 1:
                 raise ValueError(
