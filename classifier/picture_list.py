@@ -99,7 +99,7 @@ def _filled_in(pattern: str) -> Iterator[Picture]:
 
 def _search(top: str) -> Iterator[Picture]:
     # A stack, not recursion: folders may be nested deeper than Python's calls.
-    opened = [(top, os.path.realpath(top), _entries(top))]
+    opened = [(top, _identity(top), _entries(top))]
     while opened:
         folder, _, entries = opened[-1]
         try:
@@ -110,11 +110,20 @@ def _search(top: str) -> Iterator[Picture]:
         if path is None:
             opened.pop()
         elif path.endswith("/"):
-            real = os.path.realpath(path)
-            if real not in {above for _, above, _ in opened}:  # a link back up would never end
-                opened.append((path[:-1], real, _entries(path[:-1])))
+            found = _identity(path)
+            if found not in {above for _, above, _ in opened}:  # a link back up would never end
+                opened.append((path[:-1], found, _entries(path[:-1])))
         else:
             yield from _judged(path)
+
+
+def _identity(folder: str) -> tuple[int, int] | str:
+    """What tells a folder under all its names from others."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+    except OSError:
+        return folder  # that it cannot be read is said where it is opened
+    return status.st_dev, status.st_ino
 
 
 def _entries(folder: str) -> Iterator[str]:
