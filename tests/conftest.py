@@ -1,8 +1,11 @@
 """Fixtures that more than one test module uses."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests import toy_project, workspace
 from tests.toy_project import Toy
@@ -15,13 +18,32 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; threads 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The project after a full run of its defaults, committed. Do not change it: copy it."""
-    result = workspace.fresh(tmp_path_factory.mktemp("finished"))
-    result.dvc("repro")
-    result.commit("the default run")
-    return result
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        result = workspace.fresh(folder)
+        result.dvc("repro")
+        result.commit("the default run")
+
+    original = made_once(tmp_path_factory, "finished", make)
+    return workspace.copy(Workspace(original), tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """A made-up project of trivial stages, run and committed. Do not change it: copy it."""
-    return toy_project.create(tmp_path_factory.mktemp("toy") / "project")
+    original = made_once(tmp_path_factory, "toy", toy_project.create)
+    return toy_project.copy(Toy(original), tmp_path_factory.mktemp("toy") / "project")
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that ``make`` fills in the first worker that asks for it, for all of them."""
+    common = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    folder, done = common / f"made-{name}", common / f"made-{name}.done"
+    with FileLock(common / f"made-{name}.lock"):
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder

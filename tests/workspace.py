@@ -1,9 +1,14 @@
 """A temporary copy of the project in which tests run the real commands, as a user would."""
 
+import contextlib
+import importlib
+import io
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +46,18 @@ class Workspace:
     def dvc(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a dvc command here."""
         return self.run("dvc", *arguments, **options)
+
+    def stages(self, *names: str) -> str:
+        """Call stages here in this process, where torch is imported already: what they print.
+
+        An error is raised as it is. That a process of its own ends in one sentence and the right
+        exit status is what `tests/test_pipeline.py` and `tests/test_process.py` check.
+        """
+        out = io.StringIO()
+        with contextlib.chdir(self.path), redirect_stdout(out), _numerics_kept():
+            for name in names:
+                importlib.import_module(f"stages.{name}").main()
+        return out.getvalue()
 
     def set(self, **changes: Any) -> None:
         """Change params.yaml, keeping its comments: ``set(train__epochs=2)``."""
@@ -116,6 +133,19 @@ def pretend_set_up(place: Workspace) -> None:
     for stamp, requirements in ((".run", "requirements.txt"), (".dev", "requirements-dev.txt")):
         (environment / stamp).unlink(missing_ok=True)
         shutil.copy(place.path / requirements, environment / stamp)
+
+
+@contextlib.contextmanager
+def _numerics_kept() -> Iterator[None]:
+    """Leave the settings of torch that a stage chooses as they were."""
+    import torch
+
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)
 
 
 def ran(output: str) -> list[str]:
