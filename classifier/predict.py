@@ -24,6 +24,7 @@ from classifier.sources.listing import read
 
 BATCH = 32  # pictures, at most, that one thread decodes and then shows to the network together
 BATCH_BYTES = 2 << 20  # of files; fewer large photographs make a batch, so that all cores get some
+MULTIPLE = 8  # images: kernels round otherwise for a batch's last few rows than for whole blocks
 BLOCKS = 8  # of 16 MB that Pillow keeps for each thread: a 12-megapixel photograph twice
 AHEAD = 2  # batches under way or finished for each thread: none idles, and memory stays bounded
 
@@ -72,7 +73,7 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
         batch.append(picture)
         with suppress(OSError):  # what is wrong with a file is said when it is read
             size += Path(picture.path).stat().st_size
-        if len(batch) == BATCH or size >= BATCH_BYTES:
+        if len(batch) == BATCH or (size >= BATCH_BYTES and len(batch) % MULTIPLE == 0):
             yield batch
             batch, size = [], 0
     if batch:
@@ -82,7 +83,9 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
 def _answers(predictor: Predictor, pictures: list[Picture]) -> list[Answer]:
     found = [_decoded(picture, predictor.spec) for picture in pictures]
     pixels = [one for one in found if not isinstance(one, str)]
-    shares = iter(predictor.probabilities(np.stack(pixels)) if pixels else ())
+    # Whole blocks alone, so that no answer depends on which images were asked for with it.
+    block = pixels + pixels[-1:] * (-len(pixels) % MULTIPLE)
+    shares = iter(predictor.probabilities(np.stack(block)) if block else ())
     return [
         Answer(picture, None, None, one)
         if isinstance(one, str)

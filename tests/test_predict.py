@@ -15,7 +15,7 @@ from classifier import cli, picture_list
 from classifier.errors import UserError
 from classifier.modelfile import ModelSpec
 from classifier.picture_list import Picture, pictures
-from classifier.predict import BATCH, predict
+from classifier.predict import BATCH, BATCH_BYTES, MULTIPLE, predict
 from classifier.prediction_files import best, out, percent, submission
 from tests.test_sources import rejected, take
 from tests.workspace import Workspace
@@ -218,6 +218,34 @@ def test_answers_come_in_order_around_what_is_broken(tmp_path: Path) -> None:
         if answer.probabilities is not None:
             assert answer.probabilities.argmax() == int((number * 7) % 250 / 25.6)
     assert max(predictor.batches) <= BATCH
+
+
+def test_the_network_sees_whole_blocks_alone(tmp_path: Path) -> None:
+    path = gray(tmp_path / "0.png", 100)
+    large = tmp_path / "large.png"  # larger than a batch's bytes; what follows an image is not read
+    large.write_bytes(path.read_bytes() + bytes(BATCH_BYTES))
+    for files in ([path], [path] * 33, [large] * 3, [large] * 9):
+        predictor = Brightness()
+        listed = [Picture(str(number), str(file)) for number, file in enumerate(files)]
+        found = [answer.picture.name for answer in predict(predictor, listed, workers=1)]
+        assert found == [picture.name for picture in listed]
+        assert {size % MULTIPLE for size in predictor.batches} == {0}
+        assert sum(predictor.batches) < len(files) + MULTIPLE
+
+
+def test_no_answer_depends_on_the_images_beside_it(project: tuple[Path, list[str]]) -> None:
+    root, _ = project
+
+    def answers(*given: object) -> dict[str, tuple[str, ...]]:
+        assert cli.main(["predict", *map(str, given), "--out", str(root / "o.csv")]) == 0
+        with (root / "o.csv").open() as file:
+            return {Path(row.pop("id")).name: tuple(row.values()) for row in csv.DictReader(file)}
+
+    files = sorted((root / "in").iterdir())
+    together = answers(root / "in")
+    assert answers(*reversed(files)) == together
+    for file in files[0], files[19]:
+        assert answers(file) == {file.name: together[file.name]}
 
 
 def test_no_more_pictures_are_held_than_are_under_way(tmp_path: Path) -> None:
