@@ -1,14 +1,18 @@
 """The manifest as arrays: what the stages after download know of the pictures."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from classifier.csv_files import read_table
 from classifier.errors import UserError
 from classifier.store import MANIFEST, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Text = npt.NDArray[np.str_]
 Integers = npt.NDArray[np.int64]
@@ -47,34 +51,16 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: str | Path) -> "Manifest":
-        """Read the manifest in ``folder``; UserError when it is missing or holds no picture."""
-        try:
-            with (Path(folder) / MANIFEST).open(encoding="utf-8", newline="") as file:
-                rows = [Record._make(row) for row in list(csv.reader(file))[1:]]
-        except FileNotFoundError:
-            raise UserError(f"{folder} has no {MANIFEST}: run dvc repro download.") from None
-        if not rows:
+        """Read the manifest in ``folder``; UserError when it is missing, damaged or empty."""
+        table = read_table(Path(folder) / MANIFEST, "download", Record.__annotations__)
+        if table.empty:
             raise UserError(f"{folder}/{MANIFEST} names no picture: check download.path.")
-        rows.sort(key=lambda record: record.id)
-        columns = dict(zip(Record._fields, zip(*rows, strict=True), strict=True))
+        order = np.argsort(table["id"].to_numpy(np.str_), kind="stable")
+        # One column after the other, so that the memory never holds all of them twice.
+        return cls(**{name: _array(table.pop(name))[order] for name in Record._fields})
 
-        def text(name: str) -> Text:
-            return np.array(columns[name], np.str_)
 
-        def integers(name: str) -> Integers:
-            return np.array(columns[name], np.int64)
-
-        return cls(
-            id=text("id"),
-            label=text("label"),
-            origin=text("origin"),
-            group=text("group"),
-            width=integers("width"),
-            height=integers("height"),
-            mode=text("mode"),
-            content=text("content"),
-            phash=np.array([int(bits, 16) for bits in columns["phash"]], np.uint64),
-            shard=text("shard"),
-            offset=integers("offset"),
-            size=integers("size"),
-        )
+def _array(column: "pd.Series[Any]") -> npt.NDArray[Any]:
+    if column.name == "phash":
+        return np.fromiter((int(bits, 16) for bits in column), np.uint64, len(column))
+    return column.to_numpy(np.int64 if column.dtype == np.int64 else np.str_)

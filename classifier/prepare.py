@@ -1,11 +1,10 @@
 """Turn encoded pictures into memory-mapped uint8 arrays, in parallel and in constant memory."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from annotated_types import Interval
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
+from classifier.csv_files import read_table, write_table
 from classifier.errors import UserError
 from classifier.files import read_json, write_json
 from classifier.images import Ranges, Resize, decode, to_array
@@ -20,6 +20,9 @@ from classifier.manifest import Integers, Manifest, Text
 from classifier.parallel import ordered_map
 from classifier.store import read_bytes
 from classifier.value_range import measured, undecodable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREPARED_SPLITS = ("train", "val", "test", "unlabelled")
 LARGEST_AUTO_SIZE = 224
@@ -80,17 +83,16 @@ class PreparedData:
 
     def ids(self, split: str) -> list[str]:
         """[N] ids in row order."""
-        return [row["id"] for row in self._index if row["split"] == split]
+        return self._index.loc[self._index["split"] == split, "id"].tolist()
 
     def sizes(self, split: str) -> Integers:
         """[N, 2] width and height of the pictures before resizing, in pixels."""
-        rows = [row for row in self._index if row["split"] == split]
-        return np.array([[row["width"], row["height"]] for row in rows], np.int64).reshape(-1, 2)
+        return self._index.loc[self._index["split"] == split, ["width", "height"]].to_numpy()
 
     @cached_property
-    def _index(self) -> list[dict[str, str]]:
-        with (self.folder / "index.csv").open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+    def _index(self) -> "pd.DataFrame":
+        types = {"id": str, "split": str, "width": int, "height": int}
+        return read_table(self.folder / "index.csv", "preprocess", types)
 
 
 def prepare(
@@ -159,19 +161,16 @@ def prepare(
             bar.update(len(task.places))
     mean, std = _moments(histogram) if params.normalize == "standardize" else _unit(channels)
 
-    with (folder / "index.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "split", "row", "label", "width", "height"])
-        for name, found in rows.items():
-            columns = (
-                manifest.id[found].tolist(),
-                [name] * len(found),
-                range(len(found)),
-                manifest.label[found].tolist(),
-                manifest.width[found].tolist(),
-                manifest.height[found].tolist(),
-            )
-            writer.writerows(zip(*columns, strict=True))
+    order = np.concatenate(list(rows.values()))
+    index = {
+        "id": manifest.id[order],
+        "split": splits[order],
+        "row": np.concatenate([np.arange(len(found)) for found in rows.values()]),
+        "label": manifest.label[order],
+        "width": manifest.width[order],
+        "height": manifest.height[order],
+    }
+    write_table(folder / "index.csv", index)
     meta: dict[str, Any] = {
         "classes": list(classes),
         "channels": channels,

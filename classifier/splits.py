@@ -7,7 +7,6 @@ rows, a new picture moves few of the others, and the test set does not change wi
 fraction or the fold.
 """
 
-import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,9 @@ from annotated_types import Interval
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from classifier.csv_files import read_table, write_table
 from classifier.duplicates import Pairs, equal_links
 from classifier.errors import UserError
-from classifier.files import replacing
 from classifier.manifest import Manifest, Text
 
 Rows = npt.NDArray[np.int64]
@@ -114,26 +113,25 @@ def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = N
 
 def write_splits(path: str | Path, manifest: Manifest, splits: Text) -> None:
     """Write a table of id and split, in the order of the manifest."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "split"])
-        writer.writerows(zip(manifest.id.tolist(), splits.tolist(), strict=True))
+    write_table(path, {"id": manifest.id, "split": splits})
 
 
 def read_splits(path: str | Path, manifest: Manifest) -> Text:
     """Read the split of each picture: [N], in the order of the manifest.
 
     Raises:
-        UserError: the table is missing, or is not about the manifest's pictures.
+        UserError: the table is missing or damaged, or is not about the manifest's pictures.
     """
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            rows = sorted(tuple(row) for row in list(csv.reader(file))[1:])
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run dvc repro split.") from None
-    if [name for name, _ in rows] != manifest.id.tolist():
+    table = read_table(path, "split", {"id": str, "split": str}).sort_values("id")
+    unknown = table[~table["split"].isin(SPLITS)]
+    if len(unknown):
+        name, split = unknown.iloc[0]
+        raise UserError(
+            f"{path} puts {name} into {split!r}, which is no split: run dvc repro split."
+        )
+    if not np.array_equal(table["id"], manifest.id):
         raise UserError(f"{path} is about other pictures than the manifest: run dvc repro split.")
-    return np.array([split for _, split in rows])
+    return table["split"].to_numpy(np.str_)
 
 
 def _official(manifest: Manifest, unit: Rows, keep_val: bool) -> Text:

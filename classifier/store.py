@@ -4,12 +4,13 @@ Tens of thousands of small files are slow to track, copy and read. A shard is a 
 encoded pictures that any tool can unpack; the manifest knows where in it each picture lies.
 """
 
-import csv
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
+
+from classifier.csv_files import row_writer
 
 SHARD_BYTES = 64 * 2**20
 MANIFEST = "manifest.csv"
@@ -115,7 +116,5 @@ def read_bytes(folder: str | Path, shard: str, offset: int, size: int) -> bytes:
 
 def write_manifest(folder: str | Path, records: Iterable[Record]) -> None:
     """Write manifest.csv, one row a picture, in the order given."""
-    with (Path(folder) / MANIFEST).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Record._fields)
-        writer.writerows(records)
+    with row_writer(Path(folder) / MANIFEST, Record._fields) as write:
+        write(records)

@@ -1,10 +1,10 @@
 """Divide the pictures into train, validation and test, and report on their quality."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
 from classifier import quality
+from classifier.csv_files import read_table
 from classifier.duplicates import near_duplicates
 from classifier.files import write_json
 from classifier.manifest import Manifest
@@ -21,8 +21,7 @@ def main() -> None:
     manifest = Manifest.read(RAW)
     near = near_duplicates(manifest, RAW, params.near_duplicate_distance)
     splits = assign(manifest, params, near.pairs if params.near_duplicates == "together" else None)
-    with (RAW / REJECTED).open(encoding="utf-8", newline="") as file:
-        rejected = sum(1 for _ in csv.DictReader(file))
+    rejected = len(read_table(RAW / REJECTED, "download", {}))
     found = quality.report(manifest, splits, near, rejected)
     never = ["exact_duplicates_across_splits", "groups_across_splits"]
     if params.near_duplicates == "together":

@@ -132,6 +132,8 @@ FLAGS = "image,cat,dog\na.png,1,0\n"
         ("t.jsonl", '{"image": "a.png"}\n[1]\n', "row 2 is not a JSON object"),
         ("t.jsonl", '{"image": "a.png", "label": ["cat", "dog"]}\n', "no column 'label'"),
         ("t.jsonl", "", "is empty"),
+        ("t.jsonl", '{"image": "a.png", "label": "a\\u0000"}\n', "row 1 holds a NUL or surrogate"),
+        ("t.jsonl", '\n{"image": "a.png", "label": "\\ud800"}\n', "row 2 holds a NUL or surrogate"),
         ("t.txt", "a.png cat\nx y.tif dog\n", "row 2 has 3 cells where .* put a cell .* ' '"),
     ],
 )

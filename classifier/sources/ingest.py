@@ -1,6 +1,5 @@
 """Take a source's pictures in: decode each one fully, hash it, pack it, and list what is broken."""
 
-import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from classifier import images, store
+from classifier.csv_files import row_writer
 from classifier.errors import UserError
 from classifier.files import write_json
 from classifier.parallel import ordered_map
@@ -80,7 +80,8 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
                     records.append(_store(one, shards))
                     blank += [one.item.id] if one.blank else []
             bar.update(len(taken))
-    _write_rejected(folder / store.REJECTED, rejected)
+    with row_writer(folder / store.REJECTED, Rejected._fields[:3]) as write:
+        write(one[:3] for one in rejected)
     check_kept(((record.label, record.origin) for record in records), rejected)
     _check_share(rejected, total, max_rejected)
     store.write_manifest(folder, records)
@@ -205,13 +206,6 @@ def _facts(
         "rejected": len(rejected),
         "origins": origins,
     }
-
-
-def _write_rejected(path: Path, rejected: Iterable[Rejected]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Rejected._fields[:3])
-        writer.writerows(one[:3] for one in rejected)
 
 
 def _progress(total: int) -> "tqdm[NoReturn]":

@@ -2,7 +2,9 @@
 
 Text with commas, semicolons, tabs, bars or blanks between the cells, or JSON lines; UTF-8 or what
 Excel calls Unicode text; with a header row, or without one where the columns explain themselves.
-Cells stay the texts that they are: 007, NA and True are labels like any other.
+Cells stay the texts that they are: 007, NA and True are labels like any other. The csv module reads
+them, not pandas, which accepts text behind a closing quotation mark, takes the first cells for an
+index where a first row has more of them than the header, and does not know a row's line.
 """
 
 import codecs
@@ -21,7 +23,7 @@ from typing import Any, NamedTuple
 from classifier.errors import UserError
 from classifier.images import EXTENSIONS
 from classifier.sources.listing import Span, read
-from classifier.sources.naming import folded, suffix
+from classifier.sources.naming import folded, printable, suffix
 from classifier.sources.wording import first, quoted
 
 _JSON = frozenset({".json", ".jsonl", ".ndjson"})
@@ -236,7 +238,13 @@ def _records(path: Path, text: str) -> list[Row]:
         for key in [key for key, value in record.items() if isinstance(value, list | dict)]:
             columns.pop(key, None)
     rows = [Row(line, [_plain(record.get(key)) for key in columns]) for line, record in found]
-    return [Row(0, list(columns)), *rows]
+    rows = [Row(1, list(columns)), *rows]
+    for row in rows:
+        if any("\0" in cell or printable(cell) != cell for cell in row.cells):  # JSON escapes both
+            raise UserError(
+                f"{path}: row {row.line} holds a NUL or surrogate character: remove it."
+            )
+    return rows
 
 
 def _plain(value: Any) -> str:
