@@ -27,7 +27,7 @@ SEED = int(os.environ.get("KILL_SEED", time.time_ns() % 10**6))
 def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The project with prepared digits, as the stage `train` finds it."""
     result = workspace.fresh(tmp_path_factory.mktemp("resume"), with_results=False)
-    prepared_digits(result.path / "data/prepared")
+    prepared_digits(result.path / "data/prepared", train=640, val=144)
     result.set(train__epochs=30, train__checkpoint_every="0.002 minutes")
     return result
 
@@ -83,7 +83,7 @@ def kill_in_training(
     try:
         while not states(project) - before and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(moment.uniform(0, 0.6))
+        time.sleep(moment.uniform(0, 0.3))
     finally:
         with contextlib.suppress(ProcessLookupError):  # it has ended
             os.killpg(process.pid, sign)
@@ -91,46 +91,40 @@ def kill_in_training(
     return output
 
 
-def test_killed_at_random_moments_it_ends_in_the_same_model(
+def test_stopped_and_killed_at_random_moments_it_ends_in_the_same_model(
     project: Workspace, straight: str
 ) -> None:
     moment = random.Random(SEED)
-    for _ in range(3):
-        kill_in_training(project, moment, *TRAIN)
-    # And once at any moment at all: while importing, resuming, training or writing the model.
-    process = start(project, *TRAIN)
-    time.sleep(moment.uniform(0, 6))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    (project.path / MODEL).unlink()
+    output = kill_in_training(project, moment, *TRAIN, sign=signal.SIGINT)
+    assert "run the same command again to go on" in output
+    assert "Traceback" not in output
+    kept = states(project)
+    assert kept
+    kill_in_training(project, moment, *TRAIN)
+    assert states(project) - kept, "it went on"
     output = project.run(*TRAIN, env=ONE_THREAD).stdout
+    assert "going on " in output, f"KILL_SEED={SEED}"
     assert digest(project) == straight, f"KILL_SEED={SEED}: {output}"
     assert not states(project), "the state is removed when the run has ended well"
 
 
-def test_ctrl_c_ends_cleanly_and_the_run_goes_on(project: Workspace, straight: str) -> None:
-    (project.path / MODEL).unlink()
-    output = kill_in_training(project, random.Random(SEED), *TRAIN, sign=signal.SIGINT)
-    if "stopped" in output:  # otherwise it had already ended
-        assert "run the same command again to go on" in output
-        assert "Traceback" not in output
-        assert states(project)
-    again = project.run(*TRAIN, env=ONE_THREAD).stdout
-    assert "going on " in again or "stopped" not in output
-    assert digest(project) == straight
+@pytest.mark.slow
+def test_killed_at_any_moment_at_all_it_ends_in_the_same_model(
+    project: Workspace, straight: str
+) -> None:
+    """While importing, resuming, training or writing the model."""
+    moment = random.Random(SEED)
+    for _ in range(4):
+        process = start(project, *TRAIN)
+        time.sleep(moment.uniform(0, 6))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    output = project.run(*TRAIN, env=ONE_THREAD).stdout
+    assert digest(project) == straight, f"KILL_SEED={SEED}: {output}"
 
 
-def test_ctrl_c_in_a_terminal_reaches_train_through_dvc(project: Workspace) -> None:
-    """The terminal sends it to dvc as well, which must not speak first."""
-    project.set(train__epochs=3000)
-    output = kill_in_training(
-        project, random.Random(SEED), "dvc", "repro", "-s", "train", sign=signal.SIGINT
-    )
-    project.set(train__epochs=30)
-    shutil.rmtree(project.path / ".run")
-    assert "of 3000; run the same command again to go on from there." in output
-    assert "Traceback" not in output
-
-
+@pytest.mark.slow  # tests/test_run_key.py says quickly what starts afresh
 def test_another_parameter_code_or_picture_starts_afresh(project: Workspace, straight: str) -> None:
     kill_in_training(project, random.Random(SEED), *TRAIN)
     kept = states(project)
@@ -162,6 +156,7 @@ if package == "numpy":
 """
 
 
+@pytest.mark.slow  # like the one above
 def test_what_changes_no_bit_loses_no_state_and_other_versions_start_afresh(
     project: Workspace, straight: str, tmp_path: Path
 ) -> None:
@@ -185,17 +180,19 @@ def test_what_changes_no_bit_loses_no_state_and_other_versions_start_afresh(
     assert digest(killed) == straight
 
 
-def test_dvc_repro_goes_on_after_kills(project: Workspace, straight: str) -> None:
+def test_dvc_repro_goes_on_after_ctrl_c(project: Workspace, straight: str) -> None:
+    """The terminal sends it to dvc as well, which must not speak first."""
     dvc = ("dvc", "repro", "--single-item", "train")
-    moment = random.Random(SEED + 1)
     (project.path / MODEL).unlink(missing_ok=True)
-    for _ in range(2):
-        kill_in_training(project, moment, *dvc)
+    output = kill_in_training(project, random.Random(SEED), *dvc, sign=signal.SIGINT)
+    assert "of 30; run the same command again to go on from there." in output
+    assert "Traceback" not in output
     output = project.dvc(*dvc[1:], env=ONE_THREAD).stdout
     assert "going on " in output, f"KILL_SEED={SEED}: {output}"
     assert digest(project) == straight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [[], ["--temp"]], ids=["workspace", "temp"])
 def test_experiments_go_on_after_kills(
     finished: Workspace, tmp_path: Path, where: list[str]
