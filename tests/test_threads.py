@@ -25,6 +25,18 @@ def threads(number: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(number)}
 
 
+def in_threads(number: int, project: Workspace, *stages: str) -> str:
+    """Run stages with so many threads to choose from; what they print."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)  # what a process of its own would find
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OMP_NUM_THREADS", str(number))
+            return project.stages(*stages)
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Digits for two epochs of a network that is not small."""
@@ -37,7 +49,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture(scope="module")
 def in_three(project: Workspace) -> str:
     """The model's hash after training in three threads."""
-    project.run(*TRAIN, env=threads(3))
+    in_threads(3, project, "train")
     return digest(project)
 
 
@@ -75,8 +87,7 @@ def test_the_default_network_gives_the_same_bytes_in_any_number_of_threads(
     default.set(model__name="cnn")
     found = []
     for number in (1, 3):
-        default.run(*TRAIN, env=threads(number))
-        default.run("python", "-m", "stages.evaluate", env=threads(number))
+        in_threads(number, default, "train", "evaluate")
         found.append(contents(default))
         assert trained(default) == (1, 1)
     assert found[0] == found[1]
@@ -90,7 +101,7 @@ def test_the_recorded_number_of_threads_gives_the_same_bytes_on_fewer_cores(
     core = min(os.sched_getaffinity(0))
     project.run("taskset", "-c", str(core), "python", "-m", "stages.train", env=threads(3))
     assert digest(project) == in_three
-    project.run(*TRAIN, env=threads(1))
+    in_threads(1, project, "train")
     assert trained(project) == (1, 1)
     assert digest(project) != in_three, "if sums do not differ, nothing was tested"
 
@@ -101,7 +112,7 @@ def test_a_run_that_is_taken_up_elsewhere_keeps_its_number_of_threads(
     killed = workspace.copy(project, tmp_path / "killed")
     killed.set(train__checkpoint_every="0.002 minutes")
     kill_in_training(killed, random.Random(SEED), *TRAIN, env=threads(3))
-    output = killed.run(*TRAIN, env=threads(1)).stdout
+    output = in_threads(1, killed, "train")
     assert "going on with epoch" in output
     assert "3 CPU threads, as this run began" in output
     assert digest(killed) == in_three
@@ -112,10 +123,10 @@ def test_evaluation_does_not_depend_on_the_cores(project: Workspace, tmp_path: P
     other = workspace.copy(project, tmp_path / "other")
     # Of these networks the last bits of a single pass follow the number of threads.
     other.set(model__name="convnext", train__epochs=1)
-    other.run(*TRAIN, env=threads(1))
+    in_threads(1, other, "train")
     found = []
     for number in (1, 3):
-        other.run("python", "-m", "stages.evaluate", env=threads(number))
+        in_threads(number, other, "evaluate")
         found.append(contents(other))
     assert found[0] == found[1]
 
