@@ -8,12 +8,13 @@ run -S train.epochs=5. The experiments stay in DVC: dvc exp show, dvc plots diff
 """
 
 import argparse
-import csv
 import os
 import platform
 import sys
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from classifier.errors import UserError
 from classifier.figures.style import SERIES, new_figure, save
@@ -54,7 +55,8 @@ def run(changes: dict[str, Any]) -> None:
 def _measured(name: str) -> dict[str, Any]:
     revision = resolve(name)
     details, train = revision.json("metrics/details.json"), revision.json("metrics/train.json")
-    history = list(csv.DictReader((revision.text("metrics/history.csv") or "").splitlines()))
+    with revision.open("metrics/history.csv") as file:
+        history = pd.read_csv(file)
     figures = {
         split: [details[split]["accuracy"][key] for key in ("value", "low", "high")]
         for split in ("train", "val", "test")
@@ -65,7 +67,7 @@ def _measured(name: str) -> dict[str, Any]:
         "test_loss": details["test"]["loss"]["value"],
         "best_epoch": train["best_epoch"],
         "parameters": train["parameters"],
-        "history": {key: [float(row[key]) for row in history] for key in columns},
+        "history": {key: history[key].tolist() for key in columns},
     }
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from classifier.git import git_or_none
-from classifier.params import flatten
+from classifier.params import flatten, read, read_text
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,10 @@ def since_last_commit(root: Path) -> Changes:
             compared = True
             after = (root / name).read_text(encoding="utf-8")
             metrics += differences(json.loads(before), json.loads(after))
-    before = git_or_none(root, "show", "HEAD:./params.yaml")
-    after = (root / "params.yaml").read_text(encoding="utf-8")
-    params = (
-        differences(yaml.safe_load(before) or {}, yaml.safe_load(after) or {}) if before else []
-    )
+    params: list[Change] = []
+    if (text := git_or_none(root, "show", "HEAD:./params.yaml")) is not None:
+        committed = read_text(text, "params.yaml of HEAD")
+        params = differences(committed, read(root / "params.yaml"))
     missing = "" if compared else "The last commit holds no metrics to compare with."
     return Changes(tuple(metrics), tuple(params), missing)
 

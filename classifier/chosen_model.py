@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--rev", metavar="REV", help="the model of a Git revision, branch, tag or experiment"
     )
+    parser.add_argument(
+        "--pull", action="store_true", help="with --rev: fetch a model that the cache lacks"
+    )
 
 
 def choose(args: argparse.Namespace) -> ChosenModel:
@@ -39,9 +42,12 @@ def choose(args: argparse.Namespace) -> ChosenModel:
     if args.rev is not None:
         from classifier.revisions import resolve
 
-        revision = resolve(args.rev)
-        text = revision.text(_METRICS)
-        return ChosenModel(revision.file(MODEL), json.loads(text) if text else {}, args.rev)
+        revision = resolve(args.rev, pull=args.pull)
+        path = revision.path(MODEL)
+        try:
+            return ChosenModel(path, revision.json(_METRICS), args.rev)
+        except UserError:  # trained, and not evaluated
+            return ChosenModel(path, {}, args.rev)
     path = args.model or Path(MODEL)
     if not path.is_file():
         advice = "check --model" if args.model else "run dvc repro, or name another with --model"

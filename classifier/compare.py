@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from classifier.bootstrap import interval, resamples
 from classifier.outcomes import Outcomes
-from classifier.revisions import Predictions, Revision, same_pictures
+from classifier.revisions import Predictions, same_pictures
 from classifier.scoring import FEWEST, RANKING_LOOKS, EvaluateParams, counting, ranking
 
 Floats = npt.NDArray[np.float64]
@@ -40,7 +40,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``other`` seen from ``base``, on the test pictures that both answered.
+    """``other`` seen from ``base``, names of revisions, on the test pictures that both answered.
 
     ``p`` is McNemar's, ``corrected`` the same after Holm's correction for the number of
     comparisons made together. ``classes`` gives the recall of each class in both, nan for a class
@@ -48,8 +48,8 @@ class Comparison:
     ``fixed`` and ``broken`` are ids of pictures that only ``other`` or only ``base`` gets right.
     """
 
-    base: Revision
-    other: Revision
+    base: str
+    other: str
     pictures: int
     confidence: float
     metrics: Mapping[str, Difference]
@@ -76,7 +76,7 @@ def compare(parts: Sequence[Predictions], params: EvaluateParams) -> list[Compar
         UserError: the models were tested on different pictures, labels or classes.
     """
     same_pictures(parts)
-    outcomes = [Outcomes(np.asarray(part.logits), part.labels) for part in parts]
+    outcomes = [Outcomes(part.logits, part.labels) for part in parts]
     drawn = _resampled(outcomes, params)
     everything = np.ones((len(parts[0].labels), 1))
     whole = [_figures(outcome, params, everything, ranked=1) for outcome in outcomes]
@@ -101,8 +101,8 @@ def compare(parts: Sequence[Predictions], params: EvaluateParams) -> list[Compar
         right, base_right = outcomes[number].right, outcomes[0].right
         result.append(
             Comparison(
-                base=parts[0].revision,
-                other=part.revision,
+                base=parts[0].name,
+                other=part.name,
                 pictures=len(part.labels),
                 confidence=params.confidence,
                 metrics=metrics,
@@ -112,7 +112,7 @@ def compare(parts: Sequence[Predictions], params: EvaluateParams) -> list[Compar
                 classes=_recalls(parts[0], outcomes[0], outcomes[number]),
                 fixed=tuple(part.ids[right & ~base_right].tolist()),
                 broken=tuple(part.ids[base_right & ~right].tolist()),
-                params=differing(parts[0].revision.params, part.revision.params),
+                params=differing(parts[0].params, part.params),
             )
         )
     return result

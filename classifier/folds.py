@@ -78,7 +78,8 @@ def pooled(folds: Sequence[Predictions]) -> Predictions:
     if len(np.unique(ids)) < len(ids):
         raise UserError("a picture is in two of the folds: run them with the same data and seed.")
     return Predictions(
-        revision=first.revision,
+        name=first.name,
+        params=first.params,
         split=first.split,
         classes=first.classes,
         ids=ids,

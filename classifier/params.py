@@ -88,14 +88,19 @@ def read(path: str | Path = PARAMS_FILE) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run from the project's top folder.") from None
+    return read_text(text, path)
+
+
+def read_text(text: str, name: str | Path) -> dict[str, Any]:
+    """Read YAML whose top level is a mapping; ``name`` says in errors whose text it is."""
     try:
         content = yaml.load(text, Loader=Loader)  # a SafeLoader
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}.") from None
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a mapping of sections.")
+        raise UserError(f"{name} must hold a mapping of sections.")
     return content
 
 

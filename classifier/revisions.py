@@ -1,16 +1,16 @@
 """What a Git revision, an experiment or the workspace holds, read without running anything.
 
-Small files come from Git (``git show``), data from the DVC cache: dvc.lock names each output's
-hash, and the hash is its place in the cache. Nothing is checked out and no other machine is asked.
+DVC's own file system finds the files: those that Git keeps in Git, the others in the DVC cache.
+Nothing is checked out, and no remote is asked unless the caller says ``pull``.
 """
 
-import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,36 +20,65 @@ from classifier.errors import UserError
 from classifier.git import git_or_none
 from classifier.params import Loader, flatten, suggestion
 
+if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem
+    from dvc.repo import Repo
+
 WORKSPACE = "workspace"
+PULL = "fetch what the cache lacks from the DVC remote"  # what the option --pull of commands does
+UNFINISHED = ("queued", "running", "failed")  # states of DVC's queue
 
 
 @dataclass(frozen=True)
 class Revision:
-    """One state of the project: ``name`` as the user gave it, ``commit`` None for the workspace.
+    """One state of the project at ``root``: ``name`` as the user gave it.
 
-    ``kind`` is "workspace", "experiment", "branch", "tag" or "commit".
+    ``rev`` is what DVC takes for a revision (a commit, branch, tag or experiment), None for the
+    workspace. With ``pull``, what the cache lacks comes from the DVC remote.
     """
 
     name: str
-    commit: str | None
-    kind: str
     root: Path
+    rev: str | None = None
+    pull: bool = False
 
-    def text(self, path: str) -> str | None:
-        """A file that Git keeps, or None when this revision has no such file."""
-        if self.commit is None:
-            file = self.root / path
-            return file.read_text(encoding="utf-8") if file.is_file() else None
-        return git_or_none(self.root, "show", f"{self.commit}:./{path}")
-
-    def json(self, path: str) -> dict[str, Any]:
-        """A JSON file that Git or DVC keeps, say metrics/evaluate.json.
+    def open(self, path: str) -> BinaryIO:
+        """Open a file that Git or DVC keeps, say metrics/evaluate.json.
 
         Raises:
-            UserError: this revision does not have it, or it is missing from the cache.
+            UserError: this revision does not have it, or the cache lacks it.
         """
-        text = self.text(path) or self.file(path).read_text(encoding="utf-8")
-        return dict(json.loads(text))
+        from dvc_data.index import DataIndexDirError
+
+        if self.rev is None and (self.root / path).is_file():
+            return (self.root / path).open("rb")
+        try:
+            file: BinaryIO = self.files.open(self._prefix + path, cache=True)
+        except FileNotFoundError:
+            raise self._lacks(path) from None
+        except DataIndexDirError:  # the listing of the folder
+            raise self._not_cached(path) from None
+        except Exception as error:  # each kind of remote has errors of its own
+            raise UserError(f"{path} of {self.name} cannot be read: {error}.") from None
+        return file
+
+    def path(self, path: str) -> Path:
+        """Where a file that DVC keeps lies on this machine: in the workspace or in the cache.
+
+        Raises:
+            UserError: as `open`.
+        """
+        with self.open(path) as file:
+            return Path(file.name)
+
+    def json(self, path: str) -> dict[str, Any]:
+        """A JSON file that Git or DVC keeps.
+
+        Raises:
+            UserError: as `open`.
+        """
+        with self.open(path) as file:
+            return dict(json.load(file))
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -58,65 +87,83 @@ class Revision:
         They are dvc.lock's, not params.yaml's: a file that was edited and not yet run counts for
         nothing. Each section is the one that the stage which computes with it has recorded: plot
         records the whole file, perhaps of another day.
+
+        Raises:
+            UserError: the pipeline has not been run at this revision.
         """
-        stages = {**self._lock}
+        with self.open("dvc.lock") as file:
+            stages = yaml.load(file, Loader=Loader)["stages"]  # a SafeLoader
         sections: dict[str, Any] = {}
         for stage in (stages.pop("plot", {}), *stages.values()):
             for recorded in stage.get("params", {}).values():
                 sections |= recorded
         return dict(sorted(flatten(sections).items()))
 
-    def file(self, path: str) -> Path:
-        """Where a file that DVC keeps lies on this machine: in the workspace or in the cache.
+    @cached_property
+    def files(self) -> "DVCFileSystem":
+        """All its files, with the cache and the remote that the workspace is set up with."""
+        from functools import partial
 
-        Raises:
-            UserError: the pipeline has not been run at this revision, or the cache lacks the file.
-        """
-        if self.commit is None and (self.root / path).is_file():
-            return self.root / path
-        for stage in self._lock.values():
-            for out in stage.get("outs", ()):
-                if path == out["path"] and not out["md5"].endswith(".dir"):
-                    return self._cached(out["md5"], path)
-                if path.startswith(out["path"] + "/"):
-                    listing = json.loads(self._cached(out["md5"], path).read_text("utf-8"))
-                    inside = path.removeprefix(out["path"] + "/")
-                    for entry in listing:
-                        if entry["relpath"] == inside:
-                            return self._cached(entry["md5"], path)
-                    raise UserError(f"{self.name} has no {path}: run it with this version.")
-        raise self._not_run(path)
+        from dvc.api import DVCFileSystem
+        from dvc.repo import Repo
+
+        with _repo(self.root) as workspace:
+            remote = workspace.config["core"].get("remote", "") if self.pull else ""
+            config = {
+                "cache": {"dir": workspace.cache.local_cache_dir},
+                "core": {"remote": remote},
+                "remote": workspace.config["remote"],
+            }
+        # A project in a folder of a Git repository is a "subrepo" of what DVC then takes for one.
+        sub = {"subrepos": True, "repo_factory": partial(Repo, config=config)}
+        return DVCFileSystem(str(self.root), rev=self.rev, config=config, **sub)
 
     @cached_property
-    def _lock(self) -> dict[str, Any]:
-        text = self.text("dvc.lock")
-        return yaml.load(text, Loader=Loader)["stages"] if text else {}  # a SafeLoader
+    def _prefix(self) -> str:
+        """The path of the project in its Git repository, where ``files`` begins there."""
+        if self.rev is None:
+            return ""
+        return (git_or_none(self.root, "rev-parse", "--show-prefix") or "").strip()
 
-    def _cached(self, digest: str, path: str) -> Path:
-        file = _cache(self.root) / digest[:2] / digest[2:]
-        if file.is_file():
-            return file
-        raise UserError(f"{path} of {self.name} is missing from the cache: run {self._pull(path)}.")
-
-    def _pull(self, path: str) -> str:
-        if self.kind == "experiment":
-            return f"dvc exp pull origin {self.name}"
-        flag = {"branch": "--all-branches ", "tag": "--all-tags ", "commit": "--all-commits "}
-        return f"dvc fetch {flag.get(self.kind, '')}{path.rsplit('/', 1)[0]}"
-
-    def _not_run(self, path: str) -> UserError:
-        run = "run dvc repro" if self.commit is None else "check it out and run dvc repro"
+    def _lacks(self, path: str) -> UserError:
+        if self._recorded(path):
+            return self._not_cached(path)
+        if self._recorded(path.rpartition("/")[0]):
+            return UserError(f"{self.name} has no {path}: run it with this version.")
+        run = "run dvc repro" if self.rev is None else "check it out and run dvc repro"
         return UserError(f"{self.name} is not yet run (it has no {path}): {run}.")
+
+    def _recorded(self, path: str) -> bool:
+        """Whether dvc.lock has the hash of an output, or of the file in it."""
+        path = self._prefix + path
+        return self.files.exists(path) and "md5" in self.files.info(path)
+
+    def _not_cached(self, path: str) -> UserError:
+        command = self._fetching(path.rpartition("/")[0])
+        return UserError(f"{path} of {self.name} is missing from the cache: run {command}.")
+
+    def _fetching(self, folder: str) -> str:
+        """The command that brings the data of this revision into the cache."""
+        if self.rev is None:
+            return f"dvc fetch {folder}"
+        for kind, option in (("heads", "--all-branches"), ("tags", "--all-tags")):
+            if git_or_none(self.root, "rev-parse", "--verify", f"refs/{kind}/{self.rev}"):
+                return f"dvc fetch {option} {folder}"
+        if self.rev in _experiments(self.root):
+            return f"dvc exp pull origin {self.rev}"
+        return f"dvc fetch --all-commits {folder}"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a revision's model said of one split.
+    """What the model of one revision said of one split.
 
-    ``logits`` is float32 [N, K], ``labels`` int64 [N] indices into ``classes``, ids in row order.
+    ``name`` is the revision's, ``params`` are those that made the model. ``logits`` is float32
+    [N, K], ``labels`` int64 [N] indices into ``classes``, ids in row order.
     """
 
-    revision: Revision
+    name: str
+    params: Mapping[str, Any]
     split: str
     classes: tuple[str, ...]
     ids: npt.NDArray[np.str_]
@@ -130,19 +177,22 @@ def predictions(revision: Revision, split: str = "test") -> Predictions:
     Raises:
         UserError: they were never made, or are not in the cache.
     """
-    logits = np.load(revision.file(f"data/predictions/{split}_logits.npy"), mmap_mode="r")
-    classes = tuple(
-        json.loads(revision.file("data/prepared/meta.json").read_text("utf-8"))["classes"]
-    )
-    labels = np.load(revision.file(f"data/prepared/{split}_labels.npy"))
-    with revision.file("data/prepared/index.csv").open(encoding="utf-8", newline="") as file:
-        ids = [row["id"] for row in csv.DictReader(file) if row["split"] == split]
+    import pandas as pd
+
+    with revision.open(f"data/predictions/{split}_logits.npy") as file:
+        logits = np.load(file)
+    with revision.open(f"data/prepared/{split}_labels.npy") as file:
+        labels = np.load(file)
+    with revision.open("data/prepared/index.csv") as file:
+        index = pd.read_csv(file, usecols=["id", "split"], dtype=str, keep_default_na=False)
+    ids = np.array(index.id[index.split == split].tolist(), np.str_)
     if not len(ids) == len(labels) == len(logits):
         raise UserError(
             f"{revision.name}: {len(logits)} {split} logits for {len(labels)} pictures: its "
             "evaluate stage belongs to other data, so run dvc repro."
         )
-    return Predictions(revision, split, classes, np.array(ids), labels, logits)
+    classes = tuple(revision.json("data/prepared/meta.json")["classes"])
+    return Predictions(revision.name, revision.params, split, classes, ids, labels, logits)
 
 
 def same_pictures(parts: Sequence[Predictions]) -> None:
@@ -153,7 +203,7 @@ def same_pictures(parts: Sequence[Predictions]) -> None:
     """
     first = parts[0]
     for other in parts[1:]:
-        names = f"{first.revision.name} and {other.revision.name}"
+        names = f"{first.name} and {other.name}"
         if first.classes != other.classes:
             raise UserError(
                 f"{names} have different classes ({len(first.classes)} and {len(other.classes)}): "
@@ -173,34 +223,47 @@ def same_pictures(parts: Sequence[Predictions]) -> None:
             )
 
 
-def resolve(name: str, root: str | Path = ".") -> Revision:
+def resolve(name: str, root: str | Path = ".", *, pull: bool = False) -> Revision:
     """Find a Git revision, branch, tag or experiment by name, the "workspace", or another clone.
 
     A clone is named by its folder, say ../base, and read like the workspace.
 
+    Args:
+        name: what DVC takes for a revision; an experiment's name that was used on several commits
+            means the one on HEAD.
+        root: the project's top folder.
+        pull: fetch from the DVC remote what the cache lacks.
+
     Raises:
         UserError: there is none (with the nearest names), or it waits in the queue.
     """
+    from dvc.exceptions import DvcException
+    from dvc.scm import RevError
+
     root = Path(root)
     if name == WORKSPACE:
-        return Revision(name, None, WORKSPACE, root)
+        return Revision(name, root, pull=pull)
     if "/" in name and (root / name / "dvc.yaml").is_file():
-        return Revision(name, None, WORKSPACE, root / name)
-    for kind, ref in (("branch", f"refs/heads/{name}"), ("tag", f"refs/tags/{name}")):
-        commit = git_or_none(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
-        if commit:
-            return Revision(name, commit.strip(), kind, root)
-    experiments = _experiments(root)
-    if name in experiments:
-        return Revision(name, _pick(name, experiments[name], root), "experiment", root)
-    # A leading dash would be an option to git.
-    commit = (
-        None
-        if name.startswith("-")
-        else git_or_none(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    )
-    if commit:
-        return Revision(name, commit.strip(), "commit", root)
+        return Revision(name, root / name, pull=pull)
+    revision = Revision(name, root, rev=name, pull=pull)
+    try:
+        if name and revision.files.repo:
+            return revision
+    except (RevError, AttributeError):  # the latter of what is in Git and no commit
+        pass
+    except DvcException as error:
+        raise UserError(f"{name} cannot be read: {error}.") from None
+    raise _unknown(name, root)
+
+
+def _unknown(name: str, root: Path) -> UserError:
+    """Why no revision has this name."""
+    commits = _experiments(root).get(name, {})
+    if commits:
+        shas = ", ".join(sorted(commit[:9] for commit in commits.values()))
+        return UserError(
+            f"{len(commits)} experiments are named {name!r}: give a commit, one of {shas}."
+        )
     state = queue_states(root).get(name)
     if state:
         advice = {
@@ -208,17 +271,14 @@ def resolve(name: str, root: str | Path = ".") -> Revision:
             "running": "wait, or follow it with dvc queue logs " + name,
             "failed": "see dvc queue logs " + name,
         }
-        raise UserError(f"experiment {name!r} is not yet run ({state}): {advice[state]}.")
-    raise UserError(f"there is no revision or experiment {name!r}{suggestion(name, names(root))}.")
+        return UserError(f"experiment {name!r} is not yet run ({state}): {advice[state]}.")
+    return UserError(f"there is no revision or experiment {name!r}{suggestion(name, names(root))}.")
 
 
 def names(root: Path) -> list[str]:
     """Every name that ``resolve`` knows: the workspace, experiments, branches and tags."""
-    heads = (
-        git_or_none(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags")
-        or ""
-    )
-    return [WORKSPACE, *sorted(_experiments(root)), *heads.split()]
+    listed = ("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags")
+    return [WORKSPACE, *sorted(_experiments(root)), *(git_or_none(root, *listed) or "").split()]
 
 
 def experiment_exists(name: str, root: Path) -> bool:
@@ -229,58 +289,34 @@ def experiment_exists(name: str, root: Path) -> bool:
 
 def queue_states(root: Path) -> dict[str, str]:
     """Experiments of DVC's queue that have no result: name -> "queued", "running" or "failed"."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with Repo(str(root)) as repo:
-            queue = repo.experiments.celery_queue
-            failed = {done.entry.name: "failed" for done in queue.iter_failed()}
-            queued = {entry.name: "queued" for entry in queue.iter_queued()}
-            running = {entry.name: "running" for entry in queue.iter_active()}
-    except DvcException as error:
-        raise UserError(f"DVC's queue cannot be read: {error}.") from None
-    return {name: state for name, state in (failed | queued | running).items() if name}
+    with _repo(root) as repo:
+        tasks = repo.experiments.celery_queue.status()
+    states = {task["name"]: task["status"].lower() for task in tasks if task["name"]}
+    return {name: state for name, state in states.items() if state in UNFINISHED}
 
 
 def _experiments(root: Path) -> dict[str, dict[str, str]]:
     """name -> {commit that it started from: its own commit}."""
     found: dict[str, dict[str, str]] = {}
-    refs = git_or_none(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps") or ""
-    for line in refs.splitlines():
-        ref, commit = line.split()
-        parts = ref.split("/")  # refs/exps/01/23456…/name; the queue's own refs look different
-        if len(parts) == 5 and len(parts[2]) == 2 and len(parts[3]) == 38:
-            found.setdefault(parts[4], {})[parts[2] + parts[3]] = commit
+    with _repo(root) as repo:
+        for start, experiments in repo.experiments.ls(all_commits=True).items():
+            for name, commit in experiments:
+                found.setdefault(name, {})[start] = commit
     return found
 
 
-def _pick(name: str, commits: dict[str, str], root: Path) -> str:
-    """An experiment's name may be used again on another commit: the one on HEAD is meant."""
-    head = (git_or_none(root, "rev-parse", "HEAD") or "").strip()
-    if len(commits) == 1:
-        return next(iter(commits.values()))
-    if head in commits:
-        return commits[head]
-    shas = ", ".join(sorted(commit[:9] for commit in commits.values()))
-    raise UserError(f"{len(commits)} experiments are named {name!r}: give a commit, one of {shas}.")
+@contextmanager
+def _repo(root: Path) -> "Iterator[Repo]":
+    """The project as DVC knows it; what DVC refuses becomes a UserError."""
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.repo import Repo
 
-
-_caches: dict[Path, Path] = {}
-
-
-def _cache(root: Path) -> Path:
-    """The folder of the DVC cache, as DVC's configuration says."""
-    key = root.resolve()
-    if key not in _caches:
-        from dvc.exceptions import DvcException
-        from dvc.repo import Repo
-
-        try:
-            with Repo(str(root)) as repo:
-                _caches[key] = Path(repo.cache.local.path)
-        except DvcException:
-            raise UserError(
-                f"{key} is no DVC project: run from the project's top folder."
-            ) from None
-    return _caches[key]
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except NotDvcRepoError:
+        raise UserError(
+            f"{root.resolve()} is no DVC project: run from the project's top folder."
+        ) from None
+    except DvcException as error:
+        raise UserError(f"DVC cannot read {root.resolve()}: {error}.") from None

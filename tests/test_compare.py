@@ -1,6 +1,8 @@
 """Comparisons of revisions: what they read, what they conclude, what they refuse."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,11 @@ from scipy.stats import binomtest
 from classifier.compare import compare, holm, mcnemar
 from classifier.errors import UserError
 from classifier.outcomes import Outcomes
-from classifier.revisions import Predictions, Revision, queue_states, resolve
+from classifier.revisions import Predictions, queue_states, resolve
 from classifier.scoring import EvaluateParams, score
 from tests import toy_project
 from tests.toy_project import Toy, wait_for
+from tests.workspace import Workspace
 
 PARAMS = EvaluateParams(batch_size=64, top_k=2, seed=0, bootstrap_samples=300)
 
@@ -24,8 +27,7 @@ def made_up(name: str, quality: float, seed: int, pictures: int = 500) -> Predic
     noise = np.random.default_rng(seed).normal(size=(pictures, 3))
     logits = (4 * quality * np.eye(3)[labels] + 1.5 * noise).astype(np.float32)
     ids = np.array([f"i{n}" for n in range(pictures)])
-    revision = Revision(name, None, "workspace", Path("nowhere"))
-    return Predictions(revision, "test", ("a", "b", "c"), ids, labels, logits)
+    return Predictions(name, {}, "test", ("a", "b", "c"), ids, labels, logits)
 
 
 def test_mcnemar_is_the_sign_test_of_disagreements() -> None:
@@ -87,7 +89,7 @@ def test_pairing_makes_the_interval_narrower_than_two_intervals_apart() -> None:
     base = made_up("base", 0.5, 1)
     logits = base.logits.copy()
     logits[:10] = 9 * np.eye(3)[labels[:10]]  # the same model, but for ten pictures
-    other = Predictions(base.revision, "test", base.classes, base.ids, labels, logits)
+    other = dataclasses.replace(base, name="other", logits=logits)
     (found,) = compare([base, other], PARAMS)
     low, high = score(Outcomes(base.logits, labels), PARAMS).bounds["accuracy"]
     accuracy = found.metrics["accuracy"]
@@ -133,7 +135,7 @@ def test_a_section_is_what_its_own_stage_recorded(tmp_path: Path) -> None:
     for order in (list(lock), list(reversed(lock))):
         stages = {"stages": {name: lock[name] for name in order}}
         (tmp_path / "dvc.lock").write_text(yaml.safe_dump(stages, sort_keys=False))
-        assert Revision("workspace", None, "workspace", tmp_path).params == {
+        assert resolve("workspace", tmp_path).params == {
             "model.name": "cnn", "plot.rows": 5, "split.seed": 3, "train.lr": 0.5
         }  # fmt: skip
 
@@ -192,7 +194,7 @@ def test_mistakes_get_one_sentence(project: Toy, tmp_path: Path) -> None:
         "workspace is not yet run (it has no data/predictions/test_logits.npy): run dvc repro."
     )
     assert clone.refused("compare", "never", "main").endswith("check it out and run dvc repro.")
-    digest = resolve("good", clone.path).file("data/predictions/test_logits.npy")
+    digest = resolve("good", clone.path).path("data/predictions/test_logits.npy")
     digest.chmod(0o644)
     digest.unlink()
     assert clone.refused("compare", "never", "good") == (
@@ -205,6 +207,66 @@ def test_mistakes_get_one_sentence(project: Toy, tmp_path: Path) -> None:
         ("never", "run dvc fetch --all-branches data/predictions."),
     ):
         assert clone.refused("compare", name, "good").endswith(advice)
+
+
+def test_nothing_is_fetched_from_the_remote_unless_asked(project: Toy, tmp_path: Path) -> None:
+    clone = toy_project.copy(project, tmp_path / "clone")
+    clone.run("git", "tag", "before", "main")  # whose own settings know no remote
+    clone.dvc("remote", "add", "--quiet", "--default", "shared", str(tmp_path / "remote"))
+    clone.commit("A remote")
+    clone.dvc("push", "--quiet")
+    there = clone.classifier("compare", "before", "workspace")
+    shutil.rmtree(clone.path / ".dvc/cache")
+    for name, option in (("main", "--all-branches"), ("before", "--all-tags")):
+        assert clone.refused("compare", name, "workspace") == (
+            f"data/predictions/test_logits.npy of {name} is missing from the cache: "
+            f"run dvc fetch {option} data/predictions."
+        )
+    assert clone.classifier("compare", "before", "workspace", "--pull") == there
+    shutil.rmtree(tmp_path / "remote")
+    assert "is missing from the cache" in clone.refused("compare", "main", "workspace", "--pull")
+
+
+def test_a_cache_that_was_moved_is_found_for_older_revisions(project: Toy, tmp_path: Path) -> None:
+    clone = toy_project.copy(project, tmp_path / "clone")
+    (clone.path / ".dvc/cache").rename(tmp_path / "cache")
+    clone.dvc("cache", "dir", "--quiet", str(tmp_path / "cache"))
+    assert resolve("good", clone.path).json("data/prepared/meta.json")["counts"]["test"] == 400
+
+
+def test_a_project_in_a_folder_of_a_repository_is_read(project: Toy, tmp_path: Path) -> None:
+    toy_project.copy(project, tmp_path / "sub")
+    shutil.rmtree(tmp_path / "sub/.git")
+    above = Workspace(tmp_path)
+    above.run("git", "init", "--quiet", "--initial-branch=main")
+    above.commit("Start")
+    revision = resolve("main", tmp_path / "sub")
+    assert revision.params["train.lr"] == 0.5
+    assert revision.path("data/predictions/test_logits.npy").is_relative_to(tmp_path / "sub")
+    with pytest.raises(UserError, match=r"^main is not yet run \(it has no metrics/none.json\)"):
+        revision.json("metrics/none.json")
+
+
+def test_a_name_that_was_used_again_means_the_experiment_on_head(
+    project: Toy, tmp_path: Path
+) -> None:
+    clone = toy_project.copy(project, tmp_path / "clone")
+    clone.run("git", "tag", "--annotate", "model@v1.0.0", "--message", "First")
+    clone.set(train__seed=1)
+    clone.commit("Another seed")
+    clone.experiment("good", "train.lr=0.8")
+    clone.run("git", "checkout", "--quiet", "--force", "main")
+    assert resolve("good", clone.path).params["train.lr"] == 0.8
+    assert resolve("model@v1.0.0", clone.path).params["train.seed"] == 0
+    assert resolve("HEAD~1", clone.path).params["train.seed"] == 0
+    clone.commit("One more")
+    assert clone.refused("compare", "good").startswith("2 experiments are named 'good': give a ")
+
+
+@pytest.mark.parametrize("name", ["", "--help", "-S", "main:params.yaml", "a b", "refs/exps", "é"])
+def test_what_names_no_revision_is_refused(project: Toy, name: str) -> None:
+    with pytest.raises(UserError, match=r"^there is no revision or experiment "):
+        resolve(name, project.path)
 
 
 @pytest.mark.slow

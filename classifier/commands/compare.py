@@ -9,7 +9,7 @@ from typing import Any
 from classifier.compare import LOWER_IS_BETTER, Comparison, compare
 from classifier.errors import UserError
 from classifier.params import load
-from classifier.revisions import WORKSPACE, predictions, resolve
+from classifier.revisions import PULL, WORKSPACE, predictions, resolve
 from classifier.scoring import EvaluateParams
 
 
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="commits, branches, tags, experiments, or folders of other clones; each is compared "
         "with the first; one is compared with the workspace, none means HEAD",
     )
+    parser.add_argument("--pull", action="store_true", help=PULL)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--md", action="store_true", help="print Markdown, for a pull request")
     form.add_argument("--json", action="store_true", help="print JSON, with the ids of all images")
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     names = [*names, WORKSPACE] if len(names) == 1 else names
     if len(set(names)) < len(names):
         raise UserError("a revision is named twice: name each once.")
-    found = [resolve(name) for name in names]
+    found = [resolve(name, pull=args.pull) for name in names]
     comparisons = compare([predictions(part) for part in found], load("evaluate", EvaluateParams))
     if args.json:
         print(json.dumps([_plain(item) for item in comparisons], indent=2, ensure_ascii=False))
@@ -51,13 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _overview(comparisons: Sequence[Comparison], markdown: bool) -> str:
-    base = comparisons[0].base.name
+    base = comparisons[0].base
     rows = [[base, _number(comparisons[0].metrics["accuracy"].base), "", "", "", ""]]
     for item in comparisons:
         accuracy = item.metrics["accuracy"]
         rows.append(
             [
-                item.other.name,
+                item.other,
                 _number(accuracy.other),
                 _signed(accuracy.change),
                 f"{_signed(accuracy.low)} to {_signed(accuracy.high)}",
@@ -70,7 +71,7 @@ def _overview(comparisons: Sequence[Comparison], markdown: bool) -> str:
 
 
 def _section(item: Comparison, top: int, markdown: bool, number: int) -> str:
-    title = f"{item.other.name} against {item.base.name}: {item.verdict}"
+    title = f"{item.other} against {item.base}: {item.verdict}"
     correction = f", {_p(item.corrected)} after Holm's correction" if number > 1 else ""
     says = (
         f"{item.pictures} test images, {len(item.fixed)} fixed and {len(item.broken)} broken; "
@@ -84,7 +85,7 @@ def _section(item: Comparison, top: int, markdown: bool, number: int) -> str:
         interval = f"{_signed(figure.low)} to {_signed(figure.high)}"
         values = [_number(figure.base), _number(figure.other), _signed(figure.change)]
         rows.append([name, *values, interval, arrow])
-    head = ["metric", item.base.name, item.other.name, "change", _level(item), ""]
+    head = ["metric", item.base, item.other, "change", _level(item), ""]
     parts = [f"## {title}" if markdown else title, says, table(head, rows, markdown)]
     parts += _lists(item, top, markdown)
     return "\n\n".join(parts)
@@ -100,11 +101,11 @@ def _lists(item: Comparison, top: int, markdown: bool) -> list[str]:
         for name in (*gains[:top], *losses[:top][::-1])
     ]
     if rows:
-        head = ["class (recall)", item.base.name, item.other.name, "change"]
+        head = ["class (recall)", item.base, item.other, "change"]
         parts.append(table(head, rows, markdown))
     changed = [[key, _value(a), _value(b)] for key, (a, b) in item.params.items()]
     if changed:
-        parts.append(table(["parameter", item.base.name, item.other.name], changed, markdown))
+        parts.append(table(["parameter", item.base, item.other], changed, markdown))
     else:
         parts.append("No parameter differs.")
     for word, ids in (("fixed", item.fixed), ("broken", item.broken)):
@@ -128,8 +129,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) ->
 def _plain(item: Comparison) -> dict[str, Any]:
     """A comparison as JSON values; null where a figure is not defined."""
     return {
-        "base": item.base.name,
-        "other": item.other.name,
+        "base": item.base,
+        "other": item.other,
         "verdict": item.verdict,
         "pictures": item.pictures,
         "confidence": item.confidence,

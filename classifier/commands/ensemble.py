@@ -1,6 +1,7 @@
 """`ensemble`: combine the saved predictions of several revisions or experiments."""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from classifier.errors import UserError
 from classifier.files import replacing, write_json
 from classifier.outcomes import Outcomes
 from classifier.params import load
-from classifier.revisions import Predictions, Revision, predictions, resolve, same_pictures
+from classifier.revisions import PULL, Predictions, Revision, predictions, resolve, same_pictures
 from classifier.scoring import EvaluateParams, Scores, score
 
 NAME = "ensemble"
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mean of the probabilities (default), a mean with weights fitted on validation, or "
         "a logistic regression fitted on validation logits",
     )
+    parser.add_argument("--pull", action="store_true", help=PULL)
     parser.add_argument("--md", action="store_true", help="print Markdown")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("a revision is named twice: name each once.")
     if args.model is not None and args.model.suffix != ".safetensors":
         raise UserError(f"--model {args.model}: the name of a model file ends in .safetensors.")
-    members = [resolve(name) for name in args.revisions]
+    members = [resolve(name, pull=args.pull) for name in args.revisions]
     test = [predictions(member) for member in members]
     same_pictures(test)
     val = _validation(members, needed=args.method != "mean")
@@ -62,19 +64,17 @@ def run(args: argparse.Namespace) -> int:
 
     params = load("evaluate", EvaluateParams)
     parts = [*test, combined[0]]
-    scores = [score(Outcomes(np.asarray(part.logits), part.labels), params) for part in parts]
+    scores = [score(Outcomes(part.logits, part.labels), params) for part in parts]
     best = int(np.argmax([found.values["accuracy"] for found in scores[:-1]]))
     (against_best,) = compare([test[best], combined[0]], params)
     facts: dict[str, Any] = {
         "method": args.method,
         "members": args.revisions,
         "test": {
-            part.revision.name: {
-                name: [found.values[name], *found.bounds[name]] for name in found.values
-            }
+            part.name: {name: [found.values[name], *found.bounds[name]] for name in found.values}
             for part, found in zip(parts, scores, strict=True)
         },
-        "best_member": test[best].revision.name,
+        "best_member": test[best].name,
         "verdict": against_best.verdict,
         "mcnemar_p": against_best.p,
     }
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     if args.model:
         save_model(
             args.model,
-            [member.file("models/model.safetensors") for member in members],
+            [member.path("models/model.safetensors") for member in members],
             combination,
             val,
         )
@@ -113,10 +113,8 @@ def _validation(members: list[Revision], needed: bool) -> list[Predictions]:
 
 
 def _combined(combination: Combination, parts: list[Predictions]) -> Predictions:
-    first = parts[0]
-    logits = combination([np.asarray(part.logits) for part in parts])
-    revision = Revision(NAME, None, NAME, Path(NAME))  # it has no params and no files of its own
-    return Predictions(revision, first.split, first.classes, first.ids, first.labels, logits)
+    logits = combination([part.logits for part in parts])
+    return dataclasses.replace(parts[0], name=NAME, params={}, logits=logits)
 
 
 def _report(facts: Mapping[str, Any], scores: Mapping[str, Scores], markdown: bool) -> str:

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     test = [predictions(revision, "test") for revision in revisions]
     whole = pooled(val)
     scores = {
-        split: [score(Outcomes(np.asarray(p.logits), p.labels), params).values for p in parts]
+        split: [score(Outcomes(p.logits, p.labels), params).values for p in parts]
         for split, parts in (("val", val), ("test", test))
     }
     total = score(Outcomes(whole.logits, whole.labels), params)
