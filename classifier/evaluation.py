@@ -1,6 +1,6 @@
 """Score a model on the splits of a data set: the network runs once, all else is arithmetic."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,9 @@ from classifier.models.base import Classifier
 from classifier.outcomes import Outcomes
 from classifier.prepare import PreparedData
 from classifier.scoring import EvaluateParams, Scores, headline, score
-from classifier.views import averaged_logits
 
 Logits = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-Predict = Callable[[npt.NDArray[np.uint8]], Logits]
-
 
 EMBEDDED_BYTES = 1 << 29  # of embeddings that are kept, in double precision
 
@@ -36,14 +33,13 @@ class Evaluation:
     """What the network said about each split, and the figures of those that have labels.
 
     ``outcomes`` and ``scores`` have the keys test and, where there are such pictures, val and
-    train; ``augmented`` are the scores of the test split under test-time augmentation.
+    train.
     ``embedding_rows`` [n] are test rows, ``embeddings`` [n, D] what the last layer saw of them.
     """
 
     classes: list[str]
     outcomes: Mapping[str, Outcomes]
     scores: Mapping[str, Scores]
-    augmented: Scores | None
     unlabelled: Logits | None
     embedding_rows: Rows
     embeddings: Floats
@@ -58,10 +54,16 @@ def evaluate(
 ) -> Evaluation:
     """Run the network over test, val, unlabelled and a sample of train, and score what has labels.
 
+    Without ``params.views``, a network that answers by several views of an image answers by one
+    from here on, with a temperature of its own, fitted on val.
+
     Raises:
         UserError: no test pictures, or a model of other classes or pictures than the data.
     """
     _check(spec, data)
+    other_views = network.views != "one" and not params.views
+    if other_views:
+        network.views = "one"
 
     def predict(images: npt.NDArray[np.uint8], rows: Rows | None = None) -> Logits:
         facts = spec.mean, spec.std, device, params.batch_size
@@ -79,32 +81,20 @@ def evaluate(
     if len(seen):
         logits["train"] = predict(data.images("train"), seen)
         labels["train"] = data.labels("train")[seen]
+    temperature: float | None = spec.temperature
+    if other_views:
+        temperature = fit_temperature(logits["val"], labels["val"]) if "val" in logits else None
     outcomes = {
-        split: Outcomes(found, labels[split], spec.temperature) for split, found in logits.items()
+        split: Outcomes(found, labels[split], temperature) for split, found in logits.items()
     }
-    augmented = None
-    if params.test_time_augmentation != "none":
-        augmented = score(_augmented(predict, data, params), params)
     return Evaluation(
         classes=data.classes,
         outcomes=outcomes,
         scores={split: score(found, params) for split, found in outcomes.items()},
-        augmented=augmented,
         unlabelled=predict(data.images("unlabelled")) if "unlabelled" in data.splits else None,
         embedding_rows=rows,
         embeddings=embeddings(),
     )
-
-
-def _augmented(predict: Predict, data: PreparedData, params: EvaluateParams) -> Outcomes:
-    """The test split under test-time augmentation, with a temperature of its own."""
-    kind, size = params.test_time_augmentation, params.batch_size
-    temperature = None
-    if "val" in data.splits:
-        held_out = averaged_logits(predict, data.images("val"), kind, size)
-        temperature = fit_temperature(held_out, data.labels("val"))
-    mean = averaged_logits(predict, data.images("test"), kind, size)
-    return Outcomes(mean, data.labels("test"), temperature)
 
 
 def _check(spec: ModelSpec, data: PreparedData) -> None:
@@ -151,9 +141,7 @@ def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) 
         found.write(folder / "unlabelled.csv")
 
 
-def write_metrics(
-    evaluation: Evaluation, params: EvaluateParams, temperature: float, folder: Path
-) -> None:
+def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) -> None:
     """Write evaluate.json, details.json, per_class.csv and plots/*.csv."""
     test, scores, classes = evaluation.outcomes["test"], evaluation.scores, evaluation.classes
     write_json(folder / "evaluate.json", headline(scores["test"]))
@@ -164,12 +152,9 @@ def write_metrics(
             "samples_of_ranking": scores["test"].ranking_samples,
         },
         "images": {split: len(found.labels) for split, found in evaluation.outcomes.items()},
-        "temperature": temperature,
+        "temperature": test.temperature,
         **{split: found.table() for split, found in scores.items()},
     }
-    if evaluation.augmented is not None:
-        kind = params.test_time_augmentation
-        details["test_time_augmentation"] = {"views": kind, **evaluation.augmented.table()}
     write_json(folder / "details.json", details)
     tables.per_class(test, scores["test"], classes).write(folder / "per_class.csv")
     with replacing(folder / "plots") as plots:

@@ -24,6 +24,13 @@ T = TypeVar("T")
 
 PARAMS_FILE = Path("params.yaml")
 
+# Keys of earlier versions, and what has taken their place.
+REPLACED = {
+    "evaluate.test_time_augmentation": (
+        "set model.views, which the model file keeps; evaluate.views: false switches it off"
+    )
+}
+
 
 class Loader(yaml.SafeLoader):
     """YAML 1.2 with the scalars that DVC reads in params.yaml; a key given twice is an error.
@@ -131,6 +138,8 @@ def _sentence(cls: type[Any], content: Any, key: str, errors: Sequence[Any]) -> 
     value = content
     for depth, step in enumerate(error["loc"], 1):
         last, inside = depth == len(error["loc"]), _inside(hint, value)
+        if last and unknown and (advice := REPLACED.get(f"{key}.{step}")):
+            return f"{key}.{step} is no longer a parameter: {advice}."
         if last and unknown:
             return f"{key}.{step} is not a parameter{suggestion(str(step), inside)}."
         if step not in inside:  # the name of an option, such as "constrained-int"

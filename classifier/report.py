@@ -81,14 +81,7 @@ def write_report(
 
 def _content(results: Results, params: PlotParams) -> dict[str, Any]:
     details, evaluate = results.metrics("details"), results.metrics("evaluate")
-    # Test-time augmentation stands beside the plain figures of the same pictures.
-    views = str(details.get("test_time_augmentation", {}).get("views", "none")).replace("_", " ")
-    parts = {
-        "test": "test",
-        "test_time_augmentation": f"test, averaged over {views}",
-        "val": "validation",
-        "train": "train",
-    }
+    parts = {"test": "test", "val": "validation", "train": "train"}
     splits = {part: of_split(details, part) for part in parts}
     confidence = details.get("bootstrap", {}).get("confidence", 0.95)
     quality = results.metrics("quality")

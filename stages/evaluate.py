@@ -29,7 +29,7 @@ def main() -> None:
         write_predictions(evaluation, data, folder)
     with replacing("data/explain") as folder:
         write_explanations(evaluation, network, spec, data, params, device, folder)
-    write_metrics(evaluation, params, spec.temperature, Path("metrics"))
+    write_metrics(evaluation, params, Path("metrics"))
     test = evaluation.scores["test"]
     print(
         f"Test accuracy {test.text('accuracy')}, loss {test.values['loss']:.4f}, "

@@ -12,18 +12,18 @@ from scipy.special import softmax
 from sklearn import metrics
 
 from classifier import tables
+from classifier.calibration import fit_temperature
 from classifier.errors import UserError
 from classifier.evaluation import Evaluation, evaluate, write_metrics, write_predictions
 from classifier.explanations import write_explanations
 from classifier.inference import TorchPredictor
 from classifier.modelfile import ModelSpec, save
 from classifier.models import build
-from classifier.models.base import Classifier
+from classifier.models.base import Classifier, Views
 from classifier.outcomes import Outcomes
 from classifier.prepare import PreparedData
 from classifier.scoring import EvaluateParams
 from classifier.tables import Table
-from classifier.views import averaged_logits, views
 
 CLASSES = ["cat", 'a "dog", big', "macro"]
 CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
 
 @pytest.fixture(scope="module")
 def evaluation(data: PreparedData) -> Evaluation:
-    found = params(train_images=40, embedding_images=20, test_time_augmentation="flips")
+    found = params(train_images=40, embedding_images=20)
     return evaluate(*model(), data, found, CPU)
 
 
@@ -125,29 +125,31 @@ def test_a_probability_is_the_same_wherever_it_is_shown(
             assert row["probability"] == table[row["id"]], name
 
 
-def test_test_time_augmentation_has_a_temperature_of_its_own(
-    data: PreparedData, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_views_of_a_model_are_switched_off(data: PreparedData) -> None:
+    def found(answer: Views, **changes: object) -> Evaluation:
+        network, spec = model()
+        network.views = answer
+        return evaluate(network, spec, data, params(**changes), CPU)
+
+    one, six, off = found("one"), found("mirror_shift"), found("mirror_shift", views=False)
+    assert not np.allclose(six.outcomes["test"].logits, one.outcomes["test"].logits)
+    assert (off.outcomes["test"].logits == one.outcomes["test"].logits).all()
+    assert six.outcomes["test"].temperature == 1.7
+    # The temperature in the model file belongs to the answers by several views.
+    val = one.outcomes["val"]
+    assert off.outcomes["test"].temperature == fit_temperature(val.logits, val.labels) != 1.7
+
+
+def test_without_a_validation_split_there_is_no_temperature_of_one_view(tmp_path: Path) -> None:
+    data = prepared(tmp_path / "prepared", train=3, test=20)
     network, spec = model()
-    fitted: list[np.ndarray] = []
-
-    def fit(logits: np.ndarray, labels: np.ndarray) -> float:
-        assert (labels == data.labels("val")).all()
-        fitted.append(logits)
-        return 3.0
-
-    monkeypatch.setattr("classifier.evaluation.fit_temperature", fit)
-    found = evaluate(network, spec, data, params(test_time_augmentation="flips"), CPU)
-    assert len(fitted) == 1
-    assert found.outcomes["test"].temperature == spec.temperature
-    plain = found.scores["test"].values
-    assert found.augmented is not None
-    assert found.augmented.values["ece_calibrated"] != plain["ece_calibrated"]
+    network.views = "mirror"
+    found = evaluate(network, spec, data, params(views=False), CPU)
+    assert "ece_calibrated" not in found.scores["test"].values
 
 
 def test_metrics_files(evaluation: Evaluation, data: PreparedData, tmp_path: Path) -> None:
-    found = params(test_time_augmentation="flips")
-    write_metrics(evaluation, found, 1.7, tmp_path)
+    write_metrics(evaluation, params(), tmp_path)
     flat = json.loads((tmp_path / "evaluate.json").read_text())
     predicted = evaluation.outcomes["test"].predicted
     accuracy = metrics.accuracy_score(data.labels("test"), predicted)
@@ -156,7 +158,7 @@ def test_metrics_files(evaluation: Evaluation, data: PreparedData, tmp_path: Pat
     details = json.loads((tmp_path / "details.json").read_text())
     assert details["images"] == {"train": 40, "val": 30, "test": 70}
     assert details["temperature"] == 1.7
-    for part in ("train", "val", "test", "test_time_augmentation"):
+    for part in ("train", "val", "test"):
         figure = details[part]["f1_macro"]
         assert figure["low"] <= figure["value"] <= figure["high"]
     rows = read(tmp_path / "per_class.csv")
@@ -228,13 +230,13 @@ def test_explanation_files(evaluation: Evaluation, data: PreparedData, tmp_path:
 def test_everything_is_the_same_bytes_again(
     evaluation: Evaluation, data: PreparedData, tmp_path: Path
 ) -> None:
-    found = params(train_images=40, embedding_images=20, test_time_augmentation="flips")
+    found = params(train_images=40, embedding_images=20)
     network, spec = model()
     contents = []
     for name, one in (("a", evaluation), ("b", evaluate(network, spec, data, found, CPU))):
         write_predictions(one, data, tmp_path / name)
         write_explanations(one, network, spec, data, found, CPU, tmp_path / name)
-        write_metrics(one, found, spec.temperature, tmp_path / name)
+        write_metrics(one, found, tmp_path / name)
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         contents.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
     assert contents[0] == contents[1]
@@ -257,7 +259,7 @@ def test_tiny_sets(tmp_path: Path) -> None:
     evaluation = evaluate(network, spec, data, found, CPU)
     assert set(evaluation.scores) == {"test"}
     write_predictions(evaluation, data, tmp_path / "out")
-    write_metrics(evaluation, found, 1.0, tmp_path / "out")
+    write_metrics(evaluation, found, tmp_path / "out")
     write_explanations(evaluation, network, spec, data, found, CPU, tmp_path / "out")
     assert len(read(tmp_path / "out" / "per_class.csv")) == 3
 
@@ -271,30 +273,6 @@ def test_no_test_pictures(tmp_path: Path) -> None:
 def test_a_model_of_other_pictures(data: PreparedData) -> None:
     with pytest.raises(UserError, match=r"image_size differs.*dvc repro train"):
         evaluate(*model(image_size=16), data, params(), CPU)
-
-
-def test_views() -> None:
-    images = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4, 1)
-    assert len(views(images, "none")) == 1
-    assert (views(images, "flips")[1] == images[:, :, ::-1]).all()
-    up, down, left, right = (view[0, :, :, 0] for view in views(images, "shifts")[1:])
-    one = images[0, :, :, 0]
-    assert (down[:-1] == one[1:]).all()
-    assert (up[1:] == one[:-1]).all()
-    assert (left[:, 1:] == one[:, :-1]).all()
-    assert (right[:, :-1] == one[:, 1:]).all()
-    assert len(views(images, "flips_and_shifts")) == 10
-
-
-def test_views_are_averaged_as_probabilities() -> None:
-    def predict(images: np.ndarray) -> np.ndarray:
-        share = images[:, 0, 0, 0] / 100
-        return np.log(np.column_stack([share, 1 - share])).astype(np.float32)
-
-    images = np.full((3, 1, 2, 1), 20, np.uint8)
-    images[:, 0, 1] = 60
-    found = averaged_logits(predict, images, "flips", batch_size=2)
-    assert np.exp(found) == pytest.approx(np.tile([0.4, 0.6], (3, 1)))
 
 
 def test_table_text(tmp_path: Path) -> None:

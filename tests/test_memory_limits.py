@@ -117,9 +117,8 @@ def test_evaluation_never_holds_a_split(tmp_path: Path) -> None:
     code = """
 network, spec = made("cnn", 256, filters=(2,), dense_units=4)
 data = PreparedData.open(Path(sys.argv[1]))
-params = EvaluateParams(
-    batch_size=256, seed=0, top_k=1, bootstrap_samples=10, test_time_augmentation="flips_and_shifts"
-)
+network.views = "mirror_shift"
+params = EvaluateParams(batch_size=256, seed=0, top_k=1, bootstrap_samples=10)
 found = evaluate(network, spec, data, params, torch.device("cpu"))
 assert len(found.outcomes["train"].labels) == 3500
 """

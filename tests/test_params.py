@@ -14,6 +14,7 @@ from ruamel.yaml import YAMLError
 
 from classifier.errors import UserError
 from classifier.params import Loader, load, parse, suggestion
+from classifier.scoring import EvaluateParams
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,16 @@ def test_a_mistake_is_named_with_its_key_and_what_is_allowed(
         parse(Section, {**GOOD, **change}, "train")
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_key_of_an_earlier_version_is_answered_with_what_replaced_it() -> None:
+    old = {"batch_size": 1, "top_k": 5, "seed": 0, "test_time_augmentation": "flips"}
+    with pytest.raises(UserError) as caught:
+        parse(EvaluateParams, old, "evaluate")
+    assert str(caught.value) == (
+        "evaluate.test_time_augmentation is no longer a parameter: set model.views, which the "
+        "model file keeps; evaluate.views: false switches it off."
+    )
 
 
 def test_a_number_is_finite() -> None:

@@ -55,21 +55,6 @@ def test_report_is_one_file_with_every_figure_and_the_same_bytes_again(
     assert ">lr<" in page
 
 
-def test_test_time_augmentation_stands_beside_the_plain_figures(
-    drawn: list[Drawn], tmp_path: Path
-) -> None:
-    where = make(tmp_path, classes=4, size=12, test=60)
-    details = read_json(where.metrics / "details.json")
-    accuracy = {"value": 0.98765, "low": 0.9712, "high": 0.9934}
-    details["test_time_augmentation"] = {"views": "flips_and_shifts", "accuracy": accuracy}
-    write_json(where.metrics / "details.json", details)
-    draw_all(Results.open(where), where.metrics / "figures", 12)
-    page = write(where, drawn, tmp_path / "report.html")
-    columns = re.findall(r'<th scope="col" class="n">([^<]*)</th>', page)[:4]
-    assert columns == ["test", "test, averaged over flips and shifts", "validation", "train"]
-    assert '<td class="n">98.77 %<small>97.12 % to 99.34 %</small></td>' in page
-
-
 def test_texts_of_the_data_cannot_become_markup(
     where: Folders, drawn: list[Drawn], tmp_path: Path
 ) -> None:

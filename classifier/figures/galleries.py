@@ -177,7 +177,7 @@ def _predictions(results: Results, most: int) -> list[Tile]:
     rows = np.random.default_rng(0).permutation(number)[:most]
     chosen = np.sort(rows).tolist()
     classes = results.data.classes
-    temperature = results.metrics("details").get("temperature", 1.0)
+    temperature = results.metrics("details").get("temperature") or 1.0
     tiles = []
     for row in chosen:
         actual, predicted = int(results.actual[row]), int(results.predicted[row])
