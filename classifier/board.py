@@ -43,8 +43,10 @@ class Board:
         network.eval()
         with torch.no_grad():
             if not self.drawn:
-                with warnings.catch_warnings():  # TensorBoard's writer traces in a deprecated way
+                # TensorBoard's writer traces in a deprecated way, and for this size alone.
+                with warnings.catch_warnings():
                     warnings.simplefilter("ignore", FutureWarning)
+                    warnings.simplefilter("ignore", torch.jit.TracerWarning)
                     self.writer.add_graph(network, inputs[:1])
                 self.drawn = True
             self._activations(network, inputs[:SAMPLES], epoch)

@@ -39,7 +39,7 @@ from classifier.models import ModelParams, build
 from classifier.optimizers import OptimizerName, WeightAverage, build_optimizer
 from classifier.prepare import PreparedData
 from classifier.progress import Progress
-from classifier.resolution import shrunk, side_at
+from classifier.resolution import Growth, shrunk
 from classifier.schedules import Schedule, ScheduleName
 from classifier.seeding import derive, generator
 from classifier.trained import Record, Row, Trained
@@ -133,12 +133,20 @@ def train(
     labels, val_labels = data.labels("train"), data.labels("val")
     val_images = data.images("val")[ranks.part(len(val_labels))]
 
+    pieces = ranks.size * params.accumulate
+    batch_size = min(params.batch_size, len(labels)) // pieces * pieces
+    if batch_size == 0:
+        raise UserError(f"{len(labels)} pictures cannot be trained on in {pieces} parts at a time.")
+    steps = len(labels) // batch_size  # an epoch leaves out what does not fill its last batch
+
     # --- the network, and the numbers it is computed in
     spec = transfer.plan(model, data.meta)
     classes = len(spec.classes)
     torch.manual_seed(derive(params.seed, "weights"))
     shape = {"classes": classes, "channels": spec.channels, "image_size": spec.image_size}
     network = build(spec.name, spec.args, **shape)
+    growth = Growth(spec.image_size, params.first_scale, params.full_scale_from, params.side_step)
+    growth.check(network, spec.name, spec.channels, batch_size // params.accumulate)
     transfer.load_weights(network, model, spec)
     facts = summary(spec.name, network, spec.channels, spec.image_size)
     numerics = choose_numerics(
@@ -155,11 +163,6 @@ def train(
     # --- the data
     batches = Batches(data.images("train"), labels, device, params.data)
     augmenter = Augmenter(augment, spec.image_size, spec.channels, data.meta["mean"])
-    pieces = ranks.size * params.accumulate
-    batch_size = min(params.batch_size, len(labels)) // pieces * pieces
-    if batch_size == 0:
-        raise UserError(f"{len(labels)} pictures cannot be trained on in {pieces} parts at a time.")
-    steps = len(labels) // batch_size  # an epoch leaves out what does not fill its last batch
 
     # --- what changes the weights
     optimizer = build_optimizer(
@@ -273,9 +276,7 @@ def train(
                 inputs = augmenter(to_unit(pixels), random, rows, epoch)
                 inputs = standardise(inputs, spec.mean, spec.std)
                 done = number / (steps * params.epochs)
-                growth = params.first_scale, params.full_scale_from, params.side_step
-                side = side_at(done, spec.image_size, *growth)
-                inputs = shrunk(inputs, side)
+                inputs = shrunk(inputs, growth.size(done))
                 aims = targets
                 if augmenter.mixes:
                     aims = F.one_hot(targets, classes).to(inputs.dtype)

@@ -21,7 +21,6 @@ from classifier.models.fast import FastParams, Whitening
 from classifier.overrides import check
 from classifier.prepare import PreparedData
 from classifier.recipes import load_recipe, recipe_names
-from classifier.resolution import shrunk, side_at
 from classifier.trained import Trained
 from classifier.training import TrainParams, train
 from tests.import_closure import ROOT
@@ -328,19 +327,3 @@ def test_the_model_file_holds_the_whitening(
         for name, value in whitening(run.network).state_dict().items():
             assert torch.equal(whitening(loaded).state_dict()[name], value)
     assert whitening(loaded).bias is not None
-
-
-def test_pictures_grow_to_their_full_side() -> None:
-    sides = [side_at(step / 20, 32, 0.5, 0.5) for step in range(20)]
-    assert sides[0] == 16
-    assert sides == sorted(sides)
-    assert set(sides[10:]) == {32}
-    assert {side_at(step / 20, 32, 0.5, 0.5, step=4) for step in range(20)} == {16, 20, 24, 28, 32}
-    assert side_at(0, 33, 1.0, 0.5) == 33
-    assert side_at(0.49, 33, 0.5, 0.5) <= 33
-    images = pictures(2)
-    assert shrunk(images, 12) is images
-    flat = torch.full((2, 3, 12, 12), 0.7)
-    torch.testing.assert_close(shrunk(flat, 8), torch.full((2, 3, 8, 8), 0.7))
-    expected = F.interpolate(images, (7, 7), mode="bilinear", antialias=True)
-    torch.testing.assert_close(shrunk(images, 7), expected)

@@ -138,7 +138,7 @@ class Augmenter:
         With both mixup and cutmix on, each batch takes one of them at random.
 
         Args:
-            images: float [N,C,H,W], before or after standardising.
+            images: float [N,C,S,S] of any size, before or after standardising.
             labels: float [N,K], each row summing to 1 (one-hot, or smoothed).
             generator: a CPU generator.
 
@@ -154,9 +154,10 @@ class Augmenter:
         share = mixing.beta(params.mixup if mixup else params.cutmix, n, generator)
         if mixup:
             return mixing.mixup(images, labels, share)
-        side = self.image_size * (1 - share).sqrt()
-        center = self.image_size * torch.rand(2, n, generator=generator)
-        inside = mixing.boxes(center, side, side, self.image_size)
+        size = images.shape[-1]
+        side = size * (1 - share).sqrt()
+        center = size * torch.rand(2, n, generator=generator)
+        inside = mixing.boxes(center, side, side, size)
         return mixing.cutmix(images, labels, inside)
 
     def _geometry(

@@ -12,7 +12,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Interval
 from torch import nn
 
-from classifier.models.base import Classifier, dense_head, he_initialise
+from classifier.models.base import Classifier, FlattenMaps, dense_head, he_initialise
 
 _LARGE = 64  # pixels; from here on the first convolution takes the paper's steps of 4
 _LARGEST_DENSE_MAP = 6  # the paper's map before the dense layers
@@ -61,6 +61,6 @@ def alexnet(params: AlexnetParams, classes: int, channels: int, image_size: int)
     fit = [nn.AdaptiveAvgPool2d(side)] if side < size else []
     hidden = (params.dense_units, params.dense_units)
     dense = dense_head(c5 * side**2, hidden, classes, params.dropout)
-    network = Classifier(stages, nn.Sequential(*fit, nn.Flatten(), *dense))
+    network = Classifier(stages, nn.Sequential(*fit, FlattenMaps(side), *dense))
     he_initialise(network)
     return network

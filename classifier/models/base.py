@@ -184,6 +184,24 @@ def conv_norm(
     ]
 
 
+class FlattenMaps(nn.Flatten):
+    """Flatten maps [N, C, size, size], for a Linear that has a weight for each of their pixels.
+
+    Maps of another size, which images of another size have, are brought to it first: each pixel is
+    the average of those in its place.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C · size · size]."""
+        if maps.shape[-2:] != (self.size, self.size):
+            maps = F.adaptive_avg_pool2d(maps, self.size)
+        return super().forward(maps)
+
+
 def pooled_head(features: int, classes: int, dropout: float = 0.0) -> nn.Sequential:
     """Global average pooling, dropout if any, and the last Linear."""
     drop = [nn.Dropout(dropout)] if dropout else []

@@ -17,6 +17,7 @@ from classifier.errors import UserError
 from classifier.models.base import (
     ActivationName,
     Classifier,
+    FlattenMaps,
     activation,
     dense_head,
     halved,
@@ -66,7 +67,7 @@ def cnn(params: CnnParams, classes: int, channels: int, image_size: int) -> Clas
     pool = [nn.AdaptiveAvgPool2d(side)] if side < size else []
     hidden = (params.dense_units,) if params.dense_units else ()
     dense = dense_head(inputs * side**2, hidden, classes, params.dropout, params.activation)
-    network = Classifier(stages, nn.Sequential(*pool, nn.Flatten(), *dense))
+    network = Classifier(stages, nn.Sequential(*pool, FlattenMaps(side), *dense))
     he_initialise(network)
     return network
 

@@ -10,9 +10,10 @@ from typing import Literal
 
 from torch import nn
 
-from classifier.models.base import ActivationName, Classifier, activation, dense_head
+from classifier.models.base import ActivationName, Classifier, FlattenMaps, activation, dense_head
 
 _PAPER_SIZE = 32  # pixels; the paper pads the 28×28 digits of MNIST with a border up to it
+_LAST_MAP = 5  # pixels, of that size
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ def lenet(params: LenetParams, classes: int, channels: int, image_size: int) -> 
         ),
         "block2": nn.Sequential(nn.Conv2d(6, 16, 5), activation(params.activation), pool(2)),
     }
-    fit = [nn.AdaptiveAvgPool2d(5)] if image_size > _PAPER_SIZE else []
-    dense = dense_head(16 * 5 * 5, (120, 84), classes, 0.0, params.activation)
-    network = Classifier(stages, nn.Sequential(*fit, nn.Flatten(), *dense))
+    fit = [nn.AdaptiveAvgPool2d(_LAST_MAP)] if image_size > _PAPER_SIZE else []
+    dense = dense_head(16 * _LAST_MAP**2, (120, 84), classes, 0.0, params.activation)
+    network = Classifier(stages, nn.Sequential(*fit, FlattenMaps(_LAST_MAP), *dense))
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             # Glorot's deviation keeps a tanh network out of its flat ends.

@@ -4,6 +4,7 @@ https://docs.pytorch.org/vision/stable/models.html lists them with their papers.
 torchvision takes seconds, so it happens only when a network of it is asked for.
 """
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -108,7 +109,7 @@ class VitTokens(nn.Module):
         super().__init__()
         self.project = model.conv_proj
         self.class_token = model.class_token
-        self.positions = model.encoder.pos_embedding
+        self.positions: Tensor = model.encoder.pos_embedding
         self.drop = model.encoder.dropout
 
     def forward(self, images: Tensor) -> Tensor:
@@ -116,10 +117,22 @@ class VitTokens(nn.Module):
         height, width = images.shape[-2:]
         patch = self.project.stride[0]
         images = F.pad(images, (0, -width % patch, 0, -height % patch))
-        tokens = self.project(images).flatten(2).transpose(1, 2)
+        maps = self.project(images)
+        tokens = maps.flatten(2).transpose(1, 2)
         start = self.class_token.expand(len(images), -1, -1)
-        result: Tensor = self.drop(torch.cat([start, tokens], dim=1) + self.positions)
+        positions = self._positions(maps.shape[2], maps.shape[3])
+        result: Tensor = self.drop(torch.cat([start, tokens], dim=1) + positions)
         return result
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        """Of the class token and a grid of patches; of another grid than the own, interpolated."""
+        count = self.positions.shape[1] - 1
+        if count == rows * columns:
+            return self.positions
+        start, patches = self.positions.split([1, count], dim=1)
+        grid = patches.transpose(1, 2).unflatten(2, (math.isqrt(count), -1))
+        grid = F.interpolate(grid, (rows, columns), mode="bilinear")
+        return torch.cat([start, grid.flatten(2).transpose(1, 2)], dim=1)
 
 
 class ClassToken(nn.Module):
