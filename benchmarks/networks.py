@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.machine import machine
+from classifier.array_types import Int64Array, UInt8Array
 from classifier.augment import AugmentParams
 from classifier.batches import predict_logits
 from classifier.files import read_json, write_json
@@ -57,15 +57,15 @@ class Part(PreparedData):
 
     most: Mapping[str, int]
 
-    def _rows(self, split: str) -> npt.NDArray[np.int64]:
+    def _rows(self, split: str) -> Int64Array:
         count = len(super().labels(split))
         kept = np.random.default_rng(0).permutation(count)[: self.most.get(split, count)]
         return np.sort(kept)
 
-    def images(self, split: str) -> npt.NDArray[np.uint8]:
+    def images(self, split: str) -> UInt8Array:
         return super().images(split)[self._rows(split)]
 
-    def labels(self, split: str) -> npt.NDArray[np.int64]:
+    def labels(self, split: str) -> Int64Array:
         return super().labels(split)[self._rows(split)]
 
 

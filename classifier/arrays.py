@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import AnyArray
 from classifier.files import replacing
 
 
-def write_arrays(
-    path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[np.generic]]
-) -> None:
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, AnyArray]) -> None:
     """Write an .npz file, the same bytes for the same arrays; np.load reads it without pickle.
 
     np.savez would leave it to the version of Python how the archive's headers look.

@@ -13,10 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from classifier.array_types import Int64Array
 from classifier.memory import free_memory
 from classifier.models.base import Entry
 
@@ -66,7 +66,7 @@ def predict_logits(
     device: str | torch.device = "cpu",
     batch_size: int = 512,
     autocast: torch.dtype | None = None,
-    rows: npt.NDArray[np.int64] | None = None,
+    rows: Int64Array | None = None,
 ) -> np.ndarray:
     """Logits float32 [N,K] of uint8 images [N,H,W,C], batch by batch in constant memory.
 

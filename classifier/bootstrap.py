@@ -7,12 +7,12 @@ product of a sparse matrix with the weights of all resamples.
 
 from collections.abc import Iterator
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Weights = npt.NDArray[Any]  # [N, B]: how often each of N pictures is in each resample
+from classifier.array_types import AnyArray, FloatArray, IntegerArray
+
+Weights = AnyArray  # [N, B]: how often each of N pictures is in each resample
 BLOCK = 1 << 23  # weights held at a time
 
 
@@ -33,10 +33,10 @@ def resamples(count: int, samples: int, seed: int) -> Iterator[Weights]:
 
 def group_sums(
     weights: Weights,
-    groups: npt.NDArray[np.integer],
+    groups: IntegerArray,
     number: int,
-    values: npt.NDArray[np.floating] | None = None,
-    pictures: npt.NDArray[np.integer] | None = None,
+    values: FloatArray | None = None,
+    pictures: IntegerArray | None = None,
 ) -> Weights:
     """Sum weights, times ``values`` if given, within groups of pictures, for each resample.
 

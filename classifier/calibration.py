@@ -3,45 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import softmax
 
-Floats = npt.NDArray[np.float64]
+from classifier.array_types import BoolArray, Float64Array, FloatArray, Int64Array, IntegerArray
+from classifier.softmax import softmax
 
 LIMITS = (0.05, 20.0)  # of the temperature
 _CHUNK = 1 << 22  # logits that are held in double precision at a time
 
 
-def softmax_parts(
-    logits: npt.NDArray[np.floating], temperature: float = 1.0
-) -> tuple[Floats, Floats]:
-    """Highest logit / temperature and the softmax's denominator, float64 [N] each.
-
-    The probability of class k is ``exp(logits[:, k] / temperature - highest) / denominator``: to
-    the last bit what a softmax in double precision gives, so that ties stay ties, without ever
-    holding all of it. Logits [N,K] are read in chunks.
-    """
-    highest, denominator = np.empty((2, len(logits)))
-    step = max(1, _CHUNK // max(1, logits.shape[1]))
-    for start in range(0, len(logits), step):
-        part = np.asarray(logits[start : start + step], np.float64) / temperature
-        top = part.max(axis=1)
-        highest[start : start + step] = top
-        denominator[start : start + step] = np.exp(part - top[:, None]).sum(axis=1)
-    return highest, denominator
-
-
-def log_partition(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> Floats:
-    """Logarithm of the softmax's denominator, float64 [N].
-
-    The log-probability of class k is ``logits[:, k] / temperature - log_partition(...)``.
-    """
-    highest, denominator = softmax_parts(logits, temperature)
-    return highest + np.log(denominator)
-
-
-def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
+def fit_temperature(logits: FloatArray, labels: IntegerArray) -> float:
     """The T > 0 for which softmax(logits / T) has the least cross-entropy on held-out images.
 
     It changes no prediction, only the confidence (Guo et al. 2017, On Calibration of Modern Neural
@@ -73,9 +44,7 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     return float(f"{1.0 / scale:.6g}")
 
 
-def _slope(
-    scale: float, logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
-) -> float:
+def _slope(scale: float, logits: FloatArray, labels: IntegerArray) -> float:
     """Derivative of the mean softened cross-entropy by ``scale`` = 1/T."""
     count, classes = logits.shape
     soft = 1.0 / (count + 2)
@@ -83,7 +52,7 @@ def _slope(
     step = max(1, _CHUNK // classes)
     for start in range(0, count, step):
         part = np.asarray(logits[start : start + step], np.float64)
-        mean = (softmax(scale * part, axis=1) * part).sum(axis=1)
+        mean = (softmax(scale * part) * part).sum(axis=1)
         right = part[np.arange(len(part)), labels[start : start + step]]
         wrong = (part.sum(axis=1) - right) / (classes - 1)
         total += float((mean - (1 - soft) * right - soft * wrong).sum())
@@ -94,9 +63,9 @@ def _slope(
 class Reliability:
     """Pictures sorted into bins of equal width by confidence; nan where a bin is empty."""
 
-    count: Floats  # [B]
-    confidence: Floats  # [B] mean probability of the predicted class
-    accuracy: Floats  # [B] share that is right
+    count: Float64Array  # [B]
+    confidence: Float64Array  # [B] mean probability of the predicted class
+    accuracy: Float64Array  # [B] share that is right
 
     @property
     def error(self) -> float:
@@ -105,13 +74,13 @@ class Reliability:
         return float(np.nansum(gaps * self.count) / self.count.sum())
 
 
-def bin_of(confidence: Floats, bins: int) -> npt.NDArray[np.int64]:
+def bin_of(confidence: Float64Array, bins: int) -> Int64Array:
     """The bin 0..bins-1 of each confidence; bin b holds (b/bins, (b+1)/bins]."""
     edges = np.linspace(0.0, 1.0, bins + 1)
     return np.searchsorted(edges[1:-1], confidence)
 
 
-def reliability(confidence: Floats, right: npt.NDArray[np.bool_], bins: int = 15) -> Reliability:
+def reliability(confidence: Float64Array, right: BoolArray, bins: int = 15) -> Reliability:
     """Compare confidence with accuracy, bin by bin (Guo et al. 2017, equations 2 to 3).
 
     Args:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import Float64Array
 from classifier.bootstrap import interval, resamples
 from classifier.outcomes import Outcomes
 from classifier.revisions import Predictions, same_pictures
 from classifier.scoring import FEWEST, RANKING_LOOKS, EvaluateParams, counting, ranking
 
-Floats = npt.NDArray[np.float64]
 Verdict = Literal["better", "worse", "no evidence"]
 
 LOWER_IS_BETTER = ("loss", "ece")
@@ -157,8 +156,8 @@ def differing(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tu
 
 
 def _figures(
-    outcomes: Outcomes, params: EvaluateParams, weights: Floats, ranked: int
-) -> dict[str, Floats]:
+    outcomes: Outcomes, params: EvaluateParams, weights: Float64Array, ranked: int
+) -> dict[str, Float64Array]:
     """Every figure for every resample, [B] each; those of ranking for the first ``ranked``."""
     figures = counting(outcomes, params, weights)[0]
     if ranked > 0:
@@ -166,10 +165,12 @@ def _figures(
     return figures
 
 
-def _resampled(outcomes: Sequence[Outcomes], params: EvaluateParams) -> list[dict[str, Floats]]:
+def _resampled(
+    outcomes: Sequence[Outcomes], params: EvaluateParams
+) -> list[dict[str, Float64Array]]:
     """The figures of every model in the same resamples."""
     pictures, classes = outcomes[0].logits.shape
-    blocks: list[dict[str, list[Floats]]] = [{} for _ in outcomes]
+    blocks: list[dict[str, list[Float64Array]]] = [{} for _ in outcomes]
     # Ranking is slow; it gets a share of the time that evaluate gives it.
     ranked = max(FEWEST, RANKING_LOOKS // (4 * pictures * classes))
     for weights in resamples(pictures, params.bootstrap_samples, params.seed):

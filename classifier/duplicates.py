@@ -11,10 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import Float64Array, Int64Array, TextArray, UInt8Array, UInt64Array
 from classifier.images import inspect, thumbnail
-from classifier.manifest import Integers, Manifest, Text
+from classifier.manifest import Manifest
 from classifier.parallel import ordered_map
 from classifier.store import read_bytes
 
@@ -28,9 +28,7 @@ LEAST_SIDE = 16
 _LEAST_BITS = 16
 MOST_PAIRS = 200_000
 
-Pairs = Integers
-Hashes = npt.NDArray[np.uint64]
-Bytes = npt.NDArray[np.uint8]
+Pairs = Int64Array
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,12 @@ class NearDuplicates:
     """
 
     pairs: Pairs
-    bits: Integers
+    bits: Int64Array
     distance: int
     shortened: bool
 
 
-def equal_links(values: Text | Hashes) -> Pairs:
+def equal_links(values: TextArray | UInt64Array) -> Pairs:
     """[L, 2] rows: each row linked to the first row of the same value; "" links nothing."""
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     start, rows = first[inverse], np.arange(len(values))
@@ -88,7 +86,7 @@ def near_duplicates(
     return NearDuplicates(pairs[kept], found.bits[kept], found.distance, found.shortened)
 
 
-def near_hashes(hashes: Hashes, distance: int, most: int = MOST_PAIRS) -> NearDuplicates:
+def near_hashes(hashes: UInt64Array, distance: int, most: int = MOST_PAIRS) -> NearDuplicates:
     """All pairs of 64-bit hashes that differ in at most ``distance`` bits.
 
     Two such hashes agree on at least one of ``distance + 1`` bands of bits (the pigeonhole
@@ -134,7 +132,7 @@ def near_hashes(hashes: Hashes, distance: int, most: int = MOST_PAIRS) -> NearDu
     return NearDuplicates(rows[order], counts[order], distance, distance < wanted)
 
 
-def thumbnails(manifest: Manifest, raw: Path, rows: Integers, workers: int = 0) -> Bytes:
+def thumbnails(manifest: Manifest, raw: Path, rows: Int64Array, workers: int = 0) -> UInt8Array:
     """[len(rows), 32, 32] gray pictures, decoded from the shards."""
     if not len(rows):
         return np.zeros((0, 32, 32), np.uint8)
@@ -148,7 +146,7 @@ def thumbnails(manifest: Manifest, raw: Path, rows: Integers, workers: int = 0) 
     return np.concatenate(list(ordered_map(partial(_decode, raw), pieces, workers)))
 
 
-def correlation(pictures: Bytes, pairs: Pairs) -> npt.NDArray[np.float64]:
+def correlation(pictures: UInt8Array, pairs: Pairs) -> Float64Array:
     """[P] Pearson correlation of the pixels of pictures [N, H, W], for pairs of their rows."""
     result = np.zeros(len(pairs))
     for start in range(0, len(pairs), 1024):
@@ -163,13 +161,13 @@ def correlation(pictures: Bytes, pairs: Pairs) -> npt.NDArray[np.float64]:
     return result
 
 
-def _decode(raw: Path, places: list[tuple[str, int, int]]) -> Bytes:
+def _decode(raw: Path, places: list[tuple[str, int, int]]) -> UInt8Array:
     return np.stack([thumbnail(inspect(read_bytes(raw, *place)).preview) for place in places])
 
 
 def _nearest(
-    pairs: list[Pairs], bits: list[Integers], distance: int, most: int
-) -> tuple[list[Pairs], list[Integers], int]:
+    pairs: list[Pairs], bits: list[Int64Array], distance: int, most: int
+) -> tuple[list[Pairs], list[Int64Array], int]:
     """Give up the farthest pairs, whole distances at a time, until at most ``most`` are left."""
     rows, counts = np.concatenate(pairs), np.concatenate(bits)
     while len(counts) > most and distance > 0:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
+from classifier.array_types import Float32Array, Float64Array, IntegerArray
 from classifier.calibration import fit_temperature
 from classifier.errors import UserError
 from classifier.revisions import Predictions, same_pictures
@@ -20,8 +20,6 @@ from classifier.revisions import Predictions, same_pictures
 if TYPE_CHECKING:
     from torch import nn
 
-Floats = npt.NDArray[np.float64]
-Logits = npt.NDArray[np.float32]
 Method = Literal["mean", "weighted", "stacking"]
 
 # A sure network can say log p = -100, and such a value would rule a linear function of them.
@@ -38,10 +36,10 @@ class Combination:
     """
 
     method: Method
-    weights: Floats
-    bias: Floats | None = None
+    weights: Float64Array
+    bias: Float64Array | None = None
 
-    def __call__(self, members: Sequence[Logits]) -> Logits:
+    def __call__(self, members: Sequence[Float32Array]) -> Float32Array:
         """Logits of the members, each [N, K], to those of the ensemble, [N, K].
 
         Those of a mean are log-probabilities.
@@ -73,7 +71,7 @@ def combine(method: Method, val: Sequence[Predictions], members: int) -> Combina
     return fit_stacking(logs, val[0].labels)
 
 
-def fit_weights(logs: Sequence[Floats], labels: npt.NDArray[np.integer]) -> Floats:
+def fit_weights(logs: Sequence[Float64Array], labels: IntegerArray) -> Float64Array:
     """The weights, summing to 1, of the mixture of probabilities with the least cross-entropy.
 
     Expectation-maximisation (Dempster, Laird and Rubin 1977), which for mixture weights alone is
@@ -92,11 +90,11 @@ def fit_weights(logs: Sequence[Floats], labels: npt.NDArray[np.integer]) -> Floa
         if np.abs(following - weights).max() < 1e-9:
             break
         weights = following
-    found: Floats = weights / weights.sum()
+    found: Float64Array = weights / weights.sum()
     return found
 
 
-def fit_stacking(logs: Sequence[Floats], labels: npt.NDArray[np.integer]) -> Combination:
+def fit_stacking(logs: Sequence[Float64Array], labels: IntegerArray) -> Combination:
     """Multinomial logistic regression on all log-probabilities, its strength cross-validated."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -128,17 +126,17 @@ def fit_stacking(logs: Sequence[Floats], labels: npt.NDArray[np.integer]) -> Com
     return Combination("stacking", np.asarray(weights, float), np.asarray(bias, float))
 
 
-def _features(logs: Sequence[Floats]) -> Floats:
+def _features(logs: Sequence[Float64Array]) -> Float64Array:
     """[N, M*K] what stacking looks at."""
-    found: Floats = np.maximum(np.concatenate(logs, axis=1), FLOOR)
+    found: Float64Array = np.maximum(np.concatenate(logs, axis=1), FLOOR)
     return found
 
 
-def log_probabilities(logits: Logits) -> Floats:
+def log_probabilities(logits: Float32Array) -> Float64Array:
     """[N, K] logits to the logarithms of their softmax."""
     from scipy.special import log_softmax
 
-    found: Floats = log_softmax(np.asarray(logits, np.float64), axis=1)
+    found: Float64Array = log_softmax(np.asarray(logits, np.float64), axis=1)
     return found
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from classifier import tables
+from classifier.array_types import Float32Array, Int64Array, UInt8Array
 from classifier.batches import predict_logits
 from classifier.calibration import fit_temperature
 from classifier.errors import UserError
-from classifier.explain import Floats, recorded_embeddings
+from classifier.explain import recorded_embeddings
 from classifier.files import replacing, write_json
 from classifier.images import ranges_in
 from classifier.modelfile import ModelSpec
@@ -21,9 +21,6 @@ from classifier.models.base import Classifier
 from classifier.outcomes import Outcomes
 from classifier.prepare import PreparedData
 from classifier.scoring import EvaluateParams, Scores, headline, score
-
-Logits = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
 
 EMBEDDED_BYTES = 1 << 29  # of embeddings that are kept, in double precision
 
@@ -40,9 +37,9 @@ class Evaluation:
     classes: list[str]
     outcomes: Mapping[str, Outcomes]
     scores: Mapping[str, Scores]
-    unlabelled: Logits | None
-    embedding_rows: Rows
-    embeddings: Floats
+    unlabelled: Float32Array | None
+    embedding_rows: Int64Array
+    embeddings: Float32Array
 
 
 def evaluate(
@@ -65,7 +62,7 @@ def evaluate(
     if other_views:
         network.views = "one"
 
-    def predict(images: npt.NDArray[np.uint8], rows: Rows | None = None) -> Logits:
+    def predict(images: UInt8Array, rows: Int64Array | None = None) -> Float32Array:
         facts = spec.mean, spec.std, device, params.batch_size
         return predict_logits(network, images, *facts, rows=rows)
 
@@ -117,7 +114,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _sample(count: int, most: int, seed: int) -> Rows:
+def _sample(count: int, most: int, seed: int) -> Int64Array:
     """Up to ``most`` of ``count`` rows, drawn at random, ascending."""
     if count <= most:
         return np.arange(count)

@@ -38,16 +38,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from classifier.array_types import Float32Array, Float64Array, Int64Array
 from classifier.batches import at_a_time
 from classifier.models.base import Classifier
-
-Pictures = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 _WIDE = 8192  # values of an embedding, from which on their covariance would fill the memory
 FINEST = 4  # positions a side that a heat map should have, so that it can show a place
@@ -59,7 +56,7 @@ _TOGETHER = 64  # images whose gradients are held at a time, at most
 class HeatMaps:
     """Where the evidence for a class lies: ``heat`` float32 [M, H, W] in 0..1, and its source."""
 
-    heat: Floats
+    heat: Float32Array
     stage: str
 
 
@@ -92,7 +89,7 @@ def grad_cam(network: Classifier, images: Tensor, targets: Sequence[int]) -> Hea
     return HeatMaps(np.concatenate(heat), shown[-1])
 
 
-def _cam(network: Classifier, images: Tensor, targets: Tensor, stage: str) -> Floats:
+def _cam(network: Classifier, images: Tensor, targets: Tensor, stage: str) -> Float32Array:
     with torch.enable_grad():
         values = images
         maps = images
@@ -110,7 +107,7 @@ def _cam(network: Classifier, images: Tensor, targets: Tensor, stage: str) -> Fl
     heat = F.relu((weights * maps.detach()).sum(dim=1, keepdim=True)).float()
     heat = F.interpolate(heat, size=images.shape[2:], mode="bilinear", align_corners=False)
     highest = heat.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
-    result: Floats = (heat / highest)[:, 0].cpu().numpy()
+    result: Float32Array = (heat / highest)[:, 0].cpu().numpy()
     return result
 
 
@@ -126,7 +123,7 @@ def stage_maps(network: Classifier, images: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def feature_maps(network: Classifier, image: Tensor) -> dict[str, Floats]:
+def feature_maps(network: Classifier, image: Tensor) -> dict[str, Float32Array]:
     """The first MOST_MAPS maps of each stage for one standardised picture [1, C, H, W].
 
     One thread computes them: for a single picture some processors' libraries share out a sum over
@@ -141,19 +138,19 @@ def feature_maps(network: Classifier, image: Tensor) -> dict[str, Floats]:
     return {name: values[0, :MOST_MAPS].float().cpu().numpy() for name, values in maps.items()}
 
 
-def first_filters(network: nn.Module) -> Floats | None:
+def first_filters(network: nn.Module) -> Float32Array | None:
     """The weights [F, C, h, w] of the first convolution; None in a network without one."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            weights: Floats = module.weight.detach().float().cpu().numpy()
+            weights: Float32Array = module.weight.detach().float().cpu().numpy()
             return weights
     return None
 
 
 @contextmanager
 def recorded_embeddings(
-    network: Classifier, rows: npt.NDArray[np.int64]
-) -> Iterator[Callable[[], Floats]]:
+    network: Classifier, rows: Int64Array
+) -> Iterator[Callable[[], Float32Array]]:
     """Keep the inputs of the last linear layer for some rows of what passes through the network.
 
     ``rows`` (ascending) count pictures from the start of the block. Yields a function that gives
@@ -173,8 +170,8 @@ def recorded_embeddings(
         kept.append(values[torch.from_numpy(inside).to(values.device)].float().cpu())
         seen += len(values)
 
-    def found() -> Floats:
-        result: Floats = torch.cat(kept).numpy()
+    def found() -> Float32Array:
+        result: Float32Array = torch.cat(kept).numpy()
         assert len(result) == len(rows)
         return result
 
@@ -186,7 +183,7 @@ def recorded_embeddings(
             hook.remove()
 
 
-def principal_plane(embeddings: Floats) -> tuple[npt.NDArray[np.float64], list[float]]:
+def principal_plane(embeddings: Float32Array) -> tuple[Float64Array, list[float]]:
     """Project [N, D] on the two directions of largest variance.
 
     Returns:

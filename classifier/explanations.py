@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from classifier.array_types import Float64Array
 from classifier.arrays import write_arrays
 from classifier.batches import normalise
 from classifier.evaluation import Evaluation
@@ -98,7 +98,7 @@ def label_errors(evaluation: Evaluation, data: PreparedData, most: int) -> Table
     return Table(["id", "split", "row", "given", "suggested", "score"], rows)
 
 
-def embedding(evaluation: Evaluation, plane: npt.NDArray[np.float64], ids: Sequence[str]) -> Table:
+def embedding(evaluation: Evaluation, plane: Float64Array, ids: Sequence[str]) -> Table:
     """One line a sampled test picture: row, id, x, y, actual, predicted."""
     test, classes = evaluation.outcomes["test"], evaluation.classes
     rows = [

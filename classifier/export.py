@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from classifier.array_types import Float32Array, UInt8Array
 from classifier.extras import not_installed
 from classifier.files import replacing
 from classifier.images import Resize, decode, to_array
-from classifier.inference import Floats, Pictures
 from classifier.manifest import Manifest
 from classifier.modelfile import ModelSpec
 from classifier.onnx_model import INPUT, OUTPUT, metadata
@@ -80,7 +80,7 @@ def _onnx_model(
 
 
 def quantized(
-    model: bytes, calibration: Pictures, spec: ModelSpec, metrics: Mapping[str, Any]
+    model: bytes, calibration: UInt8Array, spec: ModelSpec, metrics: Mapping[str, Any]
 ) -> bytes:
     """Convolutions and linear layers in 8-bit integers: static quantization, a scale a channel.
 
@@ -100,7 +100,7 @@ def quantized(
         def __init__(self) -> None:
             self.parts = iter(np.array_split(calibration, max(1, len(calibration) // 64)))
 
-        def get_next(self) -> dict[str, Pictures] | None:
+        def get_next(self) -> dict[str, UInt8Array] | None:
             part = next(self.parts, None)
             return None if part is None else {INPUT: np.ascontiguousarray(part)}
 
@@ -184,13 +184,15 @@ class Agreement:
     same_class: float
 
 
-def agreement(expected: Floats, found: Floats) -> Agreement:
+def agreement(expected: Float32Array, found: Float32Array) -> Agreement:
     """Compare probabilities [N, K]."""
     same = (expected.argmax(axis=1) == found.argmax(axis=1)).mean()
     return Agreement(len(expected), float(np.abs(expected - found).max()), float(same))
 
 
-def latency(answer: Callable[[Pictures], Any], pictures: Pictures, seconds: float = 0.5) -> float:
+def latency(
+    answer: Callable[[UInt8Array], Any], pictures: UInt8Array, seconds: float = 0.5
+) -> float:
     """Median milliseconds that ``answer(pictures)`` takes, over at least 5 calls."""
     answer(pictures)
     times: list[float] = []
@@ -201,7 +203,9 @@ def latency(answer: Callable[[Pictures], Any], pictures: Pictures, seconds: floa
     return 1000 * float(np.median(times))
 
 
-def in_batches(answer: Callable[[Pictures], Floats], pictures: Pictures, size: int = 256) -> Floats:
+def in_batches(
+    answer: Callable[[UInt8Array], Float32Array], pictures: UInt8Array, size: int = 256
+) -> Float32Array:
     """Probabilities of many pictures, in constant memory but for the result."""
     starts = range(0, len(pictures), size)
     return np.concatenate([answer(np.array(pictures[at : at + size])) for at in starts])
@@ -209,7 +213,7 @@ def in_batches(answer: Callable[[Pictures], Floats], pictures: Pictures, size: i
 
 def originals(
     raw: Path, data: PreparedData, split: str, spec: ModelSpec, most: int
-) -> Iterator[tuple[Pictures, Pictures]]:
+) -> Iterator[tuple[UInt8Array, UInt8Array]]:
     """Yield pictures of a split that are not of the model's size, at most ``most``.
 
     As training prepares them, [S, S, C], and whole, [H, W, C], as other programs decode them.
@@ -229,15 +233,15 @@ def originals(
         yield ready, whole.reshape(*whole.shape[:2], spec.channels)
 
 
-def load_torch_export(path: Path) -> Callable[[Pictures], Floats]:
+def load_torch_export(path: Path) -> Callable[[UInt8Array], Float32Array]:
     """What `save_torch_export` wrote, as a function from pictures to probabilities."""
     import torch
 
     program = torch.export.load(path).module()
 
-    def answer(pictures: Pictures) -> Floats:
+    def answer(pictures: UInt8Array) -> Float32Array:
         with torch.inference_mode():
-            found: Floats = program(torch.from_numpy(pictures)).numpy()
+            found: Float32Array = program(torch.from_numpy(pictures)).numpy()
         return found
 
     return answer

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import Float64Array
 from classifier.errors import UserError
 from classifier.params import PARAMS_FILE, flatten, read
 from classifier.revisions import Predictions, Revision, names, resolve
@@ -90,5 +90,5 @@ def pooled(folds: Sequence[Predictions]) -> Predictions:
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation of a figure over the folds (n - 1 in the denominator)."""
-    array: npt.NDArray[np.float64] = np.array(values, float)
+    array: Float64Array = np.array(values, float)
     return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else float("nan")

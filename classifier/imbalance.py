@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from annotated_types import Ge
 from torch import Tensor
 from torch.nn import functional as F
 
+from classifier.array_types import IntegerArray
 from classifier.errors import UserError
 from classifier.params import suggestion
 
@@ -20,7 +20,7 @@ ClassWeights = Literal["none", "balanced"] | dict[str, Weight] | tuple[Weight, .
 
 def class_weights(
     wanted: ClassWeights,
-    labels: npt.NDArray[np.integer],
+    labels: IntegerArray,
     classes: Sequence[str],
     sampler: Sampler = "shuffle",
     device: torch.device | str = "cpu",
@@ -105,7 +105,7 @@ def image_losses(
 
 
 def epoch_order(
-    labels: npt.NDArray[np.integer], sampler: Sampler, classes: int, generator: torch.Generator
+    labels: IntegerArray, sampler: Sampler, classes: int, generator: torch.Generator
 ) -> Tensor:
     """The rows of one epoch, int64 [N] on the CPU.
 

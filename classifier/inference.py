@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import Float32Array, UInt8Array
 from classifier.errors import UserError
 from classifier.memory import keep_large_buffers
 from classifier.modelfile import ModelSpec
 from classifier.modelfile import load as load_model
+from classifier.softmax import softmax
 
 if TYPE_CHECKING:
     from classifier.onnx_model import OnnxPredictor
 
-Pictures = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 BackendName = Literal["auto", "torch", "onnx"]
 
 
@@ -26,14 +25,14 @@ class Predictor(Protocol):
     backend: str
     spec: ModelSpec
 
-    def probabilities(self, pictures: Pictures) -> Floats:
+    def probabilities(self, pictures: UInt8Array) -> Float32Array:
         """[N, K] after temperature scaling, of [N, S, S, C] as `classifier.images.to_array` gives.
 
         S is ``spec.image_size`` and C ``spec.channels``.
         """
         ...
 
-    def heat(self, pictures: Pictures, targets: Sequence[int]) -> Floats | None:
+    def heat(self, pictures: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
         """[N, S, S] in 0..1, where the evidence for the target classes lies; None if unknown."""
         ...
 
@@ -51,7 +50,7 @@ class TorchPredictor:
         self.threads = threads
         self.network, self.spec = load_model(path, str(self.device))
 
-    def probabilities(self, pictures: Pictures) -> Floats:
+    def probabilities(self, pictures: UInt8Array) -> Float32Array:
         """Softmax of the logits, divided by the temperature."""
         import torch
 
@@ -61,10 +60,9 @@ class TorchPredictor:
             torch.set_num_threads(self.threads)
         spec = self.spec
         logits = predict_logits(self.network, pictures, spec.mean, spec.std, self.device)
-        shares = np.exp((logits - logits.max(axis=1, keepdims=True)) / np.float32(spec.temperature))
-        return shares / shares.sum(axis=1, keepdims=True)
+        return softmax(logits, spec.temperature)
 
-    def heat(self, pictures: Pictures, targets: Sequence[int]) -> Floats | None:
+    def heat(self, pictures: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
         """Grad-CAM; None for a network without convolutions."""
         import torch
 

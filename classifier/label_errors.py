@@ -11,9 +11,10 @@ make up for a network that is more sure of some classes than of others.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from classifier.calibration import softmax_parts
+from classifier.array_types import Float32Array, Float64Array, Int64Array
+from classifier.outcomes import Outcomes
+from classifier.softmax import softmax
 
 _CHUNK = 1 << 22  # probabilities held at a time
 
@@ -26,13 +27,13 @@ class LabelErrors:
     probability of the suggested minus that of the given class, -1..1.
     """
 
-    rows: npt.NDArray[np.int64]
-    suggested: npt.NDArray[np.int64]
-    score: npt.NDArray[np.float64]
+    rows: Int64Array
+    suggested: Int64Array
+    score: Float64Array
 
 
 def find_label_errors(
-    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], temperature: float = 1.0
+    logits: Float32Array, labels: Int64Array, temperature: float = 1.0
 ) -> LabelErrors:
     """Find the pictures off the diagonal of the confident joint; memory beside logits is constant.
 
@@ -43,9 +44,7 @@ def find_label_errors(
         temperature: divides the logits; calibrated probabilities make better thresholds.
     """
     classes = logits.shape[1]
-    highest, denominator = softmax_parts(logits, temperature)
-    own = np.asarray(logits[np.arange(len(labels)), labels], np.float64)
-    own = np.exp(own / temperature - highest) / denominator
+    own = Outcomes(logits, labels, temperature).calibrated_probability(labels)
     counts = np.bincount(labels, minlength=classes)
     # No picture can be confidently counted for a class that nothing is labelled with.
     thresholds = np.full(classes, np.inf)
@@ -55,9 +54,7 @@ def find_label_errors(
     step = max(1, _CHUNK // classes)
     for start in range(0, len(labels), step):
         rows = slice(start, start + step)
-        part = np.asarray(logits[rows], np.float64)
-        shares = np.exp(part / temperature - highest[rows, None])
-        shares /= denominator[rows, None]
+        shares = softmax(np.asarray(logits[rows], np.float64), temperature)
         # A mean of equal numbers may exceed them by a rounding error.
         shares[shares < thresholds - 1e-12] = -1.0
         best = shares.argmax(axis=1)

@@ -5,17 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import AnyArray, Int64Array, TextArray, UInt64Array
 from classifier.csv_files import read_table
 from classifier.errors import UserError
 from classifier.store import MANIFEST, Record
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Text = npt.NDArray[np.str_]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,23 +25,23 @@ class Manifest:
     ``shard``, ``offset`` and ``size`` say where the encoded picture lies.
     """
 
-    id: Text
-    label: Text
-    origin: Text
-    group: Text
-    width: Integers
-    height: Integers
-    mode: Text
-    content: Text
-    phash: npt.NDArray[np.uint64]
-    shard: Text
-    offset: Integers
-    size: Integers
+    id: TextArray
+    label: TextArray
+    origin: TextArray
+    group: TextArray
+    width: Int64Array
+    height: Int64Array
+    mode: TextArray
+    content: TextArray
+    phash: UInt64Array
+    shard: TextArray
+    offset: Int64Array
+    size: Int64Array
 
     def __len__(self) -> int:
         return len(self.id)
 
-    def places(self, rows: Integers) -> list[tuple[str, str, int, int]]:
+    def places(self, rows: Int64Array) -> list[tuple[str, str, int, int]]:
         """Id, shard, offset and size of some rows: what reading their images takes."""
         columns = (self.id, self.shard, self.offset, self.size)
         return list(zip(*(column[rows].tolist() for column in columns), strict=True))
@@ -60,7 +57,7 @@ class Manifest:
         return cls(**{name: _array(table.pop(name))[order] for name in Record._fields})
 
 
-def _array(column: "pd.Series[Any]") -> npt.NDArray[Any]:
+def _array(column: "pd.Series[Any]") -> AnyArray:
     if column.name == "phash":
         return np.fromiter((int(bits, 16) for bits in column), np.uint64, len(column))
     return column.to_numpy(np.int64 if column.dtype == np.int64 else np.str_)

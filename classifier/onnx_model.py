@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from classifier.array_types import Float32Array, UInt8Array
 from classifier.errors import UserError
 from classifier.extras import not_installed
-from classifier.inference import Floats, Pictures
 from classifier.modelfile import ModelSpec, described, from_description
 
 INPUT, OUTPUT = "pictures", "probabilities"
@@ -64,11 +64,11 @@ class OnnxPredictor:
                 f"{name}: an ONNX file, but not one that python -m classifier export wrote."
             ) from None
 
-    def probabilities(self, pictures: Pictures) -> Floats:
+    def probabilities(self, pictures: UInt8Array) -> Float32Array:
         """[N, K] of uint8 pictures [N, H, W, C] of any one size: the graph resizes them."""
         (found,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(pictures)})
         return found
 
-    def heat(self, pictures: Pictures, targets: Sequence[int]) -> Floats | None:
+    def heat(self, pictures: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
         """None: ONNX Runtime computes no gradients."""
         return None

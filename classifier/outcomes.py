@@ -4,12 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from classifier.calibration import softmax_parts
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from classifier.array_types import BoolArray, Float32Array, Float64Array, Int64Array
+from classifier.softmax import softmax_parts
 
 _CHUNK = 1 << 22  # logits looked at together
 
@@ -24,8 +21,8 @@ class Outcomes:
     network itself (loss, ranking, ``ece``) take its logits as they are.
     """
 
-    logits: npt.NDArray[np.float32]
-    labels: Integers
+    logits: Float32Array
+    labels: Int64Array
     temperature: float | None = None
 
     @property
@@ -34,33 +31,33 @@ class Outcomes:
         return int(self.logits.shape[1])
 
     @cached_property
-    def predicted(self) -> Integers:
+    def predicted(self) -> Int64Array:
         """[N] class with the highest logit; the first of several."""
         return np.asarray(self.logits.argmax(axis=1), np.int64)
 
     @cached_property
-    def right(self) -> npt.NDArray[np.bool_]:
+    def right(self) -> BoolArray:
         """[N] whether the prediction is the label."""
         return self.predicted == self.labels
 
     @cached_property
-    def loss(self) -> Floats:
+    def loss(self) -> Float64Array:
         """[N] cross-entropy in nats."""
         highest, denominator = self._softmax
         return np.log(denominator) - (self._logit(self.labels) - highest)
 
     @cached_property
-    def confidence(self) -> Floats:
+    def confidence(self) -> Float64Array:
         """[N] probability of the predicted class, 0..1."""
         return self.probability(self.predicted)
 
     @cached_property
-    def calibrated_confidence(self) -> Floats:
+    def calibrated_confidence(self) -> Float64Array:
         """[N] probability of the predicted class after temperature scaling, 0..1."""
         return self.calibrated_probability(self.predicted)
 
     @cached_property
-    def runner_up(self) -> Integers:
+    def runner_up(self) -> Int64Array:
         """[N] class with the second-highest logit."""
         found = np.empty(len(self.logits), np.int64)
         for rows in self._chunks():
@@ -70,7 +67,7 @@ class Outcomes:
         return found
 
     @cached_property
-    def place(self) -> Integers:
+    def place(self) -> Int64Array:
         """[N] how many classes rank above the label; ties go to the class that comes last."""
         found = np.empty(len(self.logits), np.int64)
         numbers = np.arange(self.classes)
@@ -80,29 +77,29 @@ class Outcomes:
             found[rows] = ((part > own) | ((part == own) & (numbers > labels))).sum(axis=1)
         return found
 
-    def probability(self, wanted: int | Integers) -> Floats:
+    def probability(self, wanted: int | Int64Array) -> Float64Array:
         """[N] probability of one class, or of one class for each picture, 0..1."""
         highest, denominator = self._softmax
         return np.exp(self._logit(wanted) - highest) / denominator
 
-    def calibrated_probability(self, wanted: int | Integers) -> Floats:
+    def calibrated_probability(self, wanted: int | Int64Array) -> Float64Array:
         """[N] as `probability`, after temperature scaling: what predict and serve would say."""
         highest, denominator = self._calibrated_softmax
         return np.exp(self._logit(wanted) / self._scale - highest) / denominator
 
     @cached_property
-    def _softmax(self) -> tuple[Floats, Floats]:
+    def _softmax(self) -> tuple[Float64Array, Float64Array]:
         return softmax_parts(self.logits)
 
     @cached_property
-    def _calibrated_softmax(self) -> tuple[Floats, Floats]:
+    def _calibrated_softmax(self) -> tuple[Float64Array, Float64Array]:
         return softmax_parts(self.logits, self._scale)
 
     @property
     def _scale(self) -> float:
         return 1.0 if self.temperature is None else self.temperature
 
-    def _logit(self, wanted: int | Integers) -> Floats:
+    def _logit(self, wanted: int | Int64Array) -> Float64Array:
         return np.asarray(self.logits[np.arange(len(self.logits)), wanted], np.float64)
 
     def _chunks(self) -> list[slice]:

@@ -15,8 +15,9 @@ from typing import NamedTuple, cast
 import numpy as np
 from PIL import Image
 
+from classifier.array_types import Float32Array, UInt8Array
 from classifier.images import Resize, decode, to_array
-from classifier.inference import Floats, Pictures, Predictor
+from classifier.inference import Predictor
 from classifier.modelfile import ModelSpec
 from classifier.parallel import cores
 from classifier.picture_list import Picture
@@ -34,8 +35,8 @@ class Answer(NamedTuple):
     neither and ``problem``, the reason why it was skipped."""
 
     picture: Picture
-    pixels: Pictures | None
-    probabilities: Floats | None
+    pixels: UInt8Array | None
+    probabilities: Float32Array | None
     problem: str = ""
 
 
@@ -94,7 +95,7 @@ def _answers(predictor: Predictor, pictures: list[Picture]) -> list[Answer]:
     ]
 
 
-def _decoded(picture: Picture, spec: ModelSpec) -> Pictures | str:
+def _decoded(picture: Picture, spec: ModelSpec) -> UInt8Array | str:
     """The pixels that the network sees, [S, S, C], or why there are none."""
     if picture.problem:
         return picture.problem

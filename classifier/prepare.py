@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from annotated_types import Interval
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
+from classifier.array_types import Int64Array, TextArray, UInt8Array
 from classifier.csv_files import read_table, write_table
 from classifier.errors import UserError
 from classifier.files import read_json, write_json
 from classifier.images import Ranges, Resize, decode, to_array
-from classifier.manifest import Integers, Manifest, Text
+from classifier.manifest import Manifest
 from classifier.parallel import ordered_map
 from classifier.store import read_bytes
 from classifier.value_range import measured, undecodable
@@ -73,11 +73,11 @@ class PreparedData:
         """The splits that hold pictures, out of train, val, test and unlabelled."""
         return [name for name in PREPARED_SPLITS if self.meta["counts"].get(name)]
 
-    def images(self, split: str) -> npt.NDArray[np.uint8]:
+    def images(self, split: str) -> UInt8Array:
         """[N, H, W, C] uint8, memory-mapped and read-only."""
         return np.load(self.folder / f"{split}.npy", mmap_mode="r")
 
-    def labels(self, split: str) -> Integers:
+    def labels(self, split: str) -> Int64Array:
         """[N] class indices."""
         return np.load(self.folder / f"{split}_labels.npy")
 
@@ -85,7 +85,7 @@ class PreparedData:
         """[N] ids in row order."""
         return self._index.loc[self._index["split"] == split, "id"].tolist()
 
-    def sizes(self, split: str) -> Integers:
+    def sizes(self, split: str) -> Int64Array:
         """[N, 2] width and height of the pictures before resizing, in pixels."""
         return self._index.loc[self._index["split"] == split, ["width", "height"]].to_numpy()
 
@@ -98,7 +98,7 @@ class PreparedData:
 def prepare(
     raw: Path,
     manifest: Manifest,
-    splits: Text,
+    splits: TextArray,
     classes: Sequence[str],
     params: PreprocessParams,
     folder: Path,
@@ -187,7 +187,7 @@ def prepare(
     return PreparedData.open(folder)
 
 
-def automatic_size(width: Integers, height: Integers) -> int:
+def automatic_size(width: Int64Array, height: Int64Array) -> int:
     """The side in pixels for ``image_size: auto``.
 
     Pictures that all have one size keep it (the longer side); otherwise it is the median shorter
@@ -201,7 +201,7 @@ def automatic_size(width: Integers, height: Integers) -> int:
     return int(min(-(-median // 16) * 16, LARGEST_AUTO_SIZE))
 
 
-def automatic_channels(modes: Text) -> Literal[1, 3]:
+def automatic_channels(modes: TextArray) -> Literal[1, 3]:
     """1 when every picture is grayscale as found, 3 otherwise."""
     gray = {"1", "L", "LA", "La", "LA;16", "F"}
     found = np.unique(modes).tolist()
@@ -223,7 +223,7 @@ class _Task:
     count: bool
 
 
-def _work(task: _Task) -> npt.NDArray[np.int64]:
+def _work(task: _Task) -> Int64Array:
     """Write the pixels of one task; return [channels, 256] how often each value occurs."""
     shape = (len(task.places), task.size, task.size, task.channels)
     pixels = np.empty(shape, np.uint8)
@@ -244,7 +244,7 @@ def _work(task: _Task) -> npt.NDArray[np.int64]:
     )
 
 
-def _moments(histogram: npt.NDArray[np.int64]) -> tuple[list[float], list[float]]:
+def _moments(histogram: Int64Array) -> tuple[list[float], list[float]]:
     """Mean and standard deviation per channel on the 0..1 scale, from exact integer sums."""
     values = range(256)
     mean, std = [], []

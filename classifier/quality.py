@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import (
+    AnyArray,
+    BoolArray,
+    Float32Array,
+    Int64Array,
+    TextArray,
+    UInt8Array,
+)
 from classifier.duplicates import NearDuplicates, Pairs, equal_links
-from classifier.manifest import Integers, Manifest, Text
+from classifier.manifest import Manifest
 
 _LABELLED = ("train", "val", "test")
 LISTED = 100  # pairs of each kind that the report names; the counts cover all
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Quality:
     warnings: list[str]
 
 
-def report(manifest: Manifest, splits: Text, near: NearDuplicates, rejected: int) -> Quality:
+def report(manifest: Manifest, splits: TextArray, near: NearDuplicates, rejected: int) -> Quality:
     """Count what may spoil training or flatter the test figures, and name the pictures.
 
     At the top of the metrics stand numbers, few enough for one screen:
@@ -73,7 +78,7 @@ def report(manifest: Manifest, splits: Text, near: NearDuplicates, rejected: int
     torn, whole = nearest[across[nearest]], nearest[~across[nearest]]
     other = nearest[_differ(manifest.label, alike[nearest])]
 
-    def listed(pairs: Pairs, bits: Integers | None = None) -> list[dict[str, Any]]:
+    def listed(pairs: Pairs, bits: Int64Array | None = None) -> list[dict[str, Any]]:
         return _listed(manifest, splits, pairs, bits)
 
     metrics["pairs"] = {
@@ -97,18 +102,18 @@ def report(manifest: Manifest, splits: Text, near: NearDuplicates, rejected: int
     return Quality(metrics, warnings)
 
 
-def _differ(labels: Text, pairs: Pairs) -> Mask:
+def _differ(labels: TextArray, pairs: Pairs) -> BoolArray:
     first, second = labels[pairs[:, 0]], labels[pairs[:, 1]]
     return (first != second) & (first != "") & (second != "")
 
 
-def _across(splits: Text, pairs: Pairs) -> Mask:
+def _across(splits: TextArray, pairs: Pairs) -> BoolArray:
     used = np.isin(splits, _LABELLED)
     first, second = pairs[:, 0], pairs[:, 1]
     return used[first] & used[second] & (splits[first] != splits[second])
 
 
-def _divided(values: Text, splits: Text) -> int:
+def _divided(values: TextArray, splits: TextArray) -> int:
     """How many values other than "" occur in more than one split."""
     named = values != ""
     places = np.unique(np.stack([values[named], splits[named]]), axis=1)
@@ -116,7 +121,7 @@ def _divided(values: Text, splits: Text) -> int:
 
 
 def _listed(
-    manifest: Manifest, splits: Text, pairs: Pairs, bits: Integers | None
+    manifest: Manifest, splits: TextArray, pairs: Pairs, bits: Int64Array | None
 ) -> list[dict[str, Any]]:
     rows = []
     for at, (first, second) in enumerate(pairs[:LISTED].tolist()):
@@ -143,9 +148,7 @@ def _warnings(metrics: Mapping[str, Any]) -> list[str]:
     return [f"{counts[name]:,} {text}" for name, text in sentences.items() if counts[name]]
 
 
-def picture_quality(
-    images: npt.NDArray[np.uint8], sizes: Integers | None = None
-) -> dict[str, npt.NDArray[Any]]:
+def picture_quality(images: UInt8Array, sizes: Int64Array | None = None) -> dict[str, AnyArray]:
     """Measure each picture and mark the doubtful ones; memory stays constant.
 
     The thresholds for dark and bright are those of CleanVision (0.32 and 0.95 of full brightness,
@@ -186,13 +189,13 @@ def picture_quality(
     }
 
 
-def _laplacian(gray: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _laplacian(gray: Float32Array) -> Float32Array:
     """The discrete Laplacian of [N, H, W] at the inner pixels."""
     around = gray[:, :-2, 1:-1] + gray[:, 2:, 1:-1] + gray[:, 1:-1, :-2] + gray[:, 1:-1, 2:]
     return around - 4 * gray[:, 1:-1, 1:-1]
 
 
-def _odd(sizes: Integers) -> Mask:
+def _odd(sizes: Int64Array) -> BoolArray:
     """Outliers among the sides: Tukey's outer fences on a logarithmic scale."""
     if not len(sizes):
         return np.zeros(0, bool)

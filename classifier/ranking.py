@@ -1,15 +1,12 @@
 """One class against the rest, at every threshold: ROC and precision-recall."""
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import BoolArray, Float64Array
 from classifier.bootstrap import Weights, group_sums
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
-
-def areas(scores: Floats, positive: Flags, weights: Weights) -> tuple[Weights, Weights]:
+def areas(scores: Float64Array, positive: BoolArray, weights: Weights) -> tuple[Weights, Weights]:
     """ROC AUC and average precision of one class against the rest, for every resample at once.
 
     AUC is the Mann-Whitney statistic, ties counting half (Hanley and McNeil 1982); average
@@ -46,7 +43,7 @@ def areas(scores: Floats, positive: Flags, weights: Weights) -> tuple[Weights, W
     return auc, precision
 
 
-def roc_curve(scores: Floats, positive: Flags, at: Floats) -> Floats:
+def roc_curve(scores: Float64Array, positive: BoolArray, at: Float64Array) -> Float64Array:
     """True positive rate at the false positive rates ``at``; straight lines between thresholds."""
     true, false = _counts(scores, positive)
     if not true[-1] or not false[-1]:
@@ -55,7 +52,7 @@ def roc_curve(scores: Floats, positive: Flags, at: Floats) -> Floats:
     return np.interp(at, false / false[-1], true / true[-1])
 
 
-def pr_curve(scores: Floats, positive: Flags, at: Floats) -> Floats:
+def pr_curve(scores: Float64Array, positive: BoolArray, at: Float64Array) -> Float64Array:
     """Precision at the highest threshold that reaches each recall in ``at``."""
     true, false = _counts(scores, positive)
     if not true[-1]:
@@ -64,11 +61,11 @@ def pr_curve(scores: Floats, positive: Flags, at: Floats) -> Floats:
     # Recalls are fractions of a count: compare counts, which are exact.
     wanted = np.maximum(np.ceil(at * true[-1] - 1e-9), 1)
     where = np.searchsorted(true, wanted, "left")
-    precision: Floats = true[where] / (true[where] + false[where])
+    precision: Float64Array = true[where] / (true[where] + false[where])
     return precision
 
 
-def _counts(scores: Floats, positive: Flags) -> tuple[Floats, Floats]:
+def _counts(scores: Float64Array, positive: BoolArray) -> tuple[Float64Array, Float64Array]:
     """True and false positives at falling thresholds, from none to all."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import AnyArray, Float32Array, Int64Array, UInt8Array
 from classifier.errors import UserError
 from classifier.files import read_json
 from classifier.params import read
@@ -62,7 +62,7 @@ class Results:
         """Return the rows of ``data/explain/NAME.csv``, [] when it is missing."""
         return self.table(self.folders.explain / f"{name}.csv")
 
-    def array(self, name: str) -> npt.NDArray[Any] | None:
+    def array(self, name: str) -> AnyArray | None:
         """Return ``data/explain/NAME.npy``, memory-mapped; None when it is missing."""
         path = self.folders.explain / f"{name}.npy"
         return np.load(path, mmap_mode="r") if path.exists() else None
@@ -83,7 +83,7 @@ class Results:
         return _json(self.folders.models / "summary.json")
 
     @cached_property
-    def augmentation(self) -> dict[str, npt.NDArray[Any]]:
+    def augmentation(self) -> dict[str, AnyArray]:
         """What each augmentation does to a few pictures, as ``augment.preview`` returns it."""
         path = self.folders.models / "augmentation.npz"
         return dict(np.load(path)) if path.exists() else {}
@@ -101,22 +101,22 @@ class Results:
         return self.table(self.folders.metrics / "per_class.csv")
 
     @cached_property
-    def actual(self) -> npt.NDArray[np.int64]:
+    def actual(self) -> Int64Array:
         """[N] class numbers of the test pictures."""
         return self.data.labels("test")
 
     @cached_property
-    def logits(self) -> npt.NDArray[np.float32]:
+    def logits(self) -> Float32Array:
         """[N, K] logits of the test pictures."""
         return np.load(self.folders.predictions / "test_logits.npy")
 
     @cached_property
-    def predicted(self) -> npt.NDArray[np.int64]:
+    def predicted(self) -> Int64Array:
         """[N] predicted class numbers of the test pictures."""
         return self.logits.argmax(axis=1)
 
     @cached_property
-    def confusion(self) -> npt.NDArray[np.int64]:
+    def confusion(self) -> Int64Array:
         """[K, K] counts on the test split, rows the actual class, columns the predicted one."""
         number = len(self.data.classes)
         flat = np.bincount(self.actual * number + self.predicted, minlength=number * number)
@@ -131,12 +131,12 @@ class Results:
             for row, name in enumerate(self.data.ids(split))
         }
 
-    def picture(self, split: str, row: int) -> npt.NDArray[np.uint8]:
+    def picture(self, split: str, row: int) -> UInt8Array:
         """Return one prepared picture, uint8 [H, W, C]."""
         return np.asarray(self._images[split][row])
 
     @cached_property
-    def _images(self) -> dict[str, npt.NDArray[np.uint8]]:
+    def _images(self) -> dict[str, UInt8Array]:
         return {split: self.data.images(split) for split in self.data.splits}
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import yaml
 
+from classifier.array_types import Float32Array, Int64Array, TextArray
+from classifier.csv_files import read_table
 from classifier.errors import UserError
 from classifier.git import git_or_none
 from classifier.params import Loader, flatten, suggestion
@@ -166,9 +167,9 @@ class Predictions:
     params: Mapping[str, Any]
     split: str
     classes: tuple[str, ...]
-    ids: npt.NDArray[np.str_]
-    labels: npt.NDArray[np.int64]
-    logits: npt.NDArray[np.float32]
+    ids: TextArray
+    labels: Int64Array
+    logits: Float32Array
 
 
 def predictions(revision: Revision, split: str = "test") -> Predictions:
@@ -177,14 +178,12 @@ def predictions(revision: Revision, split: str = "test") -> Predictions:
     Raises:
         UserError: they were never made, or are not in the cache.
     """
-    import pandas as pd
-
     with revision.open(f"data/predictions/{split}_logits.npy") as file:
         logits = np.load(file)
     with revision.open(f"data/prepared/{split}_labels.npy") as file:
         labels = np.load(file)
-    with revision.open("data/prepared/index.csv") as file:
-        index = pd.read_csv(file, usecols=["id", "split"], dtype=str, keep_default_na=False)
+    types = {"id": str, "split": str}
+    index = read_table(revision.path("data/prepared/index.csv"), "preprocess", types)
     ids = np.array(index.id[index.split == split].tolist(), np.str_)
     if not len(ids) == len(labels) == len(logits):
         raise UserError(

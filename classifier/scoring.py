@@ -19,15 +19,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from annotated_types import Ge, Interval
 
+from classifier.array_types import Float64Array
 from classifier.bootstrap import Weights, group_sums, interval, resamples, wilson
 from classifier.calibration import bin_of
 from classifier.outcomes import Outcomes
 from classifier.ranking import areas
 
-Floats = npt.NDArray[np.float64]
 Bounds = tuple[float, float]
 
 # Ranking looks at every picture for every class in every resample. Beyond this many looks (about
@@ -66,8 +65,8 @@ class Scores:
 
     values: Mapping[str, float]
     bounds: Mapping[str, Bounds]
-    class_values: Mapping[str, Floats]
-    class_bounds: Mapping[str, tuple[Floats, Floats]]
+    class_values: Mapping[str, Float64Array]
+    class_bounds: Mapping[str, tuple[Float64Array, Float64Array]]
     ranking_samples: int
 
     def text(self, name: str) -> str:
@@ -144,7 +143,7 @@ def _bounds(
     return np.where(same, ends[0], low), np.where(same, ends[1], high)
 
 
-def _share_of(name: str, outcomes: Outcomes) -> Floats | None:
+def _share_of(name: str, outcomes: Outcomes) -> Float64Array | None:
     """The number of pictures that a figure is a share of, [K] for those of classes, or None."""
     if name == "recall_weighted" or (name.endswith("accuracy") and name != "balanced_accuracy"):
         return np.float64(len(outcomes.labels))  # type: ignore[return-value]
@@ -212,7 +211,7 @@ def counting(
 
 
 def _calibration_error(
-    outcomes: Outcomes, confidence: Floats, params: EvaluateParams, weights: Weights
+    outcomes: Outcomes, confidence: Float64Array, params: EvaluateParams, weights: Weights
 ) -> Weights:
     """Expected calibration error [B]: a bin's gap times its weight is the sum of its gaps."""
     bins = params.calibration_bins

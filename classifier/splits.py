@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from annotated_types import Interval
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from classifier.array_types import BoolArray, Int64Array, TextArray, UInt64Array
 from classifier.csv_files import read_table, write_table
 from classifier.duplicates import Pairs, equal_links
 from classifier.errors import UserError
-from classifier.manifest import Manifest, Text
+from classifier.manifest import Manifest
 
-Rows = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 _Unit = tuple[int, list[tuple[int, int]]]  # its number, and (class, pictures) for each class in it
 
 SPLITS = ("train", "val", "test", "unlabelled", "excluded")
@@ -54,7 +52,7 @@ class SplitParams:
             raise UserError(f"split.fold is {self.fold} but split.folds is 0: set split.folds.")
 
 
-def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = None) -> Text:
+def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = None) -> TextArray:
     """Give each picture of the manifest its split.
 
     A labelled official test set stays the test set, and an official validation set stays one unless
@@ -111,12 +109,12 @@ def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = N
     return split
 
 
-def write_splits(path: str | Path, manifest: Manifest, splits: Text) -> None:
+def write_splits(path: str | Path, manifest: Manifest, splits: TextArray) -> None:
     """Write a table of id and split, in the order of the manifest."""
     write_table(path, {"id": manifest.id, "split": splits})
 
 
-def read_splits(path: str | Path, manifest: Manifest) -> Text:
+def read_splits(path: str | Path, manifest: Manifest) -> TextArray:
     """Read the split of each picture: [N], in the order of the manifest.
 
     Raises:
@@ -134,7 +132,7 @@ def read_splits(path: str | Path, manifest: Manifest) -> Text:
     return table["split"].to_numpy(np.str_)
 
 
-def _official(manifest: Manifest, unit: Rows, keep_val: bool) -> Text:
+def _official(manifest: Manifest, unit: Int64Array, keep_val: bool) -> TextArray:
     """What is settled before anything is divided; "" where it is not."""
     split = np.where(manifest.label == "", "unlabelled", "").astype("<U10")
     for name in ("test", "val") if keep_val else ("test",):
@@ -145,7 +143,12 @@ def _official(manifest: Manifest, unit: Rows, keep_val: bool) -> Text:
 
 
 def _check_sizes(
-    classes: Text, label: Rows, unit: Rows, parts: int, has_test: bool, excluded: Rows
+    classes: TextArray,
+    label: Int64Array,
+    unit: Int64Array,
+    parts: int,
+    has_test: bool,
+    excluded: Int64Array,
 ) -> None:
     """Every class needs a unit for each part that it is to be divided into."""
     needed = parts + (not has_test)
@@ -176,7 +179,7 @@ def _check_sizes(
     )
 
 
-def _check_complete(classes: Text, manifest: Manifest, split: Text) -> None:
+def _check_complete(classes: TextArray, manifest: Manifest, split: TextArray) -> None:
     for name in ("train", "val", "test"):
         missing = np.setdiff1d(classes, manifest.label[split == name])
         if len(missing) and (name == "train" or len(missing) == len(classes)):
@@ -189,10 +192,12 @@ def _check_complete(classes: Text, manifest: Manifest, split: Text) -> None:
 class _Pool:
     """Pictures that may be divided, as units of one or more pictures of one or more classes."""
 
-    def __init__(self, unit: Rows, label: Rows, ids: Text, classes: int, seed: int) -> None:
+    def __init__(
+        self, unit: Int64Array, label: Int64Array, ids: TextArray, classes: int, seed: int
+    ) -> None:
         self.unit, self.label, self.ids, self.classes, self.seed = unit, label, ids, classes, seed
 
-    def choose(self, among: Mask, fraction: float, keep: int, purpose: str) -> Mask:
+    def choose(self, among: BoolArray, fraction: float, keep: int, purpose: str) -> BoolArray:
         """Mark about ``fraction`` of each class ``among`` the pictures, never part of a unit.
 
         Units of several pictures are placed first, large before small, each on the side that keeps
@@ -226,7 +231,7 @@ class _Pool:
         chosen[rows[rank < quota[label]]] = True
         return chosen
 
-    def _units(self, rows: Rows, purpose: str) -> list[_Unit]:
+    def _units(self, rows: Int64Array, purpose: str) -> list[_Unit]:
         """The units of the rows, large before small and otherwise in hashed order."""
         if not len(rows):
             return []
@@ -242,7 +247,7 @@ class _Pool:
             content[name].append((label, count))
         return list(content.items())
 
-    def _keys(self, rows: Rows, purpose: str) -> npt.NDArray[np.uint64]:
+    def _keys(self, rows: Int64Array, purpose: str) -> UInt64Array:
         """[len(rows)] pseudo-random numbers that depend on seed, purpose and the picture's id."""
         start = hashlib.blake2b(f"{self.seed}\n{purpose}\n".encode(), digest_size=8)
         digests = []
@@ -254,7 +259,7 @@ class _Pool:
 
 
 def _place(
-    units: list[_Unit], total: Rows, fraction: float, spare: list[int], wanting: list[bool]
+    units: list[_Unit], total: Int64Array, fraction: float, spare: list[int], wanting: list[bool]
 ) -> list[int]:
     """The numbers of the units to mark: greedy on the chi-square distance to the wanted shares.
 
@@ -290,7 +295,7 @@ def _place(
     return marked
 
 
-def _units(manifest: Manifest, pairs: Pairs) -> Rows:
+def _units(manifest: Manifest, pairs: Pairs) -> Int64Array:
     """Number the units of all images, unlabelled ones too: [N], equal numbers belong together."""
     n = len(manifest)
     first, second = np.concatenate([equal_links(manifest.group), pairs]).T

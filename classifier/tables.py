@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from classifier.array_types import Float32Array, Int64Array
 from classifier.calibration import reliability
 from classifier.files import replacing
 from classifier.outcomes import Outcomes
 from classifier.ranking import pr_curve, roc_curve
 from classifier.scoring import Scores
+from classifier.softmax import softmax
 
 CURVE_POINTS = 101
 NAMED_CURVES = 10  # classes: with more of them the curves are the averages alone
@@ -49,9 +50,9 @@ class Table:
 
 def predictions(
     ids: Sequence[str],
-    logits: npt.NDArray[np.float32],
+    logits: Float32Array,
     classes: Sequence[str],
-    labels: npt.NDArray[np.int64] | None = None,
+    labels: Int64Array | None = None,
     temperature: float = 1.0,
 ) -> Table:
     """id, actual (if there are labels), predicted, probability, and p_CLASS for every class.
@@ -67,17 +68,16 @@ def predictions(
 
 def _prediction_rows(
     ids: Sequence[str],
-    logits: npt.NDArray[np.float32],
+    logits: Float32Array,
     classes: Sequence[str],
-    labels: npt.NDArray[np.int64] | None,
+    labels: Int64Array | None,
     temperature: float,
 ) -> Iterator[list[str]]:
     numbers = ",".join(["%.6g"] * len(classes))
     step = max(1, _CHUNK // len(classes))
     for start in range(0, len(logits), step):
         part = np.asarray(logits[start : start + step], np.float64)
-        shares = np.exp((part - part.max(axis=1, keepdims=True)) / temperature)
-        shares /= shares.sum(axis=1, keepdims=True)
+        shares = softmax(part, temperature)
         winners = part.argmax(axis=1).tolist()
         for row, (share, winner) in enumerate(zip(shares.tolist(), winners, strict=True), start):
             # One format string for a whole row is the fastest way from floats to text.

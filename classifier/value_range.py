@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from classifier.array_types import Int64Array
 from classifier.errors import UserError
 from classifier.images import Range, Values, inspect, is_deep, value_ranges
-from classifier.manifest import Integers, Manifest
+from classifier.manifest import Manifest
 from classifier.parallel import ordered_map
 from classifier.store import read_bytes
 
@@ -16,7 +17,7 @@ _PIECE = 16  # images that one task of a worker decodes: they are large
 Place = tuple[str, str, int, int]  # id, shard, offset, size
 
 
-def measured(raw: Path, manifest: Manifest, rows: Integers, workers: int = 0) -> dict[str, Range]:
+def measured(raw: Path, manifest: Manifest, rows: Int64Array, workers: int = 0) -> dict[str, Range]:
     """The range of each kind of values that images of more than 8 bits have.
 
     Args:

@@ -6,10 +6,10 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-Array = npt.NDArray[np.generic]
+from classifier.array_types import AnyArray
+
 _COLORS = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> the PNG color type
 
 
@@ -31,7 +31,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png16(array: Array, extra: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+def png16(array: AnyArray, extra: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
     """PNG of 16 bits a channel, from [H, W] or [H, W, 2 to 4], with further chunks."""
     array = array.reshape(*array.shape[:2], -1)
     height, width, channels = array.shape
@@ -42,7 +42,7 @@ def png16(array: Array, extra: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
 
 
 def tiff(
-    array: Array,
+    array: AnyArray,
     photometric: int | None = None,
     order: str = "<",
     extra: int = -1,

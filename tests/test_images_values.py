@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from classifier.array_types import AnyArray
 from classifier.images import Values, content_hash, decode, inspect, is_blank, value_ranges
-from tests.image_files import Array, encoded, photograph, png16, tiff
+from tests.image_files import encoded, photograph, png16, tiff
 
 RANDOM = np.random.default_rng(0)
 GRAY = RANDOM.integers(0, 4096, (5, 7)).astype(np.uint16)
@@ -24,7 +25,7 @@ def deep(data: bytes) -> Values:
     return pixels
 
 
-def ppm(array: Array, most: int) -> bytes:
+def ppm(array: AnyArray, most: int) -> bytes:
     height, width, _ = array.shape
     return b"P6 %d %d %d\n" % (width, height, most) + array.astype(">u2").tobytes()
 
@@ -55,7 +56,7 @@ def ppm(array: Array, most: int) -> bytes:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_values_are_read_as_they_are_stored(data: bytes, mode: str, expected: Array) -> None:
+def test_values_are_read_as_they_are_stored(data: bytes, mode: str, expected: AnyArray) -> None:
     found = inspect(data)
     assert found.mode == mode
     assert isinstance(found.pixels, Values)
@@ -81,12 +82,12 @@ def test_values_are_turned_as_8_bits_are(orientation: int) -> None:
     assert np.array_equal(found.array, np.asarray(decode(data)).astype(np.uint16) * 257)
 
 
-def ranges_of(*arrays: Array) -> dict[str, tuple[float, float]]:
+def ranges_of(*arrays: AnyArray) -> dict[str, tuple[float, float]]:
     images = [Values(array) for array in arrays]
     return value_ranges((image.kind, *(image.extent() or ())) for image in images)
 
 
-def spread(low: int, high: int, images: int = 20) -> list[Array]:
+def spread(low: int, high: int, images: int = 20) -> list[AnyArray]:
     random = np.random.default_rng(1)
     dtype = np.uint16 if low >= 0 else np.int32
     arrays = [random.integers(low, high + 1, (40, 40)).astype(dtype) for _ in range(images)]
@@ -169,7 +170,7 @@ def test_unseen_pixels_do_not_count() -> None:
     ],
 )
 def test_whole_numbers_fall_into_bins_of_one_width(
-    array: Array, range_: tuple[int, int], expected: Array
+    array: AnyArray, range_: tuple[int, int], expected: AnyArray
 ) -> None:
     dtype = np.int32 if array.min() < 0 else np.uint16
     image = Values(array.astype(dtype)[None]).image({"integer": range_})
@@ -193,7 +194,7 @@ def test_full_colour_of_16_bits_keeps_its_high_byte(make: object) -> None:
 
 
 @pytest.mark.parametrize("array", [GRAY, COLOR], ids=["gray", "color"])
-def test_low_bits_are_not_lost(array: Array) -> None:
+def test_low_bits_are_not_lost(array: AnyArray) -> None:
     image = np.asarray(decode(png16(array), {"integer": (0, 4095)}))
     assert np.array_equal(image, array >> 4)
     # Without a range nobody can tell a dark photograph from one of 12 bits.
@@ -232,20 +233,20 @@ def test_transparency_beyond_8_bits() -> None:
         assert np.array_equal(image[1:], array[1:] >> 4)
 
 
-def hiding(array: Array, hidden: int, alpha: int = 65535) -> tuple[Array, Array]:
+def hiding(array: AnyArray, hidden: int, alpha: int = 65535) -> tuple[AnyArray, AnyArray]:
     """The image with another value where it is transparent, which its first row is, and alpha."""
     values, opaque = array.copy(), np.full(array.shape[:2], alpha, np.uint16)
     values[0], opaque[0] = hidden, 0
     return values, opaque
 
 
-def keyed(array: Array, hidden: int) -> bytes:
+def keyed(array: AnyArray, hidden: int) -> bytes:
     values, _ = hiding(array, hidden)
     channels = array.shape[2] if array.ndim == 3 else 1
     return png16(values, [(b"tRNS", np.full(channels, hidden, ">u2").tobytes())])
 
 
-HIDING: dict[str, Callable[[Array, int], bytes]] = {
+HIDING: dict[str, Callable[[AnyArray, int], bytes]] = {
     "PNG": lambda array, hidden: png16(np.dstack(hiding(array, hidden))),
     "PNG, alpha of 12 bits": lambda array, hidden: png16(np.dstack(hiding(array, hidden, 4095))),
     "PNG, alpha of 1 bit": lambda array, hidden: png16(np.dstack(hiding(array, hidden, 1))),
@@ -269,7 +270,7 @@ HIDING: dict[str, Callable[[Array, int], bytes]] = {
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_transparent_parts_do_not_make_a_dark_image_bright(
-    kind: str, array: Array, hidden: int
+    kind: str, array: AnyArray, hidden: int
 ) -> None:
     array = array.clip(1)  # 0 stands for transparent in one of the files
     data = HIDING[kind](array, hidden)

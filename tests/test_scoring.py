@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn import metrics
 
@@ -28,16 +29,10 @@ def some_outcomes(
     return Outcomes(logits, labels, temperature)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities in double precision."""
-    shares = np.exp(np.float64(logits) - np.float64(logits).max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
-
-
 def reference(outcomes: Outcomes) -> dict[str, float]:
     """What scikit-learn says; macro ranking figures over the classes that occur."""
     actual, predicted = outcomes.labels, outcomes.predicted
-    shares = softmax(outcomes.logits)
+    shares = softmax(np.float64(outcomes.logits), axis=1)
     numbers = range(outcomes.classes)
     occurring = np.unique(actual)
     found = {
@@ -77,7 +72,7 @@ def test_figures_are_those_of_scikit_learn(count: int, classes: int) -> None:
 def test_figures_of_each_class_are_those_of_scikit_learn() -> None:
     outcomes = some_outcomes()
     found = score(outcomes, PARAMS).class_values
-    shares = softmax(outcomes.logits)
+    shares = softmax(np.float64(outcomes.logits), axis=1)
     values = metrics.precision_recall_fscore_support(outcomes.labels, outcomes.predicted)
     for name, value in zip(("precision", "recall", "f1"), values, strict=False):
         assert found[f"class_{name}"] == pytest.approx(value, **EXACT)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from classifier import modelfile
+from classifier.array_types import AnyArray
 from classifier.errors import UserError
 from classifier.evaluation import _check
 from classifier.images import decode, to_array
@@ -19,21 +20,21 @@ from classifier.picture_list import Picture
 from classifier.predict import predict
 from classifier.prepare import PreparedData, PreprocessParams, automatic_channels, prepare
 from classifier.transfer import plan
-from tests.image_files import Array, png16, tiff
+from tests.image_files import png16, tiff
 from tests.test_sources import take
 
 CLASSES = ["plain", "square"]
 TWELVE_BITS = {"integer": (0, 4095)}
 
 
-def values(seed: int, square: bool) -> Array:
+def values(seed: int, square: bool) -> AnyArray:
     """A 12-bit picture of noise, with or without a brighter square; no high byte is above 15."""
     found = np.random.default_rng(seed).integers(0, 2600, (12, 12))
     found[3:9, 3:9] += 1400 * square
     return found.astype(np.uint16)
 
 
-def files(root: Path, make: Callable[[Array], bytes] = png16, suffix: str = "png") -> Path:
+def files(root: Path, make: Callable[[AnyArray], bytes] = png16, suffix: str = "png") -> Path:
     for seed in range(24):
         path = root / CLASSES[seed % 2] / f"{seed:02}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ def prepared(root: Path, folder: Path) -> PreparedData:
     return prepare(folder / "raw", manifest, division, CLASSES, params, folder / "prepared")
 
 
-def see_through(array: Array) -> Array:
+def see_through(array: AnyArray) -> AnyArray:
     """As colour and alpha; its lowest row is transparent, and white below that."""
     values, alpha = np.dstack([array, array // 2, array // 3]), np.full_like(array, 65535)
     values[-1], alpha[-1] = 65535, 0
@@ -90,7 +91,7 @@ def see_through(array: Array) -> Array:
     ],
 )
 def test_no_image_goes_black(
-    make: Callable[[Array], bytes], suffix: str, expected: tuple[float, float], tmp_path: Path
+    make: Callable[[AnyArray], bytes], suffix: str, expected: tuple[float, float], tmp_path: Path
 ) -> None:
     data = prepared(files(tmp_path / "in", make, suffix), tmp_path)
     (found,) = data.meta["value_range"].values()
@@ -143,7 +144,7 @@ def test_images_that_show_nothing_tell_no_range(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [png16, lambda array: png16(see_through(array))])
 def test_a_range_that_train_does_not_show_is_asked_for(
-    make: Callable[[Array], bytes], tmp_path: Path
+    make: Callable[[AnyArray], bytes], tmp_path: Path
 ) -> None:
     from PIL import Image
 

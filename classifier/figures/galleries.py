@@ -8,6 +8,7 @@ import numpy as np
 from classifier.figures import data_quality
 from classifier.figures.tiles import Tile, Tone, colour, heat, shaded
 from classifier.results import Results, Row
+from classifier.softmax import softmax
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,7 @@ def _predictions(results: Results, most: int) -> list[Tile]:
     for row in chosen:
         actual, predicted = int(results.actual[row]), int(results.predicted[row])
         right = actual == predicted
-        logits = results.logits[row].astype(np.float64) / temperature
-        surely = 1 / np.exp(logits - logits.max()).sum()
+        surely = softmax(results.logits[row].astype(np.float64), temperature).max()
         tiles.append(
             Tile(
                 [results.picture("test", row)],

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from classifier.array_types import Float64Array
 from classifier.figures import style
 
 NAMED_UP_TO = 10  # classes: beyond it the curves are a bundle, with the weakest named
 
-Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Curve = tuple[Float64Array, Float64Array]
 
 
 def curves(

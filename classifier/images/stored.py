@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from classifier.array_types import AnyArray, BoolArray, UInt8Array, UInt16Array
 from classifier.images.formats import FORMATS
 from classifier.images.values import LOW_BITS, Values
 
@@ -91,11 +91,11 @@ def color(data: bytes, opened: Image.Image) -> Values:
     return _seen(colors, rounded.astype(np.uint8))
 
 
-def _keyed(array: npt.NDArray[Any], seen: npt.NDArray[np.bool_]) -> Values:
+def _keyed(array: AnyArray, seen: BoolArray) -> Values:
     return _seen(array, seen.astype(np.uint8) * 255)
 
 
-def _seen(array: npt.NDArray[Any], alpha: npt.NDArray[np.uint8]) -> Values:
+def _seen(array: AnyArray, alpha: UInt8Array) -> Values:
     """Only what is seen counts: hidden values become 0, and alpha that hides nothing is dropped."""
     if alpha.min() == 255:
         return Values(array)
@@ -103,7 +103,7 @@ def _seen(array: npt.NDArray[Any], alpha: npt.NDArray[np.uint8]) -> Values:
     return Values(array, alpha)
 
 
-def _color(data: bytes, opened: Any) -> npt.NDArray[np.uint16]:
+def _color(data: bytes, opened: Any) -> UInt16Array:
     """[H, W, 2 to 4]: gray or colour, and alpha if there is any."""
     layout, maximum = _layout(opened), _ppm_maximum(opened)
     if maximum:
@@ -120,14 +120,14 @@ def _color(data: bytes, opened: Any) -> npt.NDArray[np.uint16]:
     return _joined(_loaded(opened, layout), low)
 
 
-def _joined(high: npt.NDArray[np.uint8], low: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+def _joined(high: UInt8Array, low: UInt8Array) -> UInt16Array:
     found = high.astype(np.uint16)
     found <<= 8
     found |= low
     return found
 
 
-def _loaded(opened: Any, layout: str) -> npt.NDArray[np.uint8]:
+def _loaded(opened: Any, layout: str) -> UInt8Array:
     """The pixels of a file as if they lay in it in another way."""
     tiles = []
     for tile in opened.tile:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from classifier.array_types import AnyArray, UInt8Array
 from classifier.images.ground import laid_over
 
 Kind = Literal["integer", "float"]
@@ -30,7 +30,7 @@ _WELL_USED = 4  # a natural range is taken unless this many times the range that
 _OPAQUE = 0.75  # of the highest alpha: where a drawing fades out, its values are often made up
 _BLOCK = 1 << 20  # values that are converted at a time
 
-_TURNED: dict[Image.Transpose, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
+_TURNED: dict[Image.Transpose, Callable[[AnyArray], AnyArray]] = {
     Image.Transpose.FLIP_LEFT_RIGHT: np.fliplr,
     Image.Transpose.FLIP_TOP_BOTTOM: np.flipud,
     Image.Transpose.ROTATE_90: np.rot90,
@@ -49,8 +49,8 @@ class Values:
     how opaque each pixel is, 0 to 255, or None where all are. Where it is 0, so is the value.
     """
 
-    array: npt.NDArray[Any]
-    alpha: npt.NDArray[np.uint8] | None = None
+    array: AnyArray
+    alpha: UInt8Array | None = None
 
     @property
     def kind(self) -> Kind:
@@ -104,7 +104,7 @@ class Values:
         opaque = self._opaque()
         return _extent(opaque, opaque, _PIXEL_OUTLIERS) if opaque.size else None
 
-    def _opaque(self) -> npt.NDArray[Any]:
+    def _opaque(self) -> AnyArray:
         """The values of opaque pixels, one after another."""
         if self.alpha is None:
             return self.array.reshape(-1)
@@ -157,7 +157,7 @@ def ranges_in(facts: Mapping[str, Any]) -> dict[str, Range]:
     return {kind: (low, high) for kind, (low, high) in found.items()}
 
 
-def _extent(lows: npt.NDArray[Any], highs: npt.NDArray[Any], share: float) -> Range:
+def _extent(lows: AnyArray, highs: AnyArray, share: float) -> Range:
     """The lowest and the highest value that is no outlier.
 
     A share of the values at each end is set aside, at least one. They count again as far as the

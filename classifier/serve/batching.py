@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from classifier.inference import Floats, Pictures
+from classifier.array_types import Float32Array, UInt8Array
 
 Result = TypeVar("Result")
 
@@ -26,7 +26,7 @@ class Batcher:
 
     def __init__(
         self,
-        answer: Callable[[Pictures], Floats],
+        answer: Callable[[UInt8Array], Float32Array],
         batch: int,
         wait_seconds: float,
         observe: Callable[[int], None] = lambda size: None,
@@ -36,7 +36,9 @@ class Batcher:
         self._batch = batch
         self._wait = wait_seconds
         self._observe = observe
-        self._waiting: asyncio.Queue[tuple[Pictures, asyncio.Future[Floats]]] = asyncio.Queue()
+        self._waiting: asyncio.Queue[tuple[UInt8Array, asyncio.Future[Float32Array]]] = (
+            asyncio.Queue()
+        )
         self._thread = ThreadPoolExecutor(1, "network")
         self._gatherer: asyncio.Task[None] | None = None
 
@@ -53,9 +55,9 @@ class Batcher:
                 await self._gatherer
         self._thread.shutdown()
 
-    async def probabilities(self, picture: Pictures) -> Floats:
+    async def probabilities(self, picture: UInt8Array) -> Float32Array:
         """[K] of one picture [S, S, C]."""
-        future: asyncio.Future[Floats] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Float32Array] = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait((picture, future))
         return await future
 
@@ -81,7 +83,9 @@ class Batcher:
                 for _ in range(taken):
                     self._waiting.task_done()
 
-    async def _compute(self, parts: list[tuple[Pictures, "asyncio.Future[Floats]"]]) -> None:
+    async def _compute(
+        self, parts: list[tuple[UInt8Array, "asyncio.Future[Float32Array]"]]
+    ) -> None:
         self._observe(len(parts))
         pictures = np.stack([picture for picture, _ in parts])
         try:

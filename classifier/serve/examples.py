@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from classifier.array_types import UInt8Array
 from classifier.errors import UserError
-from classifier.inference import Pictures
 from classifier.modelfile import ModelSpec
 from classifier.prepare import PreparedData
 
@@ -19,7 +19,7 @@ MOST = 12
 class Examples:
     """Some pictures, uint8 [n, S, S, C], and their true classes' names."""
 
-    pictures: Pictures
+    pictures: UInt8Array
     labels: list[str]
 
     def png(self, number: int) -> bytes:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
-from classifier.inference import Floats, Pictures, Predictor
+from classifier.array_types import Float32Array, UInt8Array
+from classifier.inference import Predictor
 from classifier.parallel import cores
 from classifier.serve.batching import Batcher
 from classifier.serve.budget import Budget
@@ -19,7 +20,7 @@ from classifier.serve.limits import Limits, RefusedError
 from classifier.serve.metrics import Metrics
 from classifier.serve.uploads import Upload, pixels
 
-Found = Floats | RefusedError
+Found = Float32Array | RefusedError
 _SHOWN = 224  # pixels that an explained picture is at least shown at
 
 
@@ -88,7 +89,7 @@ class Service:
         self.metrics.pictures.labels(outcome).inc()
         return found
 
-    async def decoded(self, data: bytes | str) -> Pictures:
+    async def decoded(self, data: bytes | str) -> UInt8Array:
         """The picture [S, S, C] that the network sees; RefusedError as of `pixels`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._decoders, pixels, data, self.spec, self.limits)
@@ -113,7 +114,7 @@ class Service:
         return await self._batcher.alone(explain)
 
 
-def _overlay(picture: Pictures, heat: Floats) -> str:
+def _overlay(picture: UInt8Array, heat: Float32Array) -> str:
     from classifier.figures import tiles
 
     # Both are enlarged first, so that a picture of few pixels gets a smooth map.

@@ -14,8 +14,8 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from classifier.array_types import UInt8Array
 from classifier.images import TooLargeError, UnknownFormatError, decode, to_array
-from classifier.inference import Pictures
 from classifier.modelfile import ModelSpec
 from classifier.serve.budget import Budget
 from classifier.serve.limits import BODY_SECONDS, Limits, RefusedError
@@ -128,7 +128,7 @@ def _too_many(limits: Limits) -> RefusedError:
     return RefusedError(413, f"The request holds more than {limits.files} pictures.")
 
 
-def pixels(data: bytes | str, spec: ModelSpec, limits: Limits) -> Pictures:
+def pixels(data: bytes | str, spec: ModelSpec, limits: Limits) -> UInt8Array:
     """What the network gets of an encoded picture: uint8 [S, S, C], as training prepared it.
 
     Args:
