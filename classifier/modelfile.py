@@ -9,7 +9,6 @@ Format: https://github.com/huggingface/safetensors#format
 import dataclasses
 import json
 import os
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _KEY = "classifier"
-_LARGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 PathLike = str | os.PathLike[str]
 
@@ -132,11 +130,11 @@ def read_spec(path: PathLike) -> ModelSpec:
     Raises:
         UserError: no such file, or not a model file of this project.
     """
-    header = _header(Path(path))
+    metadata = _metadata(Path(path))
     try:
-        content = json.loads(header["__metadata__"][_KEY])
+        content = json.loads(metadata[_KEY])
         version = content.pop("format")
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise UserError(
             f"{path}: a safetensors file, but not one that this project's train stage wrote"
         ) from None
@@ -151,25 +149,18 @@ def read_spec(path: PathLike) -> ModelSpec:
         raise _damaged(path, f"its description is not complete: {error}") from None
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """The JSON header of a safetensors file, after checking that the file is as long as it says."""
+def _metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, which is checked to be as long as its header says."""
+    import safetensors
+
     try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            first = file.read(8)
-            length = struct.unpack("<Q", first)[0] if len(first) == 8 else _LARGEST_HEADER
-            if length >= min(size, _LARGEST_HEADER):
-                raise _damaged(path, "it has no safetensors header")
-            header = json.loads(file.read(length))
-            ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}): train a model first") from None
-    except (ValueError, AttributeError, KeyError, TypeError, IndexError):
-        raise _damaged(path, "its header is not readable") from None
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise _damaged(path, f"it has {size} bytes and should have {expected}")
-    return header
+        reason = error.strerror or str(error)
+        raise UserError(f"{path}: cannot be read ({reason}): train a model first") from None
+    except safetensors.SafetensorError as error:
+        raise _damaged(path, str(error)) from None
 
 
 def _damaged(path: PathLike, reason: str) -> UserError:

@@ -114,7 +114,7 @@ def test_damaged_header(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[8:20] = b"\xff" * 12
     path.write_bytes(content)
-    with pytest.raises(UserError, match="its header is not readable"):
+    with pytest.raises(UserError, match=r"not a model file, or damaged .*invalid UTF-8"):
         load(path)
 
 
@@ -127,6 +127,13 @@ def test_other_kinds_of_file(path: Path, content: bytes) -> None:
 
 def test_safetensors_of_somebody_else(path: Path) -> None:
     safetensors.torch.save_file({"a": torch.zeros(3)}, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="not one that this project's train stage wrote"):
+        load(path)
+
+
+def test_a_description_that_nests_too_deeply(path: Path) -> None:
+    nested = {"classifier": "[" * 100_000}
+    safetensors.torch.save_file({"a": torch.zeros(3)}, path, metadata=nested)
     with pytest.raises(UserError, match="not one that this project's train stage wrote"):
         load(path)
 
