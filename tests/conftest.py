@@ -1,7 +1,7 @@
 """Fixtures that more than one test module uses."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """A made-up project of trivial stages, run and committed. Do not change it: copy it."""
     original = made_once(tmp_path_factory, "toy", toy_project.create)
     return toy_project.copy(Toy(original), tmp_path_factory.mktemp("toy") / "project")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads of matrices that are small wait for each other, seconds long beside other work."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

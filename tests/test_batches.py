@@ -1,5 +1,6 @@
 """Batches: the same pictures wherever they live, each one once, in the order asked for."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,12 @@ def test_an_epoch_can_begin_in_its_middle(pictures: np.ndarray, place: str) -> N
 
 
 def test_leaving_a_streamed_epoch_early_ends_its_thread(pictures: np.ndarray) -> None:
+    before = set(threading.enumerate())
     epoch = Batches(pictures, np.zeros(53), CPU, "stream").epoch(torch.arange(53), 8)
     next(epoch)
+    assert set(threading.enumerate()) > before
     epoch.close()  # type: ignore[attr-defined]
+    assert set(threading.enumerate()) == before
 
 
 def test_small_sets_are_resident(pictures: np.ndarray) -> None:

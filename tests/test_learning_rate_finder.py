@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from classifier.augment import AugmentParams
 from classifier.errors import UserError
@@ -42,3 +43,4 @@ def test_a_loss_that_never_falls_has_no_suggestion() -> None:
 
 def test_a_curve_that_breaks_off_can_be_drawn(tmp_path: Path) -> None:
     draw(Found([1e-3, 1e-2], [2.3, 1.0], 1e-3), tmp_path / "curve.png")
+    assert Image.open(tmp_path / "curve.png").getcolors(9) is None  # None: it has more colors

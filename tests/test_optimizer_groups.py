@@ -3,7 +3,6 @@
 import copy
 import math
 import re
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -29,13 +28,7 @@ BARE = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of matrices this small wait for each other, seconds long beside other work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def built(name: str) -> nn.Module:

@@ -1,7 +1,6 @@
 """Optimizers: they descend, they decay what should decay, their state can be taken up."""
 
 import io
-from collections.abc import Iterator
 from typing import get_args
 
 import pytest
@@ -17,14 +16,7 @@ from classifier.optimizers import (
     parameter_groups,
 )
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of matrices this small wait for each other, seconds long beside other work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small_network() -> nn.Module:
