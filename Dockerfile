@@ -7,8 +7,8 @@ COPY requirements-dev.txt .
 # The versions that the tests ran with, of what the server imports.
 RUN grep -E '^[a-z0-9]' requirements-dev.txt | sed 's/ *\\$//' > constraints.txt \
     && pip install --no-cache-dir --constraint constraints.txt \
-        annotated-types fastapi numpy onnxruntime pillow prometheus-client python-multipart \
-        pyyaml tqdm uvicorn \
+        annotated-types fastapi numpy onnxruntime pillow prometheus-fastapi-instrumentator \
+        python-multipart pyyaml tqdm uvicorn \
     && rm requirements-dev.txt constraints.txt
 
 COPY classifier classifier

@@ -192,8 +192,8 @@ def test_what_happened_can_be_counted(server: Server, client: "httpx.Client") ->
     def value(name: str) -> float:
         return measured(server, name)
 
-    right = 'classifier_requests_total{path="/predict",status="200"}'
-    wrong = 'classifier_requests_total{path="/predict",status="415"}'
+    right = 'http_requests_total{handler="/predict",status="200"}'
+    wrong = 'http_requests_total{handler="/predict",status="415"}'
     before = value(right), value(wrong), value("classifier_batch_pictures_count")
     picture = png(np.zeros((8, 8, 1), np.uint8))
     client.post("/predict", files=form(picture))
@@ -201,7 +201,7 @@ def test_what_happened_can_be_counted(server: Server, client: "httpx.Client") ->
     client.get("/no/such/path")
     after = value(right), value(wrong), value("classifier_batch_pictures_count")
     assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 1]
-    assert value('classifier_requests_total{path="other",status="404"}') > 0
+    assert value('http_requests_total{handler="none",status="404"}') > 0
     assert value("classifier_waiting_pictures") == 0
     assert value("process_resident_memory_bytes") > 0
 

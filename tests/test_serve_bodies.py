@@ -103,12 +103,12 @@ def test_all_bodies_together_have_a_budget(server: Server, picture: bytes, kind:
         sent = httpx.post(f"{server.url}/predict", files=form(picture), timeout=30)
         assert sent.status_code == 200
 
-        refused = measured(server, 'classifier_requests_total{path="/predict",status="503"}')
+        refused = measured(server, 'http_requests_total{handler="/predict",status="503"}')
         for client in clients[::2]:  # the rest of what was announced
             client.sendall(b"A" * (BODY - SENT * MIB - len(start)))
         answers = [answer(client).partition(b"\r\n")[0] for client in clients[:6:2]]
         assert b"HTTP/1.1 503 Service Unavailable" in answers
-        assert measured(server, 'classifier_requests_total{path="/predict",status="503"}') > refused
+        assert measured(server, 'http_requests_total{handler="/predict",status="503"}') > refused
     expect(server, "classifier_body_bytes", 0)
     whole = httpx.post(
         f"{server.url}/predict", files=form(picture, bytes(BODY - 2 * MIB)), timeout=30
@@ -185,7 +185,7 @@ def test_clients_that_hang_up_are_counted_as_such(
                     expect(server, "classifier_waiting_pictures", 1)
                 # Reset rather than closed: the answer has nowhere to go.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            expect(server, f'classifier_requests_total{{path="{path}",status="499"}}', turn)
+            expect(server, f'http_requests_total{{handler="{path}",status="499"}}', turn)
         assert measured(server, "classifier_waiting_pictures") == 0
         assert measured(server, "classifier_body_bytes") == 0
         assert 'status="500"' not in httpx.get(f"{server.url}/metrics").text

@@ -12,7 +12,7 @@ from classifier import chosen_model
 from classifier.errors import UserError
 from classifier.extras import not_installed
 
-NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_fastapi_instrumentator")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

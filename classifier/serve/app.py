@@ -10,11 +10,9 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.requests import ClientDisconnect
 
-from classifier.serve import metrics as reporting
 from classifier.serve import schema
 from classifier.serve.examples import Examples
 from classifier.serve.framing import Framing
-from classifier.serve.gate import Gate
 from classifier.serve.hang_up import unless_gone
 from classifier.serve.hosts import OwnNames
 from classifier.serve.limits import RefusedError
@@ -83,7 +81,13 @@ def create_app(
         await service.stop()
 
     # The interactive pages of FastAPI load scripts from another host: they stay off.
-    app = FastAPI(title="Image classifier", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="Image classifier",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, refusal: RefusedError) -> JSONResponse:
@@ -176,11 +180,6 @@ def create_app(
             },
         )
 
-    @app.get("/metrics", response_class=Response)
-    async def report() -> Response:
-        """Report counters in Prometheus' text format."""
-        return Response(service.metrics.text(), media_type=reporting.CONTENT_TYPE)
-
     @app.get("/examples")
     async def listing() -> list[schema.Example]:
         """List some pictures of the test set."""
@@ -198,11 +197,10 @@ def create_app(
 
     for path, (name, kind) in ASSETS.items():
         app.add_api_route(path, _asset(PAGE / name, kind), include_in_schema=False)
-    paths = [*ASSETS, "/predict", "/explain", "/health", "/model", "/metrics", "/examples"]
     # The last one is the first that a request passes.
     app.add_middleware(OwnNames, allowed_hosts=names, www_redirect=False)
     app.add_middleware(Framing, most=_DRAINED * limits.body_bytes)
-    app.add_middleware(Gate, metrics=service.metrics, paths=paths)
+    service.metrics.instrument(app)
     return app
 
 

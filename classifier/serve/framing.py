@@ -16,7 +16,8 @@ class Framing:
 
     Most clients listen only once they have sent everything. What the application leaves unread, as
     when it refuses a request, is read and thrown away before its answer goes out: for a while and
-    up to a size, after which the connection is closed.
+    up to a size, after which the connection is closed. A request that the server cancels, since it
+    outlasts the stop, gets an answer that says so.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
@@ -31,7 +32,7 @@ class Framing:
         lengths = {b"content-length", b"transfer-encoding"} & headers.keys()
         deadline = asyncio.get_running_loop().time() + BODY_SECONDS
         # A client that asks before it sends (Expect) is not told to send what nobody reads.
-        asked, ended = b"expect" not in headers, not lengths
+        asked, ended, answered = b"expect" not in headers, not lengths, False
 
         async def receiving() -> Message:
             nonlocal asked, ended
@@ -41,11 +42,13 @@ class Framing:
             return message
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start" and not ended:
-                if asked:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                if asked and not ended:
                     await drain()
                 if not ended:
                     message["headers"] = [*message["headers"], _CLOSE]
+                answered = True
             await send(message)
 
         async def drain() -> None:
@@ -61,4 +64,11 @@ class Framing:
             ended = True
             refusal = "A request has Content-Length or Transfer-Encoding, not both."
             app = JSONResponse({"detail": refusal}, 400, {"connection": "close"})
-        return await app(scope, receiving, sending)
+        try:
+            await app(scope, receiving, sending)
+        except asyncio.CancelledError:
+            if not answered:
+                words = "The server is stopping: try again in a moment."
+                closing = {"connection": "close", "retry-after": "1"}
+                await JSONResponse({"detail": words}, 503, closing)(scope, receive, send)
+        return None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 # What a slow or silent client is given, in seconds.
-HEADER_SECONDS = 5.0
+HEADER_SECONDS = 5  # until a request begins; up to twice as long until that is noticed
 BODY_SECONDS = 30.0
 STOP_SECONDS = 10  # for answers under way when the server is told to stop
 CONNECTIONS = 1024

@@ -3,18 +3,13 @@
 from classifier.extras import not_installed
 
 try:
-    from prometheus_client import (
-        CollectorRegistry,
-        Counter,
-        Gauge,
-        Histogram,
-        ProcessCollector,
-        generate_latest,
-    )
+    from fastapi import FastAPI
+    from fastapi.responses import PlainTextResponse
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+    from prometheus_fastapi_instrumentator import Instrumentator, metrics
 except ImportError as error:
     raise not_installed(str(error.name), "serve") from None
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -25,19 +20,6 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self.requests = Counter(
-            "classifier_requests_total",
-            "Requests by path and status.",
-            ("path", "status"),
-            registry=self._registry,
-        )
-        self.seconds = Histogram(
-            "classifier_request_seconds",
-            "Time of a request.",
-            ("path",),
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
         self.pictures = Counter(
             "classifier_pictures_total",
             "Pictures by outcome.",
@@ -59,6 +41,17 @@ class Metrics:
             registry=self._registry,
         )
 
-    def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def instrument(self, app: FastAPI) -> None:
+        """Count the requests of an application by route and status, and report all at /metrics.
+
+        Their methods are left out: clients may make up any number of them.
+        """
+        counting = Instrumentator(should_group_status_codes=False, registry=self._registry)
+        counting.add(
+            metrics.requests(should_include_method=False, registry=self._registry),
+            metrics.latency(
+                should_include_method=False, should_include_status=False,
+                buckets=_SECONDS, registry=self._registry,
+            ),
+        )  # fmt: skip
+        counting.instrument(app).expose(app, response_class=PlainTextResponse)

@@ -7,62 +7,22 @@ import socket
 import warnings
 from typing import Any
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from classifier.serve.limits import CONNECTIONS, HEADER_SECONDS, STOP_SECONDS
 
 _HEADER_BYTES = 16 * 1024
-
-
-class _ImpatientProtocol(H11Protocol):
-    """Closes a connection whose request does not get to the end of its header in time.
-
-    uvicorn itself would wait for ever, and each such client holds one of CONNECTIONS. It would also
-    let the application answer a request that it has answered itself, since its body is no HTTP.
-    """
-
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._rest()
-        super().connection_lost(exc)
-
-    def send_400_response(self, msg: str) -> None:
-        if self.cycle and not self.cycle.response_complete:
-            if self.cycle.response_started:
-                self.transport.close()
-            else:
-                super().send_400_response(msg)
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        else:
-            super().send_400_response(msg)
-
-    def _watch(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
-            self._rest()
-        elif self._timer is None:
-            self._timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
-
-    def _rest(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-
-
-def _no_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(("Invalid HTTP request", "Unsupported upgrade"))
+# Nothing may come from, or be sent to, another host; pictures and the camera stay in the page.
+_SECURITY = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; media-src blob:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+}
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:
@@ -74,16 +34,45 @@ def run(app: FastAPI, listener: socket.socket) -> None:
     warnings.simplefilter("ignore")
     config = uvicorn.Config(
         app,
-        http=_ImpatientProtocol,
+        http="h11",
         ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,
+        headers=list(_SECURITY.items()),
         limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=30,
+        timeout_keep_alive=HEADER_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
         h11_max_incomplete_event_size=_HEADER_BYTES,
     )
     # uvicorn raises the signal again once it has stopped; SIGTERM, then, is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    asyncio.run(_serve(uvicorn.Server(config), listener))
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    closing = asyncio.create_task(_close_silent(server))
+    await server.serve(sockets=[listener])
+    closing.cancel()
+
+
+async def _close_silent(server: uvicorn.Server) -> None:
+    """Close connections on which no request has begun for HEADER_SECONDS, or up to twice as long.
+
+    uvicorn itself waits for ever for the end of a header, and each such client holds one of
+    CONNECTIONS.
+    """
+    before: dict[Any, Any] = {}  # the latest request of each connection
+    while True:
+        await asyncio.sleep(HEADER_SECONDS)
+        connections: set[Any] = server.server_state.connections
+        latest = {connection: connection.cycle for connection in connections}
+        for connection, request in latest.items():
+            waiting = request is None or request.response_complete
+            if waiting and connection in before and before[connection] is request:
+                connection.transport.close()
+        before = latest
+
+
+def _no_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(("Invalid HTTP request", "Unsupported upgrade"))
