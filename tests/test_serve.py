@@ -206,6 +206,19 @@ def test_what_happened_can_be_counted(server: Server, client: "httpx.Client") ->
     assert value("process_resident_memory_bytes") > 0
 
 
+def test_what_clients_make_up_takes_no_room_among_the_counters(client: "httpx.Client") -> None:
+    def made_up(number: int) -> None:
+        client.request(f"M{number}", "/predict")
+        for path in (f"/{number}", f"/examples/{number}.png", f"/examples/{number}.png/"):
+            client.get(path)
+
+    made_up(1000)
+    before = client.get("/metrics").text.count("\n")
+    for number in range(1001, 1020):
+        made_up(number)
+    assert client.get("/metrics").text.count("\n") == before
+
+
 def test_requests_at_the_same_time_share_a_batch(finished: Workspace) -> None:
     picture = png(np.zeros((8, 8, 1), np.uint8))
     with serving(finished.path, "--max-wait", "300", "--max-batch", "8") as server:

@@ -44,8 +44,9 @@ class Framing:
         async def sending(message: Message) -> None:
             nonlocal answered
             if message["type"] == "http.response.start":
-                if asked and not ended:
-                    await drain()
+                if not ended:
+                    # A body that is no HTTP is answered below us, which is known one turn later.
+                    await (drain() if asked else asyncio.sleep(0))
                 if not ended:
                     message["headers"] = [*message["headers"], _CLOSE]
                 answered = True
