@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import yaml
 
 from classifier.array_types import Float32Array, Int64Array, TextArray
 from classifier.csv_files import read_table
 from classifier.errors import UserError
 from classifier.git import git_or_none
-from classifier.params import Loader, flatten, suggestion
+from classifier.params import flatten, read_text, suggestion
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
@@ -49,12 +48,13 @@ class Revision:
         Raises:
             UserError: this revision does not have it, or the cache lacks it.
         """
-        from dvc_data.index import DataIndexDirError
-
         if self.rev is None and (self.root / path).is_file():
             return (self.root / path).open("rb")
+        files = self.files
+        from dvc_data.index import DataIndexDirError
+
         try:
-            file: BinaryIO = self.files.open(self._prefix + path, cache=True)
+            file: BinaryIO = files.open(self._prefix + path, cache=True)
         except FileNotFoundError:
             raise self._lacks(path) from None
         except DataIndexDirError:  # the listing of the folder
@@ -93,7 +93,8 @@ class Revision:
             UserError: the pipeline has not been run at this revision.
         """
         with self.open("dvc.lock") as file:
-            stages = yaml.load(file, Loader=Loader)["stages"]  # a SafeLoader
+            lock = read_text(file.read().decode("utf-8"), f"dvc.lock of {self.name}")
+        stages = lock.get("stages", {})
         sections: dict[str, Any] = {}
         for stage in (stages.pop("plot", {}), *stages.values()):
             for recorded in stage.get("params", {}).values():

@@ -140,6 +140,18 @@ def test_a_section_is_what_its_own_stage_recorded(tmp_path: Path) -> None:
         }  # fmt: skip
 
 
+def test_what_cannot_be_read_gets_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text("stages: {train: {params: ", encoding="utf-8")
+    workspace = resolve("workspace", tmp_path)
+    with pytest.raises(UserError, match=r"^dvc\.lock of workspace is not valid YAML: "):
+        _ = workspace.params
+    with pytest.raises(UserError) as caught:
+        workspace.json("metrics/train.json")
+    assert str(caught.value) == (
+        f"{tmp_path} is no DVC project: run from the project's top folder."
+    )
+
+
 def test_revisions_are_read_without_running_anything(project: Toy) -> None:
     before = project.run("git", "status", "--porcelain").stdout
     printed = project.classifier("compare", "main", "good")
