@@ -19,7 +19,7 @@ import pandas as pd
 from classifier.errors import UserError
 from classifier.figures.style import SERIES, new_figure, save
 from classifier.files import read_json, replacing, write_json
-from classifier.overrides import check, dvc, flags, parse_overrides
+from classifier.overrides import add_changes, check, dvc, flags, parse_overrides
 from classifier.recipes import load_recipe
 from classifier.revisions import experiment_exists, resolve
 
@@ -130,7 +130,7 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ladder")
     parser.add_argument("action", nargs="?", choices=("run", "page"), default="page")
-    parser.add_argument("-S", dest="changes", action="append", default=[], metavar="key=value")
+    add_changes(parser, "change a parameter in every run")
     args = parser.parse_args()
     try:
         if args.action == "run":

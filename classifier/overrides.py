@@ -1,5 +1,6 @@
 """Changes to params.yaml for one experiment: read as `key=value`, checked, handed to DVC."""
 
+import argparse
 import importlib
 import itertools
 import os
@@ -51,6 +52,13 @@ def _log(start: int | float, end: int | float) -> IntervalSweep:
 
 _PARSER = OverridesParser.create()
 _PARSER.functions.register("log", _log)  # short for tag(log, interval(…)), whole numbers stay whole
+
+
+def add_changes(parser: argparse.ArgumentParser, meaning: str, metavar: str = "key=value") -> None:
+    """Declare -S, which may be given several times, and whose texts are ``changes``."""
+    parser.add_argument(
+        "-S", dest="changes", action="append", default=[], metavar=metavar, help=meaning
+    )
 
 
 def read_overrides(texts: Sequence[str]) -> dict[str, Override]:

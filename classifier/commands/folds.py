@@ -10,7 +10,7 @@ from classifier.errors import UserError
 from classifier.files import write_json
 from classifier.folds import pooled, run_missing, spread
 from classifier.outcomes import Outcomes
-from classifier.overrides import check, parse_overrides
+from classifier.overrides import add_changes, check, parse_overrides
 from classifier.params import load
 from classifier.process import run_dir
 from classifier.recipes import load_recipe
@@ -24,14 +24,7 @@ SHOWN = ("accuracy", "loss", "balanced_accuracy", "f1_macro", "mcc")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `folds`."""
     parser.add_argument("-k", type=int, default=5, help="how many folds (default 5)")
-    parser.add_argument(
-        "-S",
-        dest="changes",
-        action="append",
-        default=[],
-        metavar="key=value",
-        help="change a parameter in every fold",
-    )
+    add_changes(parser, "change a parameter in every fold")
     parser.add_argument("--recipe", metavar="NAME", help="start from a recipe")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="folds at a time (default 1)")
     parser.add_argument("-n", "--name", help="experiments are NAME-0, NAME-1, … (default foldsK)")

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from classifier.errors import UserError
-from classifier.overrides import check, combinations, dvc, flags, parse_overrides
+from classifier.overrides import add_changes, check, combinations, dvc, flags, parse_overrides
 from classifier.recipes import load_recipe, recipe_names
 from classifier.revisions import experiment_exists
 
@@ -13,14 +13,7 @@ from classifier.revisions import experiment_exists
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `recipe`."""
     parser.add_argument("name", nargs="?", help="a file in recipes/, without .yaml")
-    parser.add_argument(
-        "-S",
-        dest="changes",
-        action="append",
-        default=[],
-        metavar="key=value",
-        help="change the recipe for this run; with --queue also key=1,2,3",
-    )
+    add_changes(parser, "change the recipe for this run; with --queue also key=1,2,3")
     parser.add_argument("-l", "--list", action="store_true", help="describe every recipe")
     parser.add_argument("-n", "--experiment", metavar="NAME", help="default: the recipe's name")
     where = parser.add_mutually_exclusive_group()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classifier.errors import UserError
-from classifier.overrides import check
+from classifier.overrides import add_changes, check
 from classifier.params import PARAMS_FILE, flatten, read
 from classifier.process import run_dir
 from classifier.recipes import load_recipe
@@ -30,14 +30,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `tune`."""
-    parser.add_argument(
-        "-S",
-        dest="changes",
-        action="append",
-        default=[],
-        metavar="key=…",
-        help="search key=a,b,…, range(a,b[,step]), interval(a,b) or log(a,b); key=value is the "
+    add_changes(
+        parser,
+        "search key=a,b,…, range(a,b[,step]), interval(a,b) or log(a,b); key=value is the "
         "same in every trial; without any search, train.lr within a decade of its value",
+        metavar="key=…",
     )
     parser.add_argument("--recipe", metavar="NAME", help="start from a recipe")
     parser.add_argument(
