@@ -30,6 +30,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture(scope="session")
+def experiment(
+    finished: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workspace, list[str]]:
+    """`finished` after the experiment `slower`, and the stages that this ran. Copy it, too."""
+
+    def make(folder: Path) -> None:
+        place = workspace.copy(finished, folder)
+        changes = ("train.lr=0.001", "train.epochs=2", "train.seed=1")
+        run = place.dvc("exp", "run", "-n", "slower", *(f"-S{change}" for change in changes))
+        (folder / ".run" / "stages").write_text(" ".join(workspace.ran(run.stdout)))
+
+    original = made_once(tmp_path_factory, "experiment", make)
+    place = workspace.copy(Workspace(original), tmp_path_factory.mktemp("experiment"))
+    return place, place.read(".run/stages").split()
+
+
+@pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """A made-up project of trivial stages, run and committed. Do not change it: copy it."""
     original = made_once(tmp_path_factory, "toy", toy_project.create)

@@ -167,13 +167,12 @@ def test_other_folds_can_be_averaged_but_not_weighted(toy: Toy, tmp_path: Path) 
 
 
 def test_the_real_pipeline_gives_an_ensemble_that_scores_what_it_said(
-    finished: Workspace, tmp_path: Path
+    experiment: tuple[Workspace, list[str]], tmp_path: Path
 ) -> None:
-    project = Toy(workspace.copy(finished, tmp_path / "project").path)
-    project.experiment("short", "train.epochs=3", "train.seed=1")
+    project = Toy(workspace.copy(experiment[0], tmp_path / "project").path)
     facts = json.loads(
         project.classifier(
-            "ensemble", "main", "short", "--method", "weighted", "--json",
+            "ensemble", "main", "slower", "--method", "weighted", "--json",
             "--model", "models/both.safetensors",
         )
     )  # fmt: skip
@@ -193,7 +192,7 @@ def test_the_real_pipeline_gives_an_ensemble_that_scores_what_it_said(
     assert loss(logits, labels) == pytest.approx(facts["test"]["ensemble"]["loss"][0], rel=0.02)
     assert spec.temperature != 1.0
 
-    printed = project.classifier("compare", "main", "short")
+    printed = project.classifier("compare", "main", "slower")
     assert "train.epochs" in printed
     assert "train.seed" in printed
 

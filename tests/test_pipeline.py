@@ -76,11 +76,10 @@ def test_the_committed_results_are_those_of_the_committed_code(finished: Workspa
 
 
 def test_an_experiment_reruns_only_what_it_must_and_can_be_compared(
-    finished: Workspace, tmp_path: Path
+    experiment: tuple[Workspace, list[str]],
 ) -> None:
-    place = workspace.copy(finished, tmp_path / "copy")
-    run = place.dvc("exp", "run", "-n", "slower", "-S", "train.lr=0.001", "-S", "train.epochs=2")
-    assert ran(run.stdout) == ["train", "evaluate", "plot"]
+    place, stages = experiment
+    assert stages == ["train", "evaluate", "plot"]
 
     metrics = json.loads(place.dvc("metrics", "diff", "--json").stdout)
     assert "test_accuracy" in metrics["metrics/evaluate.json"]
@@ -88,13 +87,14 @@ def test_an_experiment_reruns_only_what_it_must_and_can_be_compared(
     assert params["params.yaml"]["train.lr"]["new"] == 0.001
     table = place.dvc("exp", "show", "--csv").stdout.splitlines()
     assert any("slower" in line for line in table)
-    page = place.dvc("plots", "diff", "--out", "compared")
-    assert (place.path / "compared" / "index.html").exists(), page.stderr
+    page = place.dvc("plots", "diff", "--out", ".run/compared")
+    assert (place.path / ".run/compared/index.html").exists(), page.stderr
     columns = place.dvc("metrics", "diff").stdout.splitlines()
     assert len(columns) <= 45, "one screen"
     assert max(map(len, columns)) <= 110, "no wrapped columns"
 
 
+@pytest.mark.slow  # DVC's queue itself; tests/test_keep.py runs one with --temp
 def test_experiments_queue_and_run_in_temporary_folders(
     finished: Workspace, tmp_path: Path
 ) -> None:

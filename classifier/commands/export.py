@@ -50,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
 
     source = TorchPredictor(chosen.path, "cpu")
     data = _prepared(source.spec)
+    if args.int8 and (data is None or "train" not in data.splits):
+        raise UserError(
+            f"--int8 needs the pictures that the model was trained on, and {DATA} does not "
+            "have them: run dvc repro, or dvc pull."
+        )
     if args.format == "safetensors":
         export.save_safetensors(path, source.network, source.spec)
         _say_size(path)
@@ -58,26 +63,22 @@ def run(args: argparse.Namespace) -> int:
         export.save_torch_export(path, source.network, source.spec)
         answer: Answer = export.load_torch_export(path)
     else:
-        answer = _onnx(path, source, chosen.metrics, data if args.int8 else None, args.int8)
+        answer = _onnx(path, source, chosen.metrics, data if args.int8 else None)
     _say_size(path)
     _compare(source.probabilities, answer, source.spec, data, exact=not args.int8)
     return 0
 
 
 def _onnx(
-    path: Path, source: Any, metrics: dict[str, Any], data: PreparedData | None, int8: bool
+    path: Path, source: Any, metrics: dict[str, Any], fitted_to: PreparedData | None
 ) -> Answer:
+    """Write an ONNX file, in 8-bit integers where there is data to fit these to."""
     from classifier import export
     from classifier.onnx_model import OnnxPredictor
 
     content = export.onnx_bytes(source.network, source.spec, metrics)
-    if int8:
-        if data is None or "train" not in data.splits:
-            raise UserError(
-                f"--int8 needs the pictures that the model was trained on, and {DATA} does not "
-                "have them: run dvc repro, or dvc pull."
-            )
-        train = data.images("train")
+    if fitted_to:
+        train = fitted_to.images("train")
         rows = np.linspace(0, len(train) - 1, min(len(train), export.CALIBRATION)).astype(int)
         # The metrics are those of the float32 model: an int8 file must not pass for it.
         content = export.quantized(content, train[rows], source.spec, {"float32": metrics})
