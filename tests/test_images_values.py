@@ -1,6 +1,7 @@
 """Values beyond 8 bits: read as they are stored, brought to 8 by one range for the whole set."""
 
 import io
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -317,6 +318,24 @@ def test_an_image_that_is_transparent_everywhere_shows_nothing(hidden: int) -> N
         assert content_hash(found.pixels) == content_hash(inspect(png16(clear // 2)).pixels)
         for ranges in ({}, {"integer": (0, 4095)}, {"integer": (0, 65535)}):
             assert np.asarray(decode(png16(clear), ranges)).min() == 255
+
+
+def test_alpha_takes_little_memory() -> None:
+    array = np.full((1000, 1000, 4), 3000, np.uint16)
+    array[500:, :, 3] = 0
+    data = png16(array)
+    tracemalloc.start()
+    try:
+        found = deep(data)
+        read = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        found.extent()
+        measured = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # In bytes a pixel; the values themselves take six, and alpha one.
+    assert read / 1e6 < 21
+    assert measured / 1e6 < 15
 
 
 def test_alpha_that_hides_nothing_is_no_content() -> None:

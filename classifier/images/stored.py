@@ -76,19 +76,24 @@ def gray(image: Image.Image) -> Values:
 def color(data: bytes, opened: Image.Image) -> Values:
     """The values of a file whose `mode` is one of `COLOR`, which was opened and not loaded."""
     key, name = opened.info.get("transparency"), mode(opened)
-    premultiplied = _layout(opened).startswith("RGBa")
-    array = _color(data, opened)
+    if maximum := _ppm_maximum(opened):
+        return Values(_ppm(data, opened, maximum))
+    high, low = _bytes(data, _layout(opened))
     if name == "RGB;16":
+        array = _joined(high, low)
         return Values(array) if key is None else _keyed(array, (array != key).any(axis=2))
-    colors, alpha = array[..., 0] if name == "LA;16" else array[..., :3], array[..., -1]
+    alpha = _joined(high[..., -1], low[..., -1])
+    channels: Any = 0 if name == "LA;16" else slice(3)
+    colors = _joined(high[..., channels], low[..., channels])
     highest = int(alpha.max())
     # Opaque is 4095 where a camera of 12 bits counts up to that.
-    full = (1 << highest.bit_length()) - 1 if 0 < highest < LOW_BITS else 65535
-    if premultiplied:
-        alphas = np.maximum(alpha, 1)[..., None].astype(np.uint32)
-        colors = (colors * np.uint32(full) // alphas).clip(0, 65535).astype(np.uint16)
-    rounded = (alpha.astype(np.uint32) * 255 + full // 2) // full
-    return _seen(colors, rounded.astype(np.uint8))
+    bits = highest.bit_length() if 0 < highest < LOW_BITS else 16
+    full = (1 << bits) - 1
+    if _layout(opened).startswith("RGBa"):  # premultiplied
+        for row, opaque in zip(colors, alpha, strict=True):
+            row[...] = (row * np.uint32(full) // np.maximum(opaque, 1)[:, None]).clip(0, 65535)
+    seen = alpha >> (bits - 8) if bits > 8 else alpha * 255 // full
+    return _seen(colors, seen.astype(np.uint8))
 
 
 def _keyed(array: AnyArray, seen: BoolArray) -> Values:
@@ -99,43 +104,45 @@ def _seen(array: AnyArray, alpha: UInt8Array) -> Values:
     """Only what is seen counts: hidden values become 0, and alpha that hides nothing is dropped."""
     if alpha.min() == 255:
         return Values(array)
-    array[alpha == 0] = 0
+    np.copyto(array.T, 0, where=(alpha == 0).T)
     return Values(array, alpha)
 
 
-def _color(data: bytes, opened: Any) -> UInt16Array:
-    """[H, W, 2 to 4]: gray or colour, and alpha if there is any."""
-    layout, maximum = _layout(opened), _ppm_maximum(opened)
-    if maximum:
-        width, height = opened.size
-        stored = np.frombuffer(data, ">u2", width * height * 3, opened.tile[0].offset)
-        scaled = (stored.astype(np.uint32) * 65535 + maximum // 2) // maximum
-        return scaled.clip(0, 65535).astype(np.uint16).reshape(height, width, 3)
+def _ppm(data: bytes, opened: Any, maximum: int) -> UInt16Array:
+    width, height = opened.size
+    stored = np.frombuffer(data, ">u2", width * height * 3, opened.tile[0].offset)
+    scaled = (stored.astype(np.uint32) * 65535 + maximum // 2) // maximum
+    return scaled.clip(0, 65535).astype(np.uint16).reshape(height, width, 3)
+
+
+def _bytes(data: bytes, layout: str) -> tuple[UInt8Array, UInt8Array]:
+    """The high and the low bytes, [H, W, 2 to 4], of gray or colour and perhaps alpha."""
     if layout.startswith("LA"):  # two values of two bytes, as if they were four of one
-        both = _loaded(opened, "RGBA")
-        return _joined(both[..., 0::2], both[..., 1::2])
+        both = _loaded(data, "RGBA")
+        return both[..., 0::2], both[..., 1::2]
     layout = layout.replace("a", "A")  # Pillow would divide the high bytes by alpha
-    with Image.open(io.BytesIO(data), formats=FORMATS) as again:
-        low = _loaded(again, layout[:-1] + _OTHER_BYTE[layout[-1]])
-    return _joined(_loaded(opened, layout), low)
+    return _loaded(data, layout), _loaded(data, layout[:-1] + _OTHER_BYTE[layout[-1]])
 
 
 def _joined(high: UInt8Array, low: UInt8Array) -> UInt16Array:
-    found = high.astype(np.uint16)
-    found <<= 8
-    found |= low
+    found = np.empty(high.shape, np.uint16)
+    for row, highs, lows in zip(found, high, low, strict=True):
+        row[...] = highs
+        row <<= 8
+        row |= lows
     return found
 
 
-def _loaded(opened: Any, layout: str) -> UInt8Array:
+def _loaded(data: bytes, layout: str) -> UInt8Array:
     """The pixels of a file as if they lay in it in another way."""
-    tiles = []
-    for tile in opened.tile:
-        args = layout if isinstance(tile.args, str) else (layout, *tile.args[1:])
-        tiles.append(tile._replace(args=args))
-    opened.tile = tiles
-    opened.load()
-    return np.asarray(opened)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        tiles: Any = opened.tile
+        opened.tile = [
+            tile._replace(args=layout if isinstance(tile.args, str) else (layout, *tile.args[1:]))
+            for tile in tiles
+        ]
+        opened.load()
+        return np.asarray(opened)
 
 
 def _layout(opened: Any) -> str:

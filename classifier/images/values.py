@@ -108,7 +108,9 @@ class Values:
         """The values of opaque pixels, one after another."""
         if self.alpha is None:
             return self.array.reshape(-1)
-        return self.array[self.alpha >= max(1, _OPAQUE * int(self.alpha.max()))].reshape(-1)
+        opaque = self.alpha >= max(1, _OPAQUE * int(self.alpha.max()))
+        # With one flag a value NumPy needs no indices, which take eight bytes each.
+        return self.array[np.broadcast_to(opaque.T, self.array.T.shape).T]
 
     def _of_the_format(self) -> Range:
         opaque = self._opaque()
