@@ -4,26 +4,23 @@ Smith 2017, Cyclical Learning Rates for Training Neural Networks, 3.3; the smoot
 are those of Howard's fastai.
 """
 
+import dataclasses
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from classifier import transfer
-from classifier.augment import Augmenter, AugmentParams
-from classifier.batches import Batches, standardise, to_unit
-from classifier.device import choose_device, choose_numerics
+from classifier.augment import AugmentParams
+from classifier.batches import Batch
+from classifier.distributed import Ranks
 from classifier.errors import UserError
-from classifier.imbalance import class_weights, epoch_order, image_losses
-from classifier.model_summary import summary
-from classifier.models import ModelParams, build
-from classifier.optimizers import build_optimizer
+from classifier.models import ModelParams
 from classifier.prepare import PreparedData
-from classifier.seeding import derive, generator
-from classifier.training import TrainParams
+from classifier.session import Session
+from classifier.train_params import TrainParams
 
 MEMORY = 0.95  # share that the smoothed loss keeps at each step: an average over about 20
 DIVERGED = 4.0  # times the least loss
@@ -52,76 +49,33 @@ def find_learning_rate(
 ) -> Found:
     """Train for ``steps`` steps, the learning rate rising in equal ratios, and watch the loss.
 
-    Everything but the schedule is as in training: optimizer, augmentation, smoothing, weights.
+    Everything but the schedule is as in training, from its first step on.
 
     Raises:
-        UserError: the loss falls nowhere, so that there is nothing to suggest.
+        UserError: the loss falls nowhere, so that there is nothing to suggest; or parameters do not
+            fit the data or the machine.
     """
-    device = choose_device(params.device)
-    spec = transfer.plan(model, data.meta)
-    classes, labels = len(spec.classes), data.labels("train")
-    torch.manual_seed(derive(params.seed, "weights"))
-    network = build(
-        spec.name,
-        spec.args,
-        classes=classes,
-        channels=spec.channels,
-        image_size=spec.image_size,
-    )
-    transfer.load_weights(network, model, spec)
-    cost = summary(spec.name, network, spec.channels, spec.image_size)["multiply_adds"]
-    numerics = choose_numerics(device, params.precision, params.channels_last, False, cost)
-    if numerics.threads:
-        torch.set_num_threads(numerics.threads)
-    transfer.fit_weights(network, model, spec, data.images("train"))
-    transfer.freeze(network, model)
-    network.to(device).to(memory_format=numerics.layout).train()
-    optimizer = build_optimizer(
-        network,
-        params.optimizer,
-        lr=1.0,
-        weight_decay=params.weight_decay,
-        momentum=params.momentum,
-        betas=(params.beta1, params.beta2),
-        backbone_lr_factor=params.backbone_lr_factor,
-    )
-    scaler = torch.amp.GradScaler(device.type, enabled=numerics.precision == "fp16")
-    batches = Batches(data.images("train"), labels, device, params.data)
-    augmenter = Augmenter(augment, spec.image_size, spec.channels, data.meta["mean"])
-    weight = class_weights(params.class_weights, labels, spec.classes, params.sampler, device)
-    size = min(params.batch_size, len(labels))
-
+    # Steps this few are not worth compiling for, and nobody asks for the average of their weights.
+    params = dataclasses.replace(params, lr=1.0, average_decay=0.0, compile=False)
+    session = Session(params, model, augment, data, Ranks())
     rates: list[float] = []
     losses: list[float] = []
-    average, epoch = 0.0, 0
-    while len(rates) < steps:
-        order = epoch_order(labels, params.sampler, classes, generator(params.seed, "order", epoch))
-        for pixels, targets, rows in batches.epoch(order, size):
-            step = len(rates)
-            rate = lowest * (highest / lowest) ** (step / (steps - 1))
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["initial_lr"]
-            random = generator(params.seed, "augment", step)
-            inputs = augmenter(to_unit(pixels), random, rows, epoch)
-            inputs = standardise(inputs, spec.mean, spec.std)
-            inputs, aims = augmenter.mix(inputs, F.one_hot(targets, classes).float(), random)
-            optimizer.zero_grad()
-            with torch.autocast(device.type, numerics.autocast, numerics.mixed):
-                logits = network(inputs.contiguous(memory_format=numerics.layout)).float()
-            loss = image_losses(logits, aims, weight, params.label_smoothing).mean()
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            average = MEMORY * average + (1 - MEMORY) * loss.item()
-            smooth = average / (1 - MEMORY ** (step + 1))
-            if not math.isfinite(smooth) or (losses and smooth > DIVERGED * min(losses)):
-                return Found(rates, losses, suggest(rates, losses))
-            rates.append(rate)
-            losses.append(smooth)
-            if len(rates) == steps:
-                break
-        epoch += 1
+    average = 0.0
+    for number, batch in itertools.islice(_batches(session), steps):
+        rate = lowest * (highest / lowest) ** (number / (steps - 1))
+        loss = session.step(number, batch, rate)[0].item() / session.batch_size
+        average = MEMORY * average + (1 - MEMORY) * loss
+        smooth = average / (1 - MEMORY ** (number + 1))
+        if not math.isfinite(smooth) or (losses and smooth > DIVERGED * min(losses)):
+            break
+        rates.append(rate)
+        losses.append(smooth)
     return Found(rates, losses, suggest(rates, losses))
+
+
+def _batches(session: Session) -> Iterator[tuple[int, Batch]]:
+    for epoch in itertools.count():
+        yield from session.epoch(epoch)
 
 
 def suggest(rates: list[float], losses: list[float]) -> float:

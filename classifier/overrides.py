@@ -26,14 +26,14 @@ from hydra.errors import HydraException
 from classifier.errors import UserError
 from classifier.params import PARAMS_FILE, parse, read, suggestion
 
-# Where the dataclass of each section lives: the module that consumes it.
+# Where the dataclass of each section lives: beside the code that consumes it.
 SECTIONS = {
     "download": ("classifier.sources", "DownloadParams"),
     "split": ("classifier.splits", "SplitParams"),
     "preprocess": ("classifier.prepare", "PreprocessParams"),
     "augment": ("classifier.augment", "AugmentParams"),
     "model": ("classifier.models", "ModelParams"),
-    "train": ("classifier.training", "TrainParams"),
+    "train": ("classifier.train_params", "TrainParams"),
     "evaluate": ("classifier.scoring", "EvaluateParams"),
     "plot": ("classifier.report", "PlotParams"),
 }

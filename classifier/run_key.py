@@ -21,7 +21,7 @@ from classifier.device import choose_device
 from classifier.distributed import Ranks
 from classifier.files import sha256
 from classifier.models import NETWORKS, ModelParams
-from classifier.training import TrainParams
+from classifier.train_params import TrainParams
 
 # Of the section train: how a run is watched and where its images wait change no result. What counts
 # of `device` and `processes` is the device that is found and the number of ranks.

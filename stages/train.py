@@ -21,7 +21,7 @@ MODEL = Path("models/model.safetensors")
 
 def main() -> None:
     """Run `train` in as many processes as params.yaml asks for."""
-    from classifier.training import TrainParams
+    from classifier.train_params import TrainParams
 
     launch(load("train", TrainParams).processes, train)
 
@@ -36,8 +36,9 @@ def train() -> None:
     from classifier.checkpoint import Checkpoints
     from classifier.models import ModelParams
     from classifier.run_key import code_of, run_key
+    from classifier.train_params import TrainParams
 
-    params = load("train", training.TrainParams)
+    params = load("train", TrainParams)
     model, augment = load("model", ModelParams), load("augment", AugmentParams)
     if Path(str(model.pretrained)).resolve() == MODEL.resolve():
         raise UserError(

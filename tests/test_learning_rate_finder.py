@@ -2,13 +2,21 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from classifier import learning_rate_finder
 from classifier.augment import AugmentParams
 from classifier.errors import UserError
-from classifier.learning_rate_finder import Found, draw, find_learning_rate, suggest
+from classifier.learning_rate_finder import (
+    MEMORY,
+    Found,
+    draw,
+    find_learning_rate,
+    suggest,
+)
 from classifier.models import ModelParams
 from classifier.training import TrainParams, train
 from tests.prepared_digits import prepared_digits
@@ -28,6 +36,36 @@ def test_it_suggests_a_rate_that_learns_and_draws_the_curve(tmp_path: Path) -> N
     assert trained.metrics()["val_accuracy"] > 0.9
     draw(found, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"clip_norm": 0.05},
+        {"accumulate": 4},
+        {"first_scale": 0.5},
+        {"optimizer": "muon", "label_smoothing": 0.1, "sampler": "balanced"},
+    ],
+    ids=str,
+)
+def test_its_steps_are_those_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    """At one rate throughout, its losses are those of an epoch at this rate."""
+    monkeypatch.setattr(learning_rate_finder, "suggest", lambda rates, losses: rates[0])
+    data = prepared_digits(tmp_path / "digits", train=640, val=16)
+    params = dataclasses.replace(PARAMS, **{"epochs": 1, "batch_size": 32, "lr": 0.01, **changes})
+    augment = AugmentParams(shift=0.1, cutmix=0.5)
+    found = find_learning_rate(params, MODEL, augment, data, lowest=0.01, highest=0.01, steps=20)
+    averages = [loss * (1 - MEMORY ** (n + 1)) for n, loss in enumerate(found.losses)]
+    before = [0.0, *averages[:-1]]
+    losses = [
+        (now - MEMORY * last) / (1 - MEMORY) for now, last in zip(averages, before, strict=True)
+    ]
+    [row] = train(params, MODEL, augment, data, say=lambda line: None).history
+    assert len(losses) == 20
+    assert sum(losses) / 20 == pytest.approx(row["train_loss"], rel=1e-5)
 
 
 def test_the_suggestion_is_a_tenth_of_the_best() -> None:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from classifier.optimizers import (
     Muon,
     OptimizerName,
-    WeightAverage,
     build_optimizer,
     orthogonalized,
     parameter_groups,
@@ -109,18 +108,6 @@ def test_muon_takes_the_hidden_weights_alone() -> None:
     assert isinstance(optimizer, Muon)
     chosen = [p for g in optimizer.param_groups if g["matrices"] for p in g["params"]]
     assert [id(parameter) for parameter in chosen] == [id(network[1].weight)]
-
-
-def test_the_average_lags_behind_and_arrives() -> None:
-    network = nn.Linear(2, 2)
-    average = WeightAverage(network, 0.9)
-    target = {name: value.clone() + 1 for name, value in network.state_dict().items()}
-    network.load_state_dict(target)
-    average.update(network)
-    assert (average.values["bias"] < target["bias"]).all()
-    for _ in range(200):
-        average.update(network)
-    assert torch.allclose(average.values["bias"], target["bias"], atol=1e-4)
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from classifier.models import ModelParams
     from classifier.params import load
     from classifier.prepare import PreparedData
-    from classifier.training import TrainParams
+    from classifier.train_params import TrainParams
 
     found = learning_rate_finder.find_learning_rate(
         load("train", TrainParams),

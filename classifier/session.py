@@ -1,0 +1,217 @@
+"""A network and all that one step of its training needs: the set-up, and the step.
+
+`classifier.training.train` and `classifier.learning_rate_finder` have it in common.
+"""
+
+from collections.abc import Iterator
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from classifier import transfer
+from classifier.augment import Augmenter, AugmentParams
+from classifier.batches import Batch, Batches, predict_logits, standardise, to_unit
+from classifier.device import choose_device, choose_numerics, make_deterministic
+from classifier.distributed import Ranks
+from classifier.ema import averaged
+from classifier.errors import UserError
+from classifier.imbalance import class_weights, epoch_order, image_losses
+from classifier.model_summary import summary
+from classifier.models import ModelParams, build
+from classifier.models.base import Classifier
+from classifier.optimizers import build_optimizer
+from classifier.prepare import PreparedData
+from classifier.resolution import Growth, shrunk
+from classifier.seeding import derive, generator
+from classifier.train_params import TrainParams
+
+
+class Session:
+    """A network in training, its data, and what changes its weights.
+
+    Each random draw comes from a generator that is seeded for its purpose and step, so there is no
+    random state to save.
+
+    Attributes:
+        spec: of the network.
+        facts: the content of models/summary.json.
+        network: in training, on the device.
+        average: of its weights, or None.
+        scored: the network that is validated and kept: the average where there is one.
+        batch_size: images that change the weights together, over all ranks.
+        steps: of an epoch, which leaves out what does not fill its last batch.
+    """
+
+    def __init__(
+        self,
+        params: TrainParams,
+        model: ModelParams,
+        augment: AugmentParams,
+        data: PreparedData,
+        ranks: Ranks,
+    ) -> None:
+        """Build the network as ``params`` and ``model`` have it, and lay out the data.
+
+        Raises:
+            UserError: parameters do not fit the data, each other or the machine.
+        """
+        self.params, self.model, self.ranks = params, model, ranks
+        self.device = choose_device(params.device)
+        make_deterministic(self.device, params.deterministic)
+        self.spec = transfer.plan(model, data.meta)
+        self.labels, images = data.labels("train"), data.images("train")
+        self.pieces = ranks.size * params.accumulate
+        self.batch_size = min(params.batch_size, len(self.labels)) // self.pieces * self.pieces
+        if self.batch_size == 0:
+            raise UserError(
+                f"{len(self.labels)} images cannot be trained on in {self.pieces} parts at a time."
+            )
+        self.steps = len(self.labels) // self.batch_size
+        self.growth = Growth(
+            self.spec.image_size, params.first_scale, params.full_scale_from, params.side_step
+        )
+        self._build_network(images)
+
+        self.batches = Batches(images, self.labels, self.device, params.data)
+        self.val_images = data.images("val")[ranks.part(len(data.labels("val")))]
+        self.augmenter = Augmenter(
+            augment, self.spec.image_size, self.spec.channels, data.meta["mean"]
+        )
+        self.class_weight = class_weights(
+            params.class_weights, self.labels, self.spec.classes, params.sampler, self.device
+        )
+        self.optimizer = build_optimizer(
+            self.network,
+            params.optimizer,
+            lr=params.lr,
+            weight_decay=params.weight_decay,
+            momentum=params.momentum,
+            betas=(params.beta1, params.beta2),
+            backbone_lr_factor=params.backbone_lr_factor,
+        )
+        fp16 = self.numerics.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
+        self.average = (
+            averaged(self.network, params.average_decay) if params.average_decay else None
+        )
+        self.scored = cast(Classifier, self.average.module if self.average else self.network)
+
+    def _build_network(self, images: np.ndarray) -> None:
+        params, model, spec = self.params, self.model, self.spec
+        torch.manual_seed(derive(params.seed, "weights"))
+        network = build(
+            spec.name,
+            spec.args,
+            classes=len(spec.classes),
+            channels=spec.channels,
+            image_size=spec.image_size,
+        )
+        together = self.batch_size // params.accumulate
+        self.growth.check(network, spec.name, spec.channels, together)
+        transfer.load_weights(network, model, spec)
+        self.facts = summary(spec.name, network, spec.channels, spec.image_size)
+        self.numerics = choose_numerics(
+            self.device,
+            params.precision,
+            params.channels_last,
+            params.compile,
+            self.facts["multiply_adds"],
+        )
+        if self.numerics.threads:
+            torch.set_num_threads(self.numerics.threads)
+        transfer.fit_weights(network, model, spec, images)
+        network.to(self.device).to(memory_format=self.numerics.layout)
+        self.ranks.share_batch_statistics(network, self.device)
+        self.network = network
+        mode = "reduce-overhead" if self.numerics.graphs else "default"
+        self.forward = torch.compile(network, mode=mode) if self.numerics.compile else network
+
+    def describe(self) -> str:
+        """Where and how the network trains, in one line."""
+        place = "on the device" if self.batches.resident else "streamed"
+        processes = f" in {self.ranks.size} processes" if self.ranks.size > 1 else ""
+        return (
+            f"{self.device.type}, {self.numerics}; {self.facts['parameters']:,} parameters;"
+            f" {len(self.labels):,} images {place}, {self.steps} batches of"
+            f" {self.batch_size}{processes}"
+        )
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, Batch]]:
+        """The batches of an epoch from ``first_step`` on, each with its step's number in the run.
+
+        Frees what `model.freeze` no longer holds still by this epoch.
+        """
+        transfer.freeze(self.network, self.model, epoch)
+        self.network.train()
+        random = generator(self.params.seed, "order", epoch)
+        order = epoch_order(self.labels, self.params.sampler, len(self.spec.classes), random)
+        batches = self.batches.epoch(order, self.batch_size, first_step)
+        return enumerate(batches, epoch * self.steps + first_step)
+
+    def step(self, number: int, batch: Batch, lr_factor: float) -> Tensor:
+        """Change the weights once.
+
+        Args:
+            number: of the step in the run, from 0; what is random follows from it.
+            batch: of all ranks.
+            lr_factor: on each group's own learning rate.
+
+        Returns:
+            Float [2] on the device, of this rank's images: the sum of their losses, and how many
+            answers were right.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * lr_factor
+        inputs, aims = self._augmented(number, batch)
+        ours = self.ranks.part(self.batch_size)
+        parts = [whole[ours].chunk(self.params.accumulate) for whole in (inputs, aims, batch[1])]
+        torch.manual_seed(derive(self.params.seed, "dropout", number, self.ranks.rank))
+        self.optimizer.zero_grad()
+        sums = torch.stack([self._backward(*part) for part in zip(*parts, strict=True)]).sum(0)
+        self.ranks.sum_gradients(self.network)
+        if self.params.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.params.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average:
+            self.average.update_parameters(self.network)
+        return sums
+
+    def _augmented(self, number: int, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Standardised images, and int64 labels [N], or fractions of classes [N, K] where they mix.
+
+        Every rank augments the whole batch and then takes its part, so that the images are the
+        same for any number of ranks; this costs a few percent of a step.
+        """
+        pixels, aims, rows = batch
+        random = generator(self.params.seed, "augment", number)
+        inputs = self.augmenter(to_unit(pixels), random, rows, number // self.steps)
+        inputs = standardise(inputs, self.spec.mean, self.spec.std)
+        inputs = shrunk(inputs, self.growth.size(number / (self.steps * self.params.epochs)))
+        if self.augmenter.mixes:
+            aims = F.one_hot(aims, len(self.spec.classes)).to(inputs.dtype)
+            inputs, aims = self.augmenter.mix(inputs, aims, random)
+        return inputs, aims
+
+    def _backward(self, inputs: Tensor, aims: Tensor, targets: Tensor) -> Tensor:
+        """Add the gradients of a micro-batch; its loss and right answers as `step` sums them."""
+        self.inputs = inputs.contiguous(memory_format=self.numerics.layout)
+        with torch.autocast(self.device.type, self.numerics.autocast, self.numerics.mixed):
+            logits = self.forward(self.inputs).float()
+        losses = image_losses(logits, aims, self.class_weight, self.params.label_smoothing)
+        self.scaler.scale(losses.sum() / self.batch_size).backward()
+        return torch.stack([losses.detach().sum(), (logits.argmax(1) == targets).sum()])
+
+    def val_logits(self, autocast: torch.dtype | None = None) -> np.ndarray:
+        """Of all val images, as many at a time as a training step could hold; float32 [N, K]."""
+        size = self.batch_size // self.pieces
+        spec = self.spec
+        return self.ranks.gather(
+            predict_logits(
+                self.scored, self.val_images, spec.mean, spec.std, self.device, size, autocast
+            )
+        )

@@ -1,0 +1,33 @@
+"""Short runs of the training loop on small digits, for its tests."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+from classifier.augment import AugmentParams
+from classifier.models import ModelParams
+from classifier.models.cnn import CnnParams
+from classifier.prepare import PreparedData
+from classifier.trained import Trained
+from classifier.training import TrainParams, train
+
+SMALL = ModelParams("cnn", cnn=CnnParams(filters=(16, 32), dense_units=32))
+SHIFT = AugmentParams(shift=0.125)
+PARAMS = TrainParams(
+    lr=0.01, epochs=2, batch_size=64, optimizer="adamw", seed=0, schedule="onecycle"
+)
+
+
+def fit(pictures: PreparedData, augment: AugmentParams = SHIFT, **changes: Any) -> Trained:
+    options = {name: changes.pop(name) for name in ("checkpoints", "on_epoch") if name in changes}
+    model = changes.pop("model", SMALL)
+    params = dataclasses.replace(PARAMS, **changes)
+    return train(params, model, augment, pictures, say=lambda line: None, **options)
+
+
+def digest(trained: Trained) -> str:
+    """Of all weights, bit by bit."""
+    content = hashlib.sha256()
+    for value in trained.network.state_dict().values():
+        content.update(value.contiguous().numpy().tobytes())
+    return content.hexdigest()
