@@ -1,14 +1,20 @@
 """Several processes: the same loss curve as one, files written once, one sentence on a mistake."""
 
 import csv
+import operator
 import os
 import shutil
 import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from torch import distributed as dist
 
+from classifier.batches import predict_logits
+from classifier.distributed import Ranks
+from classifier.models import build
 from tests import workspace
 from tests.prepared_digits import prepared_digits
 from tests.test_resume import ONE_THREAD, TRAIN, start
@@ -32,7 +38,7 @@ def history(project: Workspace) -> list[dict[str, float]]:
 
 def test_one_and_two_processes_have_the_same_loss_curve(project: Workspace) -> None:
     """Sums in another order differ in the last bits, which training magnifies step by step."""
-    project.run(*TRAIN, env=ONE_THREAD)
+    project.stages("train")
     one = history(project)
     project.set(train__processes=2)
     output = project.run(*TRAIN, env=ONE_THREAD)
@@ -45,6 +51,22 @@ def test_one_and_two_processes_have_the_same_loss_curve(project: Workspace) -> N
             assert ours[name] == pytest.approx(theirs[name], rel=tolerance), name
 
 
+def test_logits_of_ranks_with_and_without_images_are_put_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = build("cnn", {}, classes=3, channels=1, image_size=8).eval()
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
+    whole, none = (predict_logits(network, part, [0.5], [0.5]) for part in (images, images[:0]))
+    parts = [none, whole[:1], whole[1:]]
+    monkeypatch.setattr(
+        dist, "all_gather_object", lambda found, part: operator.setitem(found, slice(3), parts)
+    )
+    ranks = Ranks()
+    ranks.size = 3
+    assert np.array_equal(ranks.gather(none), whole)
+
+
+@pytest.mark.slow
 def test_a_rank_may_have_no_image_to_validate_on(project: Workspace, tmp_path: Path) -> None:
     few = workspace.copy(project, tmp_path / "few")
     shutil.rmtree(few.path / "data/prepared")

@@ -86,10 +86,11 @@ def black_set(folder: Path, side: int, **counts: int) -> Path:
     return folder
 
 
-def test_the_limit_is_one() -> None:
-    limited("torch.ones(50 << 18)", megabytes=100)
+def test_the_limit_is_one(tmp_path: Path) -> None:
+    code = "torch.ones(50 << 18)\nPath(sys.argv[1]).touch()\ntorch.ones(150 << 18)"
     with pytest.raises(AssertionError, match="allocate memory"):
-        limited("torch.ones(150 << 18)", megabytes=100)
+        limited(code, tmp_path / "within", megabytes=100)
+    assert (tmp_path / "within").exists()
 
 
 def test_a_network_that_fits_nothing_reads_nothing(tmp_path: Path) -> None:
@@ -102,13 +103,13 @@ transfer.fit_weights(network, ModelParams("cnn"), spec, images)
 
 
 def test_patches_are_whitened_a_part_at_a_time(tmp_path: Path) -> None:
-    """All patches of 2,000 images of this size are 3 GB."""
+    """All patches of so many images of this size are 1.5 GB."""
     code = """
 network, spec = made("fast", 128, widths=(8,))
 images = np.load(sys.argv[1], mmap_mode="r")
 transfer.fit_weights(network, ModelParams("fast"), spec, images)
 """
-    limited(code, black(tmp_path / "train.npy", 2000, 128), megabytes=1000)
+    limited(code, black(tmp_path / "train.npy", 1000, 128), megabytes=800)
 
 
 @pytest.mark.slow
