@@ -1,7 +1,7 @@
 """What every network has in common: a backbone of named stages and a head that ends in a Linear."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -26,24 +26,27 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 Views = Literal["one", "mirror", "mirror_shift"]
 
 
-def weighted_views(images: Tensor, views: Views) -> list[tuple[float, Tensor]]:
-    """Views of images [N, C, H, W] and their weights, which add up to 1.
+def weighted_views(images: Tensor, views: Views) -> Iterator[tuple[float, Tensor]]:
+    """Views of images [N, C, H, W] and their weights, which add up to 1; one at a time.
 
     ``mirror``: the images and their mirror images. ``mirror_shift``: half of the weight on these,
     the other half on both, moved by 1/32 of the side down to the right and up to the left (Jordan
     2024, https://arxiv.org/abs/2404.00498). The images themselves come last: that is what hooks on
     layers then have seen.
     """
-    found = [(1.0, images)]
+    weight = 1.0 if views == "one" else 0.5
     if views == "mirror_shift":
         height, width = images.shape[2:]
         by = max(1, round(max(height, width) / 32))
         padded = F.pad(images, (by, by, by, by), mode="reflect")
-        moved = (padded[..., :height, :width], padded[..., -height:, -width:])
-        found = [*((0.25, view) for view in moved), (0.5, images)]
+        for moved in (padded[..., :height, :width], padded[..., -height:, -width:]):
+            yield 0.125, moved.flip(-1)
+            yield 0.125, moved
+        del padded, moved
+        weight = 0.25
     if views != "one":
-        found = [(weight / 2, way) for weight, view in found for way in (view.flip(-1), view)]
-    return found
+        yield weight, images.flip(-1)
+    yield weight, images
 
 
 class _Reached(Exception):  # noqa: N818
