@@ -17,12 +17,13 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     what it is, or (1 + n) / (10 + n) where that is less: what comes early is far from the end.
     """
 
-    def move(average: _Tensors, present: _Tensors, count: Tensor | int) -> None:
-        if average[0].is_floating_point():
-            keep = min(decay, (1 + int(count)) / (10 + int(count)))
-            torch._foreach_lerp_(average, present, 1 - keep)
+    def move(kept: _Tensors, present: _Tensors, _count: Tensor | int) -> None:
+        if kept[0].is_floating_point():
+            count = int(average.n_averaged)  # on the CPU: to read ``_count`` is to wait for the GPU
+            keep = min(decay, (1 + count) / (10 + count))
+            torch._foreach_lerp_(kept, present, 1 - keep)
         else:  # a count of batches has no average
-            torch._foreach_copy_(average, present)
+            torch._foreach_copy_(kept, present)
 
     average = AveragedModel(network, multi_avg_fn=move, use_buffers=True)
     average.n_averaged.fill_(1)  # at 0, the first update would forget the present weights

@@ -60,9 +60,8 @@ def train(
     """
     ranks = Ranks()
     session = Session(params, model, augment, data, ranks)
-    network, steps = session.network, session.steps
     run = _Run(session, params, checkpoints)
-    record, schedule = run.record, run.schedule
+    record, schedule, steps = run.record, run.schedule, session.steps
     views, session.scored.views = session.scored.views, "one"  # enough to compare epochs
     val_labels = data.labels("val")
     if ranks.first:
@@ -101,7 +100,7 @@ def train(
             if ranks.first:
                 on_epoch(record.history)
             if board:
-                board.write(record.history[-1], network, session.inputs)
+                board.write(record.history[-1], session.network, session.inputs)
             run.epoch, run.step = run.epoch + 1, 0
             run.sums.zero_()
             run.stop_or_save(interrupt.asked)
