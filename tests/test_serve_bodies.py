@@ -33,6 +33,13 @@ def server(finished: Workspace) -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def patient(finished: Workspace) -> Iterator[Server]:
+    """One that waits a minute for more images before it answers."""
+    with serving(finished.path, "--max-wait", "60000") as running:
+        yield running
+
+
 @pytest.fixture
 def picture() -> bytes:
     return png(np.zeros((8, 8, 1), np.uint8))
@@ -174,22 +181,23 @@ def vanish(client: socket.socket) -> None:
     ("path", "sent"), [("/predict", 0), ("/predict", 0.5), ("/explain", 0.5), ("/predict", 1)]
 )
 def test_clients_that_hang_up_are_counted_as_such(
-    finished: Workspace, picture: bytes, path: str, sent: float
+    patient: Server, picture: bytes, path: str, sent: float
 ) -> None:
     body = PART + picture + b"\r\n--b--\r\n"
-    with serving(finished.path, "--max-wait", "60000") as server:
-        for turn in range(1, 6):
-            with connected(server) as client:
-                client.sendall(head(FORM, len(body), path=path) + body[: int(len(body) * sent)])
-                if sent == 1:
-                    expect(server, "classifier_waiting_pictures", 1)
-                # Reset rather than closed: the answer has nowhere to go.
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            expect(server, f'http_requests_total{{handler="{path}",status="499"}}', turn)
-        assert measured(server, "classifier_waiting_pictures") == 0
-        assert measured(server, "classifier_body_bytes") == 0
-        assert 'status="500"' not in httpx.get(f"{server.url}/metrics").text
-        assert server.log == []
+    counted = f'http_requests_total{{handler="{path}",status="499"}}'
+    before = measured(patient, counted)
+    for turn in range(1, 6):
+        with connected(patient) as client:
+            client.sendall(head(FORM, len(body), path=path) + body[: int(len(body) * sent)])
+            if sent == 1:
+                expect(patient, "classifier_waiting_pictures", 1)
+            # Reset rather than closed: the answer has nowhere to go.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        expect(patient, counted, before + turn)
+    assert measured(patient, "classifier_waiting_pictures") == 0
+    assert measured(patient, "classifier_body_bytes") == 0
+    assert 'status="500"' not in httpx.get(f"{patient.url}/metrics").text
+    assert patient.log == []
 
 
 @pytest.mark.parametrize("more", [[], ["expect: 100-continue"]])
