@@ -50,9 +50,13 @@ def row_writer(
 
 
 def write_table(
-    path: str | Path, table: "pd.DataFrame | Mapping[str, Any]", missing: str = ""
+    path: str | Path, table: "pd.DataFrame | Mapping[str, Any] | Sequence[Any]", missing: str = ""
 ) -> None:
-    """Write columns; floats have 6 significant digits, and ``missing`` is written for nan."""
+    """Write columns, or rows as mappings; floats have 6 significant digits.
+
+    ``missing`` stands for nan. In a table that ``dvc plots`` draws as lines it has to be "nan",
+    which leaves a gap where an empty cell would be drawn as 0.
+    """
     import pandas as pd
 
     with _stream(path) as file:

@@ -12,6 +12,7 @@ from classifier import tables
 from classifier.array_types import Float32Array, Int64Array, UInt8Array
 from classifier.batches import predict_logits
 from classifier.calibration import fit_temperature
+from classifier.csv_files import write_table
 from classifier.errors import UserError
 from classifier.explain import recorded_embeddings
 from classifier.files import replacing, write_json
@@ -129,13 +130,14 @@ def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) 
             np.save(folder / f"{split}_logits.npy", evaluation.outcomes[split].logits)
     test, classes = evaluation.outcomes["test"], evaluation.classes
     scale = test.temperature or 1.0
-    found = tables.predictions(data.ids("test"), test.logits, classes, test.labels, scale)
-    found.write(folder / "predictions.csv")
+    tables.write_predictions(
+        folder / "predictions.csv", data.ids("test"), test.logits, classes, test.labels, scale
+    )
     if evaluation.unlabelled is not None:
         np.save(folder / "unlabelled_logits.npy", evaluation.unlabelled)
-        ids = data.ids("unlabelled")
-        found = tables.predictions(ids, evaluation.unlabelled, classes, temperature=scale)
-        found.write(folder / "unlabelled.csv")
+        ids, logits = data.ids("unlabelled"), evaluation.unlabelled
+        path = folder / "unlabelled.csv"
+        tables.write_predictions(path, ids, logits, classes, temperature=scale)
 
 
 def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) -> None:
@@ -153,11 +155,14 @@ def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) 
         **{split: found.table() for split, found in scores.items()},
     }
     write_json(folder / "details.json", details)
-    tables.per_class(test, scores["test"], classes).write(folder / "per_class.csv")
+    write_table(folder / "per_class.csv", tables.per_class(test, scores["test"], classes))
     with replacing(folder / "plots") as plots:
         plots.mkdir()
-        tables.confusion(test, classes).write(plots / "confusion.csv")
-        tables.roc(test, classes).write(plots / "roc.csv")
-        tables.pr(test, classes).write(plots / "pr.csv")
-        bins = tables.reliability_bins(test, params.calibration_bins)
-        bins.write(plots / "reliability.csv")
+        write_table(plots / "confusion.csv", tables.confusion(test, classes))
+        lines = {
+            "roc": tables.roc(test, classes),
+            "pr": tables.pr(test, classes),
+            "reliability": tables.reliability_bins(test, params.calibration_bins),
+        }
+        for name, table in lines.items():
+            write_table(plots / f"{name}.csv", table, missing="nan")

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from classifier.array_types import Float64Array
 from classifier.arrays import write_arrays
 from classifier.batches import normalise
+from classifier.csv_files import write_table
 from classifier.evaluation import Evaluation
 from classifier.explain import feature_maps, first_filters, grad_cam, principal_plane
 from classifier.files import write_json
@@ -20,7 +22,6 @@ from classifier.models.base import Classifier
 from classifier.outcomes import Outcomes
 from classifier.prepare import PreparedData
 from classifier.scoring import EvaluateParams
-from classifier.tables import Table
 
 HEAT_MAPS = 8  # of right predictions, and as many of wrong ones
 
@@ -37,23 +38,24 @@ def write_explanations(
     """Write every file of the folder; what does not apply to this network is left out."""
     folder.mkdir(parents=True, exist_ok=True)
     test, classes, ids = evaluation.outcomes["test"], evaluation.classes, data.ids("test")
-    confident_mistakes(test, ids, classes, params.examples).write(folder / "mistakes.csv")
-    least_certain(test, ids, classes, params.examples).write(folder / "uncertain.csv")
-    confused_pairs(test, classes, params.examples).write(folder / "confused_pairs.csv")
-    label_errors(evaluation, data, params.examples).write(folder / "label_errors.csv")
+    most = params.examples
+    write_table(folder / "mistakes.csv", confident_mistakes(test, ids, classes, most))
+    write_table(folder / "uncertain.csv", least_certain(test, ids, classes, most))
+    write_table(folder / "confused_pairs.csv", confused_pairs(test, classes, most))
+    write_table(folder / "label_errors.csv", label_errors(evaluation, data, most))
 
     def standardised(rows: Sequence[int]) -> Tensor:
         pictures = torch.from_numpy(np.array(data.images("test")[rows])).to(device)
         return normalise(pictures, spec.mean, spec.std)
 
     plane, shares = principal_plane(evaluation.embeddings)
-    embedding(evaluation, plane, ids).write(folder / "embedding.csv")
+    write_table(folder / "embedding.csv", embedding(evaluation, plane, ids))
     rows = examples(test, params.seed)
     heat = grad_cam(network, standardised(rows), test.predicted[rows].tolist())
     if heat is not None:
         np.save(folder / "gradcam_heat.npy", heat.heat)
         np.save(folder / "gradcam_images.npy", data.images("test")[rows])
-        heat_rows(test, rows, ids, classes).write(folder / "gradcam.csv")
+        write_table(folder / "gradcam.csv", heat_rows(test, rows, ids, classes))
     filters = first_filters(network)
     if filters is not None:
         np.save(folder / "filters.npy", filters)
@@ -76,7 +78,7 @@ def examples(test: Outcomes, seed: int) -> list[int]:
     return rows
 
 
-def label_errors(evaluation: Evaluation, data: PreparedData, most: int) -> Table:
+def label_errors(evaluation: Evaluation, data: PreparedData, most: int) -> pd.DataFrame:
     """Likely label errors of val and test together, most suspicious first.
 
     Both are pictures that the weights were not fitted to, and together they give the thresholds of
@@ -87,42 +89,49 @@ def label_errors(evaluation: Evaluation, data: PreparedData, most: int) -> Table
     logits = np.concatenate([part.logits for part in parts])
     labels = np.concatenate([part.labels for part in parts])
     found = find_label_errors(logits, labels, parts[0].temperature or 1.0)
-    places = [(split, row) for split, part in zip(splits, parts, strict=True)
-              for row in range(len(part.labels))]  # fmt: skip
-    ids = {split: data.ids(split) for split in splits}
-    rows = []
-    for row, suggested, score in zip(found.rows[:most], found.suggested, found.score, strict=False):
-        split, place = places[row]
-        given = evaluation.classes[labels[row]]
-        rows.append((ids[split][place], split, place, given, evaluation.classes[suggested], score))
-    return Table(["id", "split", "row", "given", "suggested", "score"], rows)
+    counts = [len(part.labels) for part in parts]
+    names = np.array(evaluation.classes)
+    places = pd.DataFrame(
+        {
+            "id": [name for split in splits for name in data.ids(split)],
+            "split": np.repeat(splits, counts),
+            "row": np.concatenate([np.arange(count) for count in counts]),
+            "given": names[labels],
+        }
+    )
+    doubtful = places.iloc[found.rows].assign(suggested=names[found.suggested], score=found.score)
+    return doubtful.head(most)
 
 
-def embedding(evaluation: Evaluation, plane: Float64Array, ids: Sequence[str]) -> Table:
+def embedding(evaluation: Evaluation, plane: Float64Array, ids: Sequence[str]) -> pd.DataFrame:
     """One line a sampled test picture: row, id, x, y, actual, predicted."""
-    test, classes = evaluation.outcomes["test"], evaluation.classes
-    rows = [
-        (row, ids[row], x, y, classes[test.labels[row]], classes[test.predicted[row]])
-        for row, (x, y) in zip(evaluation.embedding_rows.tolist(), plane, strict=True)
-    ]
-    return Table(["row", "id", "x", "y", "actual", "predicted"], rows)
+    test, rows = evaluation.outcomes["test"], evaluation.embedding_rows
+    names = np.array(evaluation.classes)
+    return pd.DataFrame(
+        {
+            "row": rows,
+            "id": [ids[row] for row in rows],
+            "x": plane[:, 0],
+            "y": plane[:, 1],
+            "actual": names[test.labels[rows]],
+            "predicted": names[test.predicted[rows]],
+        }
+    )
 
 
 def heat_rows(
     test: Outcomes, rows: Sequence[int], ids: Sequence[str], classes: Sequence[str]
-) -> Table:
+) -> pd.DataFrame:
     """One line a heat map: index, row, id, actual, predicted, probability, right."""
-    lines = [
-        (
-            index,
-            row,
-            ids[row],
-            classes[test.labels[row]],
-            classes[test.predicted[row]],
-            test.calibrated_confidence[row],
-            int(test.right[row]),
-        )
-        for index, row in enumerate(rows)
-    ]
-    columns = ["index", "row", "id", "actual", "predicted", "probability", "right"]
-    return Table(columns, lines)
+    names, at = np.array(classes), np.array(rows, np.int64)
+    return pd.DataFrame(
+        {
+            "index": np.arange(len(at)),
+            "row": at,
+            "id": [ids[row] for row in at],
+            "actual": names[test.labels[at]],
+            "predicted": names[test.predicted[at]],
+            "probability": test.calibrated_confidence[at],
+            "right": test.right[at].astype(int),
+        }
+    )

@@ -1,22 +1,14 @@
 """What a run in progress shows of itself: files that are up to date after every epoch."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from classifier.files import replacing, write_json
+from classifier.csv_files import write_table
+from classifier.files import write_json
 from classifier.process import tell
 
 Row = Mapping[str, float]
-
-
-def write_history(path: Path, history: Sequence[Row]) -> None:
-    """Write a row for each epoch, numbers with 6 significant digits."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(history[0])
-        writer.writerows([f"{value:.6g}" for value in row.values()] for row in history)
 
 
 class LiveFiles:
@@ -32,7 +24,7 @@ class LiveFiles:
         """Take the history of all epochs so far."""
         if not history:
             return
-        write_history(self.history, history)
+        write_table(self.history, history, missing="nan")
         last = history[-1]
         write_json(self.metrics, {"epochs": len(history), **_scores(last)})
         if self._log is None:

@@ -3,6 +3,7 @@
 Format: https://huggingface.co/docs/hub/model-cards (front matter with a model-index).
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import yaml
 
 from classifier.files import replacing
 from classifier.headline import Metric, test_metrics
-from classifier.results import Results
+from classifier.results import Results, rows
 
 PAGE = Path(__file__).with_name("model_card_page")
 WEAKEST = 5
@@ -96,16 +97,18 @@ def _slug(name: str) -> str:
 
 
 def _weakest(results: Results) -> list[dict[str, str]]:
-    rows = [row for row in results.per_class if row.get("f1")]
-    rows.sort(key=lambda row: (float(row["f1"]), row["class"]))
+    table = results.per_class
+    if table.empty:
+        return []
+    table = table.dropna(subset="f1").sort_values(["f1", "class"]).head(WEAKEST)
     keys = ("f1", "precision", "recall")
     return [
         {
             "name": _inline(row["class"]),
-            "support": row["support"],
-            **{key: f"{float(row[key]):.3f}" if row[key] else "–" for key in keys},
+            "support": f"{row['support']}",
+            **{key: "–" if math.isnan(row[key]) else f"{row[key]:.3f}" for key in keys},
         }
-        for row in rows[:WEAKEST]
+        for row in rows(table)
     ]
 
 

@@ -4,7 +4,6 @@ Each takes answers one by one and writes as it goes, into a file that appears wh
 """
 
 import base64
-import csv
 import io
 import json
 import sys
@@ -15,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from classifier.csv_files import row_writer
 from classifier.errors import UserError
 from classifier.files import replacing
 from classifier.predict import Answer
@@ -88,19 +88,17 @@ def out(path: Path, classes: Sequence[str], top: int) -> AbstractContextManager[
 
 @contextmanager
 def _csv(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        places = ["", *(f"_{place}" for place in range(2, top + 1))]
-        columns = [f"{name}{n}" for n in places for name in ("predicted", "probability")]
-        writer.writerow(["id", *columns])
+    places = ["", *(f"_{place}" for place in range(2, top + 1))]
+    columns = [f"{name}{n}" for n in places for name in ("predicted", "probability")]
+    with row_writer(path, ["id", *columns]) as append:
 
         def write(answer: Answer) -> None:
             if answer.probabilities is not None:
                 found = best(answer.probabilities, classes, top)
                 cells = [cell for kind, share in found for cell in (kind, f"{share:.6g}")]
-                writer.writerow([answer.picture.name, *cells])
+                append([[answer.picture.name, *cells]])
             elif answer.picture.listed:
-                writer.writerow([answer.picture.name, *("" for _ in columns)])
+                append([[answer.picture.name, *("" for _ in columns)]])
 
         yield write
 
@@ -141,18 +139,17 @@ def submission(
         columns: names of the id column and of the class column; the latter is not used with
             ``probabilities``, whose columns are the classes.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([columns[0], *(classes if probabilities else columns[1:])])
+    columns = [columns[0], *(classes if probabilities else columns[1:])]
+    with row_writer(path, columns) as append:
 
         def write(answer: Answer) -> None:
             picture, found = answer.picture, answer.probabilities
             name = picture.name if picture.listed else Path(picture.name).stem
             if found is not None:
                 shares = [f"{share:.6g}" for share in found.tolist()] if probabilities else []
-                writer.writerow([name, *(shares or [classes[int(found.argmax())]])])
+                append([[name, *(shares or [classes[int(found.argmax())]])]])
             elif picture.listed:
-                writer.writerow([name, *("" for _ in (classes if probabilities else columns[1:]))])
+                append([[name, *("" for _ in columns[1:])]])
 
         yield write
 

@@ -5,6 +5,7 @@ It has the same bytes when the same run is repeated: no date, no commit, no host
 
 import base64
 import io
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 
 import jinja2
 import numpy as np
+import pandas as pd
 from annotated_types import Interval
 from PIL import Image
 
@@ -23,7 +25,7 @@ from classifier.figures.tiles import Tile
 from classifier.files import replacing
 from classifier.headline import of_split, test_metrics
 from classifier.params import flatten
-from classifier.results import Results, Row
+from classifier.results import Results, Row, rows
 
 PAGE = Path(__file__).with_name("report_page")
 LARGEST = 4_500_000  # bytes of pictures, as written into the page: mail and chats take 5 MB
@@ -102,7 +104,7 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
         "wrong": int((results.actual != results.predicted).sum()),
         "images": len(results.actual),
         "quality": {key: value for key, value in quality.items() if isinstance(value, int | float)},
-        "rejected": results.table(results.folders.raw / "rejected.csv")[: params.table_rows],
+        "rejected": rows(results.rejected)[: params.table_rows],
     }
 
 
@@ -164,26 +166,26 @@ def _data(image: Image.Image, kind: str, **options: Any) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _class_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _class_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     scores = ("precision", "recall", "f1", "roc_auc", "average_precision")
     content = []
-    for row in rows:
+    for row in rows(table):
         cells = {key: _score(row, key) for key in scores if key in row}
-        content.append({"class": row["class"], "support": int(row["support"]), "scores": cells})
+        content.append({"class": row["class"], "support": row["support"], "scores": cells})
     return content
 
 
 def _score(row: Row, key: str) -> dict[str, Any]:
-    ends = [row.get(f"{key}_{end}") or "" for end in ("low", "high")]
-    interval = "–".join(f"{float(end):.3f}" for end in ends) if all(ends) else ""
-    value = float(row[key]) if row[key] else None
-    return {"value": value, "interval": interval}
+    ends = [row.get(f"{key}_{end}", math.nan) for end in ("low", "high")]
+    interval = "" if any(map(math.isnan, ends)) else "–".join(f"{end:.3f}" for end in ends)
+    return {"value": None if math.isnan(row[key]) else row[key], "interval": interval}
 
 
 def _mistakes(results: Results, most: int) -> list[dict[str, Any]]:
+    found = results.explained("mistakes", row=int, probability=float, actual_probability=float)
     return [
-        {**row, "picture": _tile(Tile([results.picture("test", int(row["row"]))]))}
-        for row in results.explained("mistakes")[:most]
+        {**row, "picture": _tile(Tile([results.picture("test", row["row"])]))}
+        for row in found[:most]
     ]
 
 

@@ -1,21 +1,23 @@
 """What a run left behind, read for its figures, its report and its model card. No torch."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from classifier.array_types import AnyArray, Float32Array, Int64Array, UInt8Array
+from classifier.csv_files import read_table
 from classifier.errors import UserError
 from classifier.files import read_json
 from classifier.params import read
 from classifier.prepare import PreparedData
 
-Row = dict[str, str]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,9 @@ class Results:
         """Return ``metrics/NAME.json``, {} when it is missing."""
         return _json(self.folders.metrics / f"{name}.json")
 
-    def table(self, path: Path) -> list[Row]:
-        """Return the rows of a CSV file, [] when it is missing."""
-        if not path.exists():
-            return []
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-
-    def explained(self, name: str) -> list[Row]:
-        """Return the rows of ``data/explain/NAME.csv``, [] when it is missing."""
-        return self.table(self.folders.explain / f"{name}.csv")
+    def explained(self, name: str, **numbers: type) -> list[Row]:
+        """Rows of ``data/explain/NAME.csv``; ``numbers`` are the columns that are no text."""
+        return rows(_table(self.folders.explain / f"{name}.csv", "evaluate", numbers))
 
     def array(self, name: str) -> AnyArray | None:
         """Return ``data/explain/NAME.npy``, memory-mapped; None when it is missing."""
@@ -91,14 +86,38 @@ class Results:
     @cached_property
     def history(self) -> dict[str, list[float]]:
         """Columns of ``metrics/history.csv``: one value an epoch, nan where there is none."""
-        rows = self.table(self.folders.metrics / "history.csv")
-        keys = rows[0].keys() if rows else ()
-        return {key: [_number(row[key]) for row in rows] for key in keys}
+        table = _table(self.folders.metrics / "history.csv", "train")
+        return table.apply(pd.to_numeric, errors="coerce").astype(float).to_dict("list")
 
     @cached_property
-    def per_class(self) -> list[Row]:
-        """Rows of ``metrics/per_class.csv``."""
-        return self.table(self.folders.metrics / "per_class.csv")
+    def per_class(self) -> pd.DataFrame:
+        """``metrics/per_class.csv``: a row a class; scores are nan where they are not defined."""
+        types = {"class": str, "support": int}
+        table = _table(self.folders.metrics / "per_class.csv", "evaluate", types)
+        scores = table.columns.drop([*types])
+        table[scores] = table[scores].apply(pd.to_numeric, errors="coerce").astype(float)
+        return table
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """``metrics/plots/reliability.csv``: a row a bin, its two counts integers."""
+        types = {
+            f"{name}{ending}": int if name == "count" else float
+            for ending in ("", "_calibrated")
+            for name in ("count", "confidence", "accuracy")
+        }
+        return _table(self.folders.metrics / "plots" / "reliability.csv", "evaluate", types)
+
+    @cached_property
+    def embedding(self) -> pd.DataFrame:
+        """``data/explain/embedding.csv``: a row a point, at ``x`` and ``y``."""
+        types = {"x": float, "y": float}
+        return _table(self.folders.explain / "embedding.csv", "evaluate", types)
+
+    @cached_property
+    def rejected(self) -> pd.DataFrame:
+        """``data/raw/rejected.csv``: id, path and reason of what was no usable image."""
+        return _table(self.folders.raw / "rejected.csv", "download")
 
     @cached_property
     def actual(self) -> Int64Array:
@@ -140,12 +159,16 @@ class Results:
         return {split: self.data.images(split) for split in self.data.splits}
 
 
+def rows(table: pd.DataFrame) -> list[Row]:
+    """The rows of a table, each by the names of its columns."""
+    return cast(list[Row], table.to_dict("records"))
+
+
 def _json(path: Path) -> dict[str, Any]:
     return dict(read_json(path)) if path.exists() else {}
 
 
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return float("nan")
+def _table(
+    path: Path, stage: str, types: Mapping[str, type] = MappingProxyType({})
+) -> pd.DataFrame:
+    return read_table(path, stage, types) if path.exists() else pd.DataFrame(columns=[*types])

@@ -4,7 +4,6 @@ Optuna: Akiba et al. 2019, https://arxiv.org/abs/1907.10902. Its storage is the 
 study: any number of workers share it, and one that was killed leaves only its trial in flight.
 """
 
-import csv
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from classifier.csv_files import row_writer
 from classifier.errors import UserError
 from classifier.extras import not_installed
-from classifier.files import replacing
 from classifier.overrides import check, dvc
 from classifier.params import flatten
 from classifier.revisions import experiment_exists, resolve
@@ -205,15 +204,13 @@ def importances(study: "Study") -> dict[str, float]:
 
 def write_trials(path: Path, study: "Study", search: Search) -> None:
     """Write number, experiment, state, result and parameters of every trial."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        keys = [axis.key for axis in search.axes]
-        writer.writerow(["trial", "experiment", "state", search.metric, *keys])
+    keys = [axis.key for axis in search.axes]
+    with row_writer(path, ["trial", "experiment", "state", search.metric, *keys]) as write:
         for trial in study.get_trials(deepcopy=False):
             value = "" if trial.value is None else f"{trial.value:.6g}"
             done = search.experiment(trial.number) if trial.state.name == "COMPLETE" else ""
             chosen = [trial.params.get(key, "") for key in keys]
-            writer.writerow([trial.number, done, trial.state.name.lower(), value, *chosen])
+            write([[trial.number, done, trial.state.name.lower(), value, *chosen]])
 
 
 def _result(search: Search, number: int) -> float:

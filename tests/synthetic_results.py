@@ -1,12 +1,12 @@
 """A workspace as the first five stages leave it, made up in a second, for any kind of data set."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from classifier import tables
+from classifier.csv_files import row_writer, write_table
 from classifier.files import write_json
 from classifier.mistakes import confident_mistakes, confused_pairs, least_certain
 from classifier.outcomes import Outcomes
@@ -121,8 +121,9 @@ def _metrics(folder: Path, outcomes: Outcomes, names: list[str]) -> None:
     counts = {"images": 1234, "rejected": 1, "near_duplicates_across_splits": 4}
     lists = {"near_duplicates_across_splits": pairs}
     write_json(folder / "quality.json", {**counts, "pairs": lists})
-    tables.per_class(outcomes, scores, names).write(folder / "per_class.csv")
-    tables.reliability_bins(outcomes, 15).write(folder / "plots/reliability.csv")
+    write_table(folder / "per_class.csv", tables.per_class(outcomes, scores, names))
+    bins = tables.reliability_bins(outcomes, 15)
+    write_table(folder / "plots/reliability.csv", bins, missing="nan")
 
 
 def _training(where: Folders, classes: int, channels: int, size: int, generator: Any) -> None:
@@ -157,9 +158,9 @@ def _explain(
     labels: dict[str, Any], generator: Any,
 ) -> None:  # fmt: skip
     folder.mkdir(parents=True)
-    confident_mistakes(outcomes, ids, names, 60).write(folder / "mistakes.csv")
-    least_certain(outcomes, ids, names, 60).write(folder / "uncertain.csv")
-    confused_pairs(outcomes, names, 60).write(folder / "confused_pairs.csv")
+    write_table(folder / "mistakes.csv", confident_mistakes(outcomes, ids, names, 60))
+    write_table(folder / "uncertain.csv", least_certain(outcomes, ids, names, 60))
+    write_table(folder / "confused_pairs.csv", confused_pairs(outcomes, names, 60))
     rows = [[ids[n], "test", n, names[labels["test"][n]], names[0], 0.5] for n in range(9)]
     _write(folder / "label_errors.csv", ["id", "split", "row", "given", "suggested", "score"], rows)
     pictures = np.load(folder.parent / "prepared" / "test.npy")
@@ -184,8 +185,5 @@ def _explain(
 
 
 def _write(path: Path, columns: list[str], rows: list[list[Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+    with row_writer(path, columns) as write:
+        write(rows)

@@ -1,7 +1,6 @@
 """What the evaluation writes, and that its tables agree with one another and with scikit-learn."""
 
 import csv
-import io
 import json
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from classifier.models.base import Classifier, Views
 from classifier.outcomes import Outcomes
 from classifier.prepare import PreparedData
 from classifier.scoring import EvaluateParams
-from classifier.tables import Table
 
 CLASSES = ["cat", 'a "dog", big', "macro"]
 CPU = torch.device("cpu")
@@ -273,15 +271,6 @@ def test_no_test_pictures(tmp_path: Path) -> None:
 def test_a_model_of_other_pictures(data: PreparedData) -> None:
     with pytest.raises(UserError, match=r"image_size differs.*dvc repro train"):
         evaluate(*model(image_size=16), data, params(), CPU)
-
-
-def test_table_text(tmp_path: Path) -> None:
-    Table(["name", "value"], [('a,"b', 1 / 3), ("ü", float("nan")), ("c", 7)]).write(
-        tmp_path / "t.csv"
-    )
-    text = (tmp_path / "t.csv").read_text(encoding="utf-8")
-    assert text == 'name,value\n"a,""b",0.333333\nü,\nc,7\n'
-    assert list(csv.reader(io.StringIO(text)))[1] == ['a,"b', "0.333333"]
 
 
 def test_many_classes_have_average_curves_alone() -> None:

@@ -16,7 +16,7 @@ from classifier.process import run_dir
 from classifier.recipes import load_recipe
 from classifier.revisions import predictions, resolve
 from classifier.scoring import EvaluateParams, score
-from classifier.tables import predictions as predictions_table
+from classifier.tables import write_predictions
 
 SHOWN = ("accuracy", "loss", "balanced_accuracy", "f1_macro", "mcc")
 
@@ -83,10 +83,13 @@ def run(args: argparse.Namespace) -> int:
             ]
         )
     order = np.argsort(whole.ids)
-    found = predictions_table(
-        whole.ids[order].tolist(), whole.logits[order], list(whole.classes), whole.labels[order]
+    write_predictions(
+        output / "out_of_fold.csv",
+        whole.ids[order].tolist(),
+        whole.logits[order],
+        list(whole.classes),
+        whole.labels[order],
     )
-    found.write(output / "out_of_fold.csv")
     write_json(output / "folds.json", {"experiments": list(experiments), "metrics": facts})
     head = [f"{args.k} folds", "validation", "test", "out of fold, pooled"]
     print(table(head, rows, args.md))

@@ -27,7 +27,7 @@ from classifier.figures.galleries import galleries
 from classifier.figures.tiles import Tile, sheet
 from classifier.outcomes import Outcomes
 from classifier.ranking import pr_curve, roc_curve
-from classifier.results import Results
+from classifier.results import Results, rows
 
 MOST_CURVES = 200  # classes that get a ranking curve; of more, the weakest
 
@@ -124,7 +124,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
         ),
         partial(confusion.pairs, matrix, classes),
     )
-    if results.per_class:
+    if not results.per_class.empty:
         yield (
             Drawn(
                 "scores",
@@ -136,8 +136,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             partial(per_class.scores, results.per_class),
         )
     yield from _ranking(results)
-    bins = results.table(results.folders.metrics / "plots" / "reliability.csv")
-    if bins:
+    if not results.reliability.empty:
         yield (
             Drawn(
                 "scores",
@@ -147,7 +146,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
                 "too sure. Marks grow with the number of images, which the bars below show. "
                 "“Calibrated” is after temperature scaling on the validation split.",
             ),
-            partial(_reliability, results, bins),
+            partial(_reliability, results),
         )
     yield (
         Drawn(
@@ -171,8 +170,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             ),
             partial(data.sizes, sizes[:, 0], sizes[:, 1], results.data.meta["image_size"]),
         )
-    points = results.explained("embedding")
-    if len(points) > 2:
+    if len(results.embedding) > 2:
         yield (
             Drawn(
                 "explanation",
@@ -182,7 +180,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
                 "layer sees, in the colour of its actual class; a cross is a mistake. Groups that "
                 "touch are classes that get confused.",
             ),
-            partial(_embedding, results, points),
+            partial(_embedding, results),
         )
 
 
@@ -217,9 +215,9 @@ def _ranking(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | No
 def _curves(results: Results, outcomes: Outcomes, kind: str, area: str) -> Figure | None:
     classes = results.data.classes
     areas = {
-        row["class"]: float(row[area])
-        for row in results.per_class
-        if row.get(area) not in ("", None)
+        row["class"]: row[area]
+        for row in rows(results.per_class)
+        if not np.isnan(row.get(area, np.nan))
     }
     order = sorted(range(len(classes)), key=lambda label: areas.get(classes[label], 1.0))
     chosen = sorted(order[:MOST_CURVES])
@@ -234,27 +232,27 @@ def _curves(results: Results, outcomes: Outcomes, kind: str, area: str) -> Figur
     return ranking.curves("roc" if kind == "roc" else "pr", lines, areas) if lines else None
 
 
-def _reliability(results: Results, rows: Sequence[dict[str, str]]) -> Figure:
+def _reliability(results: Results) -> Figure:
     scores = results.metrics("evaluate")
     parts, errors = {}, {}
     for name, ending in (("as predicted", ""), ("calibrated", "_calibrated")):
-        held = [row for row in rows if int(row[f"count{ending}"] or 0)]
-        parts[name] = reliability.Bins(
-            [float(row[f"confidence{ending}"]) for row in held],
-            [float(row[f"accuracy{ending}"]) for row in held],
-            [int(row[f"count{ending}"]) for row in held],
+        held = results.reliability[results.reliability[f"count{ending}"] > 0]
+        columns = (
+            held[f"{column}{ending}"].tolist() for column in ("confidence", "accuracy", "count")
         )
+        parts[name] = reliability.Bins(*columns)
         if f"ece{ending}" in scores:
             errors[name] = float(scores[f"ece{ending}"])
     return reliability.diagram(parts, errors)
 
 
-def _embedding(results: Results, points: Sequence[dict[str, str]]) -> Figure:
+def _embedding(results: Results) -> Figure:
+    points = results.embedding
     number = {name: label for label, name in enumerate(results.data.classes)}
     return embedding.plane(
-        np.array([[float(row["x"]), float(row["y"])] for row in points]),
-        [number[row["actual"]] for row in points],
-        np.array([row["actual"] == row["predicted"] for row in points]),
+        points[["x", "y"]].to_numpy(),
+        [number[name] for name in points["actual"]],
+        (points["actual"] == points["predicted"]).to_numpy(),
         results.data.classes,
         results.explanation.get("embedding_variance") or [],
     )

@@ -29,11 +29,11 @@ def label_errors(results: Results, most: int) -> list[Tile]:
     """Pictures of val and test whose label is in doubt, most suspicious first."""
     return [
         Tile(
-            [results.picture(row["split"], int(row["row"]))],
+            [results.picture(row["split"], row["row"])],
             f"given {row['given']}",
             f"rather {row['suggested']}?",
         )
-        for row in results.explained("label_errors")[:most]
+        for row in results.explained("label_errors", row=int)[:most]
     ]
 
 

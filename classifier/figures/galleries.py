@@ -198,24 +198,24 @@ def _predictions(results: Results, most: int) -> list[Tile]:
 def _mistakes(results: Results, most: int) -> list[Tile]:
     return [
         Tile(
-            [results.picture("test", int(row["row"]))],
+            [results.picture("test", row["row"])],
             f"{row['predicted']} · {_percent(row['probability'])}",
             f"is {row['actual']}",
             "wrong",
         )
-        for row in results.explained("mistakes")[:most]
+        for row in results.explained("mistakes", row=int, probability=float)[:most]
     ]
 
 
 def _uncertain(results: Results, most: int) -> list[Tile]:
     return [
         Tile(
-            [results.picture("test", int(row["row"]))],
+            [results.picture("test", row["row"])],
             f"{row['predicted']} · {_percent(row['probability'])}",
             f"or {row['runner_up']}" + _unless(row["actual"], row["predicted"], row["runner_up"]),
             "right" if row["actual"] == row["predicted"] else "wrong",
         )
-        for row in results.explained("uncertain")[:most]
+        for row in results.explained("uncertain", row=int, probability=float)[:most]
     ]
 
 
@@ -225,15 +225,15 @@ def _unless(actual: str, *named: str) -> str:
 
 def _pairs(results: Results) -> list[Tile]:
     tiles = []
-    for row in results.explained("confused_pairs")[:12]:
+    for row in results.explained("confused_pairs", count=int, share=float)[:12]:
         rows = [int(place) for place in row["rows"].split()][:5]
         pictures = [results.picture("test", place) for place in rows]
-        images = "1 image" if row["count"] == "1" else f"{row['count']} images"
+        images = "1 image" if row["count"] == 1 else f"{row['count']} images"
         tiles.append(
             Tile(
                 pictures,
                 f"{row['actual']} → {row['predicted']}",
-                f"{images}, {100 * float(row['share']):.0f}\N{NO-BREAK SPACE}% of {row['actual']}",
+                f"{images}, {100 * row['share']:.0f}\N{NO-BREAK SPACE}% of {row['actual']}",
                 places=5,
             )
         )
@@ -245,8 +245,8 @@ def _gradcam(results: Results) -> list[Tile]:
     if pictures is None or maps is None:
         return []
     tiles = []
-    for row in results.explained("gradcam"):
-        index = int(row["index"])
+    for row in results.explained("gradcam", index=int, probability=float):
+        index = row["index"]
         pair = [colour(pictures[index]), heat(pictures[index], maps[index])]
         tiles.append(_judged(row, pair))
     return tiles
@@ -292,8 +292,8 @@ def _feature_maps(results: Results) -> list[Tile]:
     return tiles
 
 
-def _percent(share: str | float) -> str:
-    value = 100 * float(share)
+def _percent(share: float) -> str:
+    value = 100 * share
     # A mistake at 99.97 % must not read as one at 100 %.
     text = ">99.9" if value >= 99.95 else f"{value:.1f}" if value > 99 else f"{value:.0f}"
     return f"{text}\N{NO-BREAK SPACE}%"
