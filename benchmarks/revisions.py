@@ -1,0 +1,64 @@
+"""The same settings trained with the code of two revisions, side by side.
+
+    python -m benchmarks.revisions BEFORE AFTER [--seeds 0,1,2] [key=value …]
+
+The changes are those of `-S`, for instance download.source=folder download.path=PATH. Each revision
+runs in a clone: download, split and preprocess once, then train and evaluate for every seed of
+``train.seed``. It shows what a correction does to the scores, and what it leaves as it was.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.machine import machine
+from benchmarks.overhead import change, seconds
+
+SCORES = ("test_accuracy", "balanced_accuracy", "f1_macro")
+
+
+def scores(folder: Path, revision: str, changes: list[str], seeds: list[int]) -> dict[str, list]:
+    """The scores of each seed, and what tells whether two models are the same bytes."""
+    subprocess.run(["git", "clone", "-q", ".", str(folder)], check=True)
+    subprocess.run(["git", "checkout", "-q", revision], cwd=folder, check=True)
+    change(folder, changes)
+    for stage in ("download", "split", "preprocess"):
+        seconds(folder, sys.executable, "-m", f"stages.{stage}")
+    found: dict[str, list] = {name: [] for name in SCORES}
+    for seed in seeds:
+        change(folder, [f"train.seed={seed}"])
+        for stage in ("train", "evaluate"):
+            seconds(folder, sys.executable, "-m", f"stages.{stage}")
+        result = json.loads((folder / "metrics/evaluate.json").read_text(encoding="utf-8"))
+        for name in SCORES:
+            found[name].append(result[name])
+        print(f"{revision} seed {seed}: {result['test_accuracy']:.4f}", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.revisions")
+    parser.add_argument("revisions", nargs=2)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("changes", nargs="*", metavar="key=value")
+    args = parser.parse_args()
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    print(f"{machine()}\n")
+    print("| revision | " + " | ".join(SCORES) + " |")
+    print("|---" * (1 + len(SCORES)) + "|")
+    with tempfile.TemporaryDirectory() as temporary:
+        for number, revision in enumerate(args.revisions):
+            found = scores(Path(temporary, str(number)), revision, args.changes, seeds)
+            cells = (
+                f"{statistics.mean(values):.4f} ({', '.join(f'{value:.4f}' for value in values)})"
+                for values in found.values()
+            )
+            print(f"| {revision} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
