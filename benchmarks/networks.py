@@ -47,7 +47,7 @@ TRAINING = TrainParams(
     weight_decay=0.05,
     schedule="onecycle",
     label_smoothing=0.1,
-    clip_norm=1.0,
+    gradient_clip_norm=1.0,
 )
 
 

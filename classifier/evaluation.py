@@ -52,16 +52,16 @@ def evaluate(
 ) -> Evaluation:
     """Run the network over test, val, unlabelled and a sample of train, and score what has labels.
 
-    Without ``params.views``, a network that answers by several views of an image answers by one
-    from here on, with a temperature of its own, fitted on val.
+    Without ``params.test_time_augmentation``, a network that answers by several views of an image
+    answers by one from here on, with a temperature of its own, fitted on val.
 
     Raises:
         UserError: no test pictures, or a model of other classes or pictures than the data.
     """
     _check(spec, data)
-    other_views = network.views != "one" and not params.views
+    other_views = network.test_time_augmentation != "none" and not params.test_time_augmentation
     if other_views:
-        network.views = "one"
+        network.test_time_augmentation = "none"
 
     def predict(images: UInt8Array, rows: Int64Array | None = None) -> Float32Array:
         facts = spec.mean, spec.std, device, params.batch_size

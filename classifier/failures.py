@@ -37,14 +37,14 @@ def checked(losses: torch.Tensor, epoch: int, lr: float) -> torch.Tensor:
     if not torch.isfinite(losses).all():
         raise UserError(
             f"the loss is not a number in epoch {epoch + 1}: lower train.lr ({lr:g}), or set"
-            " train.clip_norm or train.warmup_epochs to 1."
+            " train.gradient_clip_norm or train.warmup_epochs to 1."
         )
     return losses
 
 
 _MEMORY = (
-    "the memory did not suffice: lower train.batch_size, or raise train.accumulate to compute each"
-    " batch in that many pieces."
+    "the memory did not suffice: lower train.batch_size, or raise train.accumulation_steps to"
+    " compute each batch in that many micro-batches."
 )
 _DISK = "the disk is full: free some space and run again; training goes on from its last state."
 

@@ -56,7 +56,7 @@ def find_learning_rate(
             fit the data or the machine.
     """
     # Steps this few are not worth compiling for, and nobody asks for the average of their weights.
-    params = dataclasses.replace(params, lr=1.0, average_decay=0.0, compile=False)
+    params = dataclasses.replace(params, lr=1.0, ema_decay=0.0, compile=False)
     session = Session(params, model, augment, data, Ranks())
     rates: list[float] = []
     losses: list[float] = []

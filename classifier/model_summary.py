@@ -39,7 +39,7 @@ def summarise(network: nn.Module, channels: int, image_size: int) -> list[Layer]
     counter = FlopCounterMode(display=False)
     weight = next(network.parameters())
     image = torch.zeros(1, channels, image_size, image_size, device=weight.device)
-    views = network.views if isinstance(network, Classifier) else "one"
+    views = network.test_time_augmentation if isinstance(network, Classifier) else "none"
     training = {module: module.training for module in network.modules()}
     # Attention's fused fast path hides its products from the counter.
     fast_path = torch.backends.mha.get_fastpath_enabled()
@@ -47,7 +47,7 @@ def summarise(network: nn.Module, channels: int, image_size: int) -> list[Layer]
     try:
         network.eval()
         if isinstance(network, Classifier):
-            network.views = "one"
+            network.test_time_augmentation = "none"
         with torch.no_grad(), counter:
             network(image.to(weight.dtype))
     finally:
@@ -55,7 +55,7 @@ def summarise(network: nn.Module, channels: int, image_size: int) -> list[Layer]
         for hook in (hook for pair in hooks for hook in pair):
             hook.remove()
         if isinstance(network, Classifier):
-            network.views = views
+            network.test_time_augmentation = views
         for module, mode in training.items():
             module.training = mode
     return _layers(network, modules, shapes, counter)

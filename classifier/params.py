@@ -24,11 +24,17 @@ T = TypeVar("T")
 
 PARAMS_FILE = Path("params.yaml")
 
-# Keys of earlier versions, and what has taken their place.
-REPLACED = {
-    "evaluate.test_time_augmentation": (
-        "set model.views, which the model file keeps; evaluate.views: false switches it off"
-    )
+# Keys of earlier versions, and what they are called now.
+RENAMED = {
+    "model.views": "model.test_time_augmentation",
+    "plot.pictures": "plot.images",
+    "train.accumulate": "train.accumulation_steps",
+    "train.average_decay": "train.ema_decay",
+    "train.clip_norm": "train.gradient_clip_norm",
+    "train.data": "train.data_placement",
+    "train.first_scale": "train.progressive.first_scale",
+    "train.full_scale_from": "train.progressive.full_from",
+    "train.side_step": "train.progressive.step",
 }
 
 
@@ -138,8 +144,8 @@ def _sentence(cls: type[Any], content: Any, key: str, errors: Sequence[Any]) -> 
     value = content
     for depth, step in enumerate(error["loc"], 1):
         last, inside = depth == len(error["loc"]), _inside(hint, value)
-        if last and unknown and (advice := REPLACED.get(f"{key}.{step}")):
-            return f"{key}.{step} is no longer a parameter: {advice}."
+        if last and unknown and (name := RENAMED.get(f"{key}.{step}")):
+            return f"{key}.{step} is now called {name}: rename it."
         if last and unknown:
             return f"{key}.{step} is not a parameter{suggestion(str(step), inside)}."
         if step not in inside:  # the name of an option, such as "constrained-int"

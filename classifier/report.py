@@ -47,7 +47,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "dvc", "scikit-learn")
 class PlotParams:
     """The section ``plot`` of params.yaml, which says what each key means."""
 
-    pictures: Annotated[int, Interval(ge=1, le=500)] = 32
+    images: Annotated[int, Interval(ge=1, le=500)] = 32
     table_rows: Annotated[int, Interval(ge=1, le=5000)] = 200
 
 

@@ -6,13 +6,24 @@ https://arxiv.org/abs/2104.00298.
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Interval
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from classifier.errors import UserError
+
+
+@dataclass(frozen=True)
+class ProgressiveParams:
+    """The group ``train.progressive`` of params.yaml."""
+
+    first_scale: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    full_from: Annotated[float, Interval(ge=0, lt=1)] = 0.5
+    step: Annotated[int, Ge(1)] = 2
 
 
 @dataclass(frozen=True)
@@ -65,10 +76,9 @@ class Growth:
         scale = math.ceil(1000 * least / self.image_size) / 1000
         advice = f"{scale:g} or more" if scale < 1 else "1"
         raise UserError(
-            f"train.first_scale: {name} for images of {self.image_size}×{self.image_size} pixels"
-            f" cannot be trained on smaller ones of {largest}×{largest}: set it to"
-            f" {advice}, or"
-            " choose another network."
+            f"train.progressive.first_scale: {name} for images of"
+            f" {self.image_size}×{self.image_size} pixels cannot be trained on smaller ones of"
+            f" {largest}×{largest}: set it to {advice}, or choose another network."
         )
 
 

@@ -25,7 +25,7 @@ from classifier.train_params import TrainParams
 
 # Of the section train: how a run is watched and where its images wait change no result. What counts
 # of `device` and `processes` is the device that is found and the number of ranks.
-WITHOUT_EFFECT = ("checkpoint_every", "tensorboard", "data", "device", "processes")
+WITHOUT_EFFECT = ("checkpoint_every", "tensorboard", "data_placement", "device", "processes")
 
 
 def run_key(

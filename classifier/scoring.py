@@ -46,7 +46,7 @@ class EvaluateParams:
     bootstrap_samples: Annotated[int, Ge(10)] = 1000
     confidence: Annotated[float, Interval(gt=0, lt=1)] = 0.95
     calibration_bins: Annotated[int, Ge(1)] = 15
-    views: bool = True
+    test_time_augmentation: bool = True
     train_images: Annotated[int, Ge(0)] = 5000
     embedding_images: Annotated[int, Ge(0)] = 2000
     examples: Annotated[int, Ge(1)] = 60

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import cast
 
 import numpy as np
@@ -63,19 +64,17 @@ class Session:
         make_deterministic(self.device, params.deterministic)
         self.spec = transfer.plan(model, data.meta)
         self.labels, images = data.labels("train"), data.images("train")
-        self.pieces = ranks.size * params.accumulate
+        self.pieces = ranks.size * params.accumulation_steps
         self.batch_size = min(params.batch_size, len(self.labels)) // self.pieces * self.pieces
         if self.batch_size == 0:
             raise UserError(
                 f"{len(self.labels)} images cannot be trained on in {self.pieces} parts at a time."
             )
         self.steps = len(self.labels) // self.batch_size
-        self.growth = Growth(
-            self.spec.image_size, params.first_scale, params.full_scale_from, params.side_step
-        )
+        self.growth = Growth(self.spec.image_size, **asdict(params.progressive))
         self._build_network(images)
 
-        self.batches = Batches(images, self.labels, self.device, params.data)
+        self.batches = Batches(images, self.labels, self.device, params.data_placement)
         self.val_images = data.images("val")[ranks.part(len(data.labels("val")))]
         self.augmenter = Augmenter(
             augment, self.spec.image_size, self.spec.channels, data.meta["mean"]
@@ -94,9 +93,7 @@ class Session:
         )
         fp16 = self.numerics.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
-        self.average = (
-            averaged(self.network, params.average_decay) if params.average_decay else None
-        )
+        self.average = averaged(self.network, params.ema_decay) if params.ema_decay else None
         self.scored = cast(Classifier, self.average.module if self.average else self.network)
 
     def _build_network(self, images: np.ndarray) -> None:
@@ -109,7 +106,7 @@ class Session:
             channels=spec.channels,
             image_size=spec.image_size,
         )
-        together = self.batch_size // params.accumulate
+        together = self.batch_size // params.accumulation_steps
         self.growth.check(network, spec.name, spec.channels, together)
         transfer.load_weights(network, model, spec)
         self.facts = summary(spec.name, network, spec.channels, spec.image_size)
@@ -167,14 +164,15 @@ class Session:
             group["lr"] = group["initial_lr"] * lr_factor
         inputs, aims = self._augmented(number, batch)
         ours = self.ranks.part(self.batch_size)
-        parts = [whole[ours].chunk(self.params.accumulate) for whole in (inputs, aims, batch[1])]
+        count = self.params.accumulation_steps
+        parts = [whole[ours].chunk(count) for whole in (inputs, aims, batch[1])]
         torch.manual_seed(derive(self.params.seed, "dropout", number, self.ranks.rank))
         self.optimizer.zero_grad()
         sums = torch.stack([self._backward(*part) for part in zip(*parts, strict=True)]).sum(0)
         self.ranks.sum_gradients(self.network)
-        if self.params.clip_norm:
+        if self.params.gradient_clip_norm:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.params.clip_norm)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.params.gradient_clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average:

@@ -1,6 +1,6 @@
 """The section ``train`` of params.yaml."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
@@ -10,6 +10,7 @@ from classifier.device import DeviceName, PrecisionName
 from classifier.errors import UserError
 from classifier.imbalance import ClassWeights, Sampler
 from classifier.optimizers import OptimizerName
+from classifier.resolution import ProgressiveParams
 from classifier.schedules import ScheduleName
 from classifier.validation import Monitor
 
@@ -36,21 +37,19 @@ class TrainParams:
     step_epochs: Annotated[float, Gt(0)] = 10.0
     plateau_patience: Annotated[int, Ge(0)] = 3
     label_smoothing: Fraction = 0.0
-    first_scale: Annotated[float, Interval(gt=0, le=1)] = 1.0
-    full_scale_from: Fraction = 0.5
-    side_step: Annotated[int, Ge(1)] = 2
+    progressive: ProgressiveParams = field(default_factory=ProgressiveParams)
     class_weights: ClassWeights = "none"
     sampler: Sampler = "shuffle"
-    clip_norm: Annotated[float, Gt(0)] | None = None
-    accumulate: Annotated[int, Ge(1)] = 1
-    average_decay: Fraction = 0.0
+    gradient_clip_norm: Annotated[float, Gt(0)] | None = None
+    accumulation_steps: Annotated[int, Ge(1)] = 1
+    ema_decay: Fraction = 0.0
     monitor: Monitor = "accuracy"
     patience: Annotated[int, Ge(1)] | None = None
     device: DeviceName = "auto"
     precision: PrecisionName = "auto"
     channels_last: Literal["auto", True, False] = "auto"
     compile: Literal["auto", True, False, "graphs"] = "auto"
-    data: Literal["auto", "resident", "stream"] = "auto"
+    data_placement: Literal["auto", "resident", "stream"] = "auto"
     deterministic: bool = False
     processes: Annotated[int, Ge(1)] = 1
     checkpoint_every: str = "1 epoch"
@@ -58,8 +57,9 @@ class TrainParams:
 
     def __post_init__(self) -> None:
         interval(self.checkpoint_every)
-        if self.batch_size % (self.processes * self.accumulate):
+        parts = self.processes * self.accumulation_steps
+        if self.batch_size % parts:
             raise UserError(
                 f"train.batch_size: {self.batch_size} is not a multiple of train.processes times"
-                f" train.accumulate ({self.processes * self.accumulate}): change one of them."
+                f" train.accumulation_steps ({parts}): change one of them."
             )

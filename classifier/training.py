@@ -62,7 +62,8 @@ def train(
     session = Session(params, model, augment, data, ranks)
     run = _Run(session, params, checkpoints)
     record, schedule, steps = run.record, run.schedule, session.steps
-    views, session.scored.views = session.scored.views, "one"  # enough to compare epochs
+    tta = session.scored.test_time_augmentation
+    session.scored.test_time_augmentation = "none"  # enough to compare epochs
     val_labels = data.labels("val")
     if ranks.first:
         say(session.describe())
@@ -107,7 +108,7 @@ def train(
 
     progress.end(record.best_epoch, session.batches.waited)
     session.scored.load_state_dict(record.best_weights)
-    session.scored.views = views
+    session.scored.test_time_augmentation = tta
     logits = session.val_logits()
     return Trained(
         session.scored.cpu(),

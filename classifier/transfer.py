@@ -227,11 +227,14 @@ def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
     wanted = params.args()
     if wanted.get("stem") == "auto":  # torchvision's, where it follows the weights' image size
         wanted["stem"] = spec.args["stem"]
-    # How images come in and answers go out are not the network's: `plan` and model.views decide.
+    # How images come in and answers go out is not the network's: `plan` and the parameter
+    # model.test_time_augmentation decide.
     differing = [
         f"{key}: {json.dumps(spec.args[key])}"
         for key in wanted
-        if key not in ("entry", "views") and key in spec.args and spec.args[key] != wanted[key]
+        if key not in ("entry", "test_time_augmentation")
+        and key in spec.args
+        and spec.args[key] != wanted[key]
     ]
     if differing:
         section = "torchvision" if params.name.startswith(TORCHVISION) else params.name

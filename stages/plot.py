@@ -28,7 +28,7 @@ def main() -> None:
     )
     results = Results.open(folders)
     with replacing(FIGURES) as folder:
-        drawn = draw_all(results, folder, params.pictures)
+        drawn = draw_all(results, folder, params.images)
     write_report(REPORT, results, drawn, FIGURES, since_last_commit(Path()), params)
     write_model_card(Path("models/MODEL_CARD.md"), results)
     print(as_table(test_metrics(results.metrics("evaluate"), results.metrics("details"))))

@@ -18,7 +18,7 @@ from classifier.explanations import write_explanations
 from classifier.inference import TorchPredictor
 from classifier.modelfile import ModelSpec, save
 from classifier.models import build
-from classifier.models.base import Classifier, Views
+from classifier.models.base import Classifier, TestTimeAugmentation
 from classifier.outcomes import Outcomes
 from classifier.prepare import PreparedData
 from classifier.scoring import EvaluateParams
@@ -124,12 +124,16 @@ def test_a_probability_is_the_same_wherever_it_is_shown(
 
 
 def test_the_views_of_a_model_are_switched_off(data: PreparedData) -> None:
-    def found(answer: Views, **changes: object) -> Evaluation:
+    def found(answer: TestTimeAugmentation, **changes: object) -> Evaluation:
         network, spec = model()
-        network.views = answer
+        network.test_time_augmentation = answer
         return evaluate(network, spec, data, params(**changes), CPU)
 
-    one, six, off = found("one"), found("mirror_shift"), found("mirror_shift", views=False)
+    one, six, off = (
+        found("none"),
+        found("mirror_shift"),
+        found("mirror_shift", test_time_augmentation=False),
+    )
     assert not np.allclose(six.outcomes["test"].logits, one.outcomes["test"].logits)
     assert (off.outcomes["test"].logits == one.outcomes["test"].logits).all()
     assert six.outcomes["test"].temperature == 1.7
@@ -141,8 +145,8 @@ def test_the_views_of_a_model_are_switched_off(data: PreparedData) -> None:
 def test_without_a_validation_split_there_is_no_temperature_of_one_view(tmp_path: Path) -> None:
     data = prepared(tmp_path / "prepared", train=3, test=20)
     network, spec = model()
-    network.views = "mirror"
-    found = evaluate(network, spec, data, params(views=False), CPU)
+    network.test_time_augmentation = "mirror"
+    found = evaluate(network, spec, data, params(test_time_augmentation=False), CPU)
     assert "ece_calibrated" not in found.scores["test"].values
 
 

@@ -13,7 +13,7 @@ from classifier.failures import explained
     ("error", "words"),
     [
         (MemoryError(), r"lower train\.batch_size"),
-        (torch.OutOfMemoryError("CUDA out of memory."), r"train\.accumulate"),
+        (torch.OutOfMemoryError("CUDA out of memory."), r"train\.accumulation_steps"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full"),

@@ -21,6 +21,7 @@ from classifier.models.fast import FastParams, Whitening
 from classifier.overrides import check
 from classifier.prepare import PreparedData
 from classifier.recipes import load_recipe, recipe_names
+from classifier.resolution import ProgressiveParams
 from classifier.trained import Trained
 from classifier.training import TrainParams, train
 from tests.import_closure import ROOT
@@ -37,8 +38,7 @@ TRAIN = TrainParams(
     schedule="linear",
     warmup_epochs=0.5,
     label_smoothing=0.2,
-    first_scale=0.5,
-    full_scale_from=0.5,
+    progressive=ProgressiveParams(first_scale=0.5, full_from=0.5),
 )
 AUGMENT = AugmentParams(shift=0.125)
 

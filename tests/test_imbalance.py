@@ -173,7 +173,7 @@ def test_the_learning_rate_finder_weighs_as_training_does(uneven: PreparedData) 
 def test_the_rare_class_is_found_and_the_other_too(
     uneven: PreparedData, augment: dict[str, float]
 ) -> None:
-    settings = {"epochs": 15, "batch_size": 31, "average_decay": 0.9}
+    settings = {"epochs": 15, "batch_size": 31, "ema_decay": 0.9}
     trained = fit(uneven, AugmentParams(**augment), class_weights="balanced", **settings)
     predicted = trained.val_logits.argmax(1)
     recalls = [np.mean(predicted[trained.val_labels == k] == k) for k in (0, 1)]

@@ -18,6 +18,7 @@ from classifier.learning_rate_finder import (
     suggest,
 )
 from classifier.models import ModelParams
+from classifier.resolution import ProgressiveParams
 from classifier.training import TrainParams, train
 from tests.prepared_digits import prepared_digits
 
@@ -42,9 +43,9 @@ def test_it_suggests_a_rate_that_learns_and_draws_the_curve(tmp_path: Path) -> N
     "changes",
     [
         {},
-        {"clip_norm": 0.05},
-        {"accumulate": 4},
-        {"first_scale": 0.5},
+        {"gradient_clip_norm": 0.05},
+        {"accumulation_steps": 4},
+        {"progressive": ProgressiveParams(first_scale=0.5)},
         {"optimizer": "muon", "label_smoothing": 0.1, "sampler": "balanced"},
     ],
     ids=str,

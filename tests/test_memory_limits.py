@@ -118,7 +118,7 @@ def test_evaluation_never_holds_a_split(tmp_path: Path) -> None:
     code = """
 network, spec = made("cnn", 256, filters=(2,), dense_units=4)
 data = PreparedData.open(Path(sys.argv[1]))
-network.views = "mirror_shift"
+network.test_time_augmentation = "mirror_shift"
 params = EvaluateParams(batch_size=256, seed=0, top_k=1, bootstrap_samples=10)
 found = evaluate(network, spec, data, params, torch.device("cpu"))
 assert len(found.outcomes["train"].labels) == 3500
@@ -150,7 +150,7 @@ def test_the_stages_train_and_evaluate_take_images_of_512_pixels(tmp_path: Path)
         model__cnn__filters=[2],
         train__epochs=1,
         train__batch_size=8,
-        train__data="stream",
+        train__data_placement="stream",
         evaluate__bootstrap_samples=10,
     )
     limit = ONE_THREAD | {"PYTHONPATH": str(tmp_path)}

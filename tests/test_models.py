@@ -14,7 +14,7 @@ from classifier.model_listing import list_models, short
 from classifier.model_summary import count_parameters, summarise, summary
 from classifier.modelfile import ModelSpec, load, save
 from classifier.models import NETWORKS, ModelParams, build
-from classifier.models.base import Classifier, Entry, Views
+from classifier.models.base import Classifier, Entry, TestTimeAugmentation
 from classifier.models.convnext import drop_path
 from classifier.models.vit import positions
 
@@ -301,11 +301,11 @@ def test_listing() -> None:
     assert [short(n) for n in (0, 999, 1814073344, 999_999)] == ["0", "999", "1.81 G", "1 M"]
 
 
-@pytest.mark.parametrize("views", ["mirror", "mirror_shift"])
+@pytest.mark.parametrize("augmentation", ["mirror", "mirror_shift"])
 def test_a_network_with_views_answers_alike_for_a_picture_and_its_mirror_image(
-    tmp_path: Path, views: Views
+    tmp_path: Path, augmentation: TestTimeAugmentation
 ) -> None:
-    settings = ModelParams("cnn", views=views)
+    settings = ModelParams("cnn", test_time_augmentation=augmentation)
     torch.manual_seed(0)
     network = build("cnn", settings.args(), classes=3, channels=1, image_size=8)
     plain = build("cnn", {}, classes=3, channels=1, image_size=8)
@@ -318,13 +318,13 @@ def test_a_network_with_views_answers_alike_for_a_picture_and_its_mirror_image(
 
     with torch.no_grad():
         expected = both(images)
-        if views == "mirror_shift":  # by one pixel, the edge's neighbours moving in
+        if augmentation == "mirror_shift":  # by one pixel, the edge's neighbours moving in
             padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
             expected = expected / 2
             expected += (both(padded[..., :8, :8]) + both(padded[..., 2:, 2:])) / 4
         torch.testing.assert_close(network(images), expected)
     assert summary("cnn", network, 1, 8) == summary("cnn", plain, 1, 8)
-    assert network.views == views
+    assert network.test_time_augmentation == augmentation
     # In training it sees each picture once.
     network.train(), plain.train()
     torch.testing.assert_close(network(images), plain(images))

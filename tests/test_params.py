@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAMLError
 
 from classifier.errors import UserError
-from classifier.params import Loader, load, parse, suggestion
-from classifier.scoring import EvaluateParams
+from classifier.models import ModelParams
+from classifier.params import RENAMED, Loader, flatten, load, parse, read, suggestion
+from classifier.report import PlotParams
+from classifier.train_params import TrainParams
 
 
 @dataclass(frozen=True)
@@ -122,14 +124,14 @@ def test_a_mistake_is_named_with_its_key_and_what_is_allowed(
         assert word in str(caught.value)
 
 
-def test_a_key_of_an_earlier_version_is_answered_with_what_replaced_it() -> None:
-    old = {"batch_size": 1, "top_k": 5, "seed": 0, "test_time_augmentation": "flips"}
-    with pytest.raises(UserError) as caught:
-        parse(EvaluateParams, old, "evaluate")
-    assert str(caught.value) == (
-        "evaluate.test_time_augmentation is no longer a parameter: set model.views, which the "
-        "model file keeps; evaluate.views: false switches it off."
-    )
+def test_a_key_of_an_earlier_version_is_answered_with_its_name() -> None:
+    classes = {"model": ModelParams, "plot": PlotParams, "train": TrainParams}
+    for old, new in RENAMED.items():
+        section, _, key = old.partition(".")
+        with pytest.raises(UserError) as caught:
+            parse(classes[section], {**read()[section], key: 1}, section)
+        assert str(caught.value) == f"{old} is now called {new}: rename it."
+        assert new in flatten(read())
 
 
 def test_a_number_is_finite() -> None:

@@ -24,13 +24,19 @@ from classifier.models.vgg import VggParams
 from classifier.models.vit import VitParams
 from classifier.models.wide_resnet import WideResnetParams
 from classifier.prepare import PreparedData
-from classifier.resolution import Growth, shrunk
+from classifier.resolution import Growth, ProgressiveParams, shrunk
 from classifier.trained import Trained
 from classifier.training import TrainParams, train
 from tests.prepared_digits import prepared_digits
 
 PARAMS = TrainParams(
-    lr=0.01, epochs=2, batch_size=16, optimizer="adamw", seed=0, first_scale=0.5, device="cpu"
+    lr=0.01,
+    epochs=2,
+    batch_size=16,
+    optimizer="adamw",
+    seed=0,
+    progressive=ProgressiveParams(first_scale=0.5),
+    device="cpu",
 )
 MIXED = AugmentParams(mixup=0.2, cutmix=1.0)
 
@@ -87,10 +93,12 @@ def test_every_network_trains_on_smaller_mixed_images(data: PreparedData, name: 
     seen: set[int] = set()
     model = SMALL.get(name) or ModelParams(name)
     hook = nn.modules.module.register_module_forward_pre_hook(
-        lambda module, inputs: seen.add(inputs[0].shape[-1]) if hasattr(module, "views") else None
+        lambda module, inputs: (
+            seen.add(inputs[0].shape[-1]) if hasattr(module, "test_time_augmentation") else None
+        )
     )
     try:
-        trained = fit(data, model, accumulate=2)
+        trained = fit(data, model, accumulation_steps=2)
     finally:
         hook.remove()
     assert seen == {4, 6, 8}
@@ -136,16 +144,28 @@ def test_learnt_positions_follow_the_number_of_patches() -> None:
     ("model", "changes", "advice"),
     [
         (ModelParams("mlp"), {}, "mlp .* 8×8 .* 6×6: set it to 1,"),
-        (ModelParams("cnn"), {"first_scale": 0.2}, "2×2: set it to 0.5 or more,"),
-        (ModelParams("vgg"), {"first_scale": 0.2}, "2×2: set it to 0.5 or more,"),
-        (ModelParams("cnn", cnn=CnnParams((8, 8, 8, 8))), {"accumulate": 16}, "6×6: set it to 1,"),
+        (
+            ModelParams("cnn"),
+            {"progressive": ProgressiveParams(first_scale=0.2)},
+            "2×2: set it to 0.5 or more,",
+        ),
+        (
+            ModelParams("vgg"),
+            {"progressive": ProgressiveParams(first_scale=0.2)},
+            "2×2: set it to 0.5 or more,",
+        ),
+        (
+            ModelParams("cnn", cnn=CnnParams((8, 8, 8, 8))),
+            {"accumulation_steps": 16},
+            "6×6: set it to 1,",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
     data: PreparedData, tmp_path: Path, model: ModelParams, changes: Any, advice: str
 ) -> None:
     checkpoints = Checkpoints(tmp_path / "run", "1 epoch")
-    with pytest.raises(UserError, match=rf"train\.first_scale: .*{advice}"):
+    with pytest.raises(UserError, match=rf"train\.progressive\.first_scale: .*{advice}"):
         fit(data, model, checkpoints=checkpoints, **changes)
     assert list(tmp_path.iterdir()) == []
 

@@ -170,7 +170,7 @@ def test_what_changes_no_bit_loses_no_state_and_other_versions_start_afresh(
         assert "going on" not in output, package
     killed.set(
         train__checkpoint_every="7 epochs",
-        train__data="stream",
+        train__data_placement="stream",
         train__device="cpu",
         model__vgg__depth=16,
     )

@@ -47,7 +47,7 @@ def key(
     [
         {"checkpoint_every": "5 minutes"},
         {"tensorboard": True},
-        {"data": "stream"},
+        {"data_placement": "stream"},
         {"device": "cpu"},
     ],
 )

@@ -62,11 +62,11 @@ def test_it_learns(data: PreparedData) -> None:
 def test_pieces_of_a_batch_add_up(data: PreparedData) -> None:
     """Without batch norm, which sees the pieces, they are the whole batch but for rounding."""
     model = ModelParams("cnn", cnn=CnnParams((16, 32), dense_units=32, batch_norm=False))
-    settings = {"optimizer": "sgd", "class_weights": "balanced", "clip_norm": 1.0}
+    settings = {"optimizer": "sgd", "class_weights": "balanced", "gradient_clip_norm": 1.0}
     augment = AugmentParams(shift=0.125, mixup=0.2)
     whole, pieces = (
         train(
-            dataclasses.replace(PARAMS, accumulate=count, label_smoothing=0.1, **settings),
+            dataclasses.replace(PARAMS, accumulation_steps=count, label_smoothing=0.1, **settings),
             model,
             augment,
             data,
@@ -107,7 +107,7 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(data: PreparedData) -> No
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(UserError, match=r"train\.batch_size: 10 .* \(4\)"):
-        dataclasses.replace(PARAMS, batch_size=10, accumulate=4)
+        dataclasses.replace(PARAMS, batch_size=10, accumulation_steps=4)
 
 
 def test_bfloat16_trains_too(data: PreparedData) -> None:

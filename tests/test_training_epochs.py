@@ -11,7 +11,7 @@ import torch
 from classifier import modelfile
 from classifier.batches import predict_logits
 from classifier.errors import UserError
-from classifier.models.base import Classifier, Views
+from classifier.models.base import Classifier, TestTimeAugmentation
 from classifier.prepare import PreparedData
 from classifier.validation import Monitor, validation_scores
 from tests.prepared_digits import prepared_digits
@@ -25,13 +25,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     return prepared_digits(tmp_path_factory.mktemp("digits"), train=512, val=128)
 
 
-@pytest.mark.parametrize("average_decay", [0.0, 0.9])
-@pytest.mark.parametrize("views", ["one", "mirror"])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("augmentation", ["none", "mirror"])
 def test_a_reloaded_model_scores_what_training_reported(
-    data: PreparedData, tmp_path: Path, average_decay: float, views: Views
+    data: PreparedData, tmp_path: Path, ema_decay: float, augmentation: TestTimeAugmentation
 ) -> None:
-    model = dataclasses.replace(SMALL, views=views)
-    trained = fit(data, model=model, average_decay=average_decay)
+    model = dataclasses.replace(SMALL, test_time_augmentation=augmentation)
+    trained = fit(data, model=model, ema_decay=ema_decay)
     modelfile.save(tmp_path / "model.safetensors", trained.network, trained.spec())
     network, spec = modelfile.load(tmp_path / "model.safetensors")
     facts = (spec.mean, spec.std, "cpu", PARAMS.batch_size)
@@ -43,11 +43,11 @@ def test_a_reloaded_model_scores_what_training_reported(
     assert 0.05 <= spec.temperature <= 20
     assert spec.classes == tuple("0123456789")
     # While training, each epoch is scored by one view of a picture.
-    network.views = "one"
+    network.test_time_augmentation = "none"
     plain = predict_logits(network, data.images("val"), *facts)
     best = trained.history[trained.best_epoch - 1]
     assert validation_scores(plain, data.labels("val"))["loss"] == pytest.approx(best["val_loss"])
-    assert np.array_equal(plain, logits) == (views == "one")
+    assert np.array_equal(plain, logits) == (augmentation == "none")
 
 
 def test_validation_takes_no_more_pictures_at_a_time_than_a_training_step(
@@ -61,7 +61,7 @@ def test_validation_takes_no_more_pictures_at_a_time_than_a_training_step(
         return forward(network, images)
 
     monkeypatch.setattr(Classifier, "forward", counted)
-    fit(data, batch_size=32, accumulate=2, epochs=1)
+    fit(data, batch_size=32, accumulation_steps=2, epochs=1)
     assert {size for training, size in taken if training} == {16}
     assert max(size for training, size in taken if not training) == 16
 

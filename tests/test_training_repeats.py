@@ -84,7 +84,9 @@ def test_random_streams_do_not_shift_each_other(
 
 
 def test_streamed_pictures_give_the_same_model(data: PreparedData) -> None:
-    assert digest(fit(data, data="stream")) == digest(fit(data, data="resident"))
+    assert digest(fit(data, data_placement="stream")) == digest(
+        fit(data, data_placement="resident")
+    )
 
 
 def test_golden_metrics(data: PreparedData) -> None:
@@ -96,9 +98,9 @@ def test_golden_metrics(data: PreparedData) -> None:
             "schedule": "cosine",
             "warmup_epochs": 0.5,
             "label_smoothing": 0.1,
-            "clip_norm": 1.0,
-            "accumulate": 2,
-            "average_decay": 0.9,
+            "gradient_clip_norm": 1.0,
+            "accumulation_steps": 2,
+            "ema_decay": 0.9,
             "class_weights": "balanced",
             "sampler": "balanced",
             "weight_decay": 0.01,

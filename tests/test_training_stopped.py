@@ -68,7 +68,7 @@ def test_a_run_that_was_stopped_after_its_last_epoch_has_no_further_one(
 def test_a_run_goes_on_from_the_middle_of_an_epoch(
     data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"epochs": 3, "average_decay": 0.9, "schedule": "plateau", "optimizer": "sgd"}
+    settings = {"epochs": 3, "ema_decay": 0.9, "schedule": "plateau", "optimizer": "sgd"}
     straight = fit(data, **settings)
     checkpoints = Checkpoints(tmp_path / "run", "1 epoch")
     saved = 0

@@ -19,7 +19,7 @@ from classifier import transfer
 from classifier.errors import UserError
 from classifier.modelfile import ModelSpec, load, save
 from classifier.models import ModelParams, build
-from classifier.models.base import Classifier, Views
+from classifier.models.base import Classifier, TestTimeAugmentation
 from classifier.models.cnn import CnnParams
 from classifier.models.fast import FastParams
 
@@ -142,10 +142,12 @@ def test_how_the_source_answers_does_not_bind_what_is_trained_on_it(
 ) -> None:
     network, spec = load(file)
     mirrored = str(tmp_path / "mirrored.safetensors")
-    save(mirrored, network, replace(spec, args={**spec.args, "views": "mirror"}))
-    for views in get_args(Views):
-        params = ModelParams("cnn", pretrained=mirrored, views=views, cnn=CNN)
-        assert make(params, meta())[0].views == views
+    save(mirrored, network, replace(spec, args={**spec.args, "test_time_augmentation": "mirror"}))
+    for augmentation in get_args(TestTimeAugmentation):
+        params = ModelParams(
+            "cnn", pretrained=mirrored, test_time_augmentation=augmentation, cnn=CNN
+        )
+        assert make(params, meta())[0].test_time_augmentation == augmentation
 
 
 def test_settings_are_named_as_params_yaml_takes_them(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from classifier.errors import UserError
 from classifier.models.alexnet import AlexnetParams, alexnet
-from classifier.models.base import Classifier, Entry, Views, require_size
+from classifier.models.base import Classifier, Entry, TestTimeAugmentation, require_size
 from classifier.models.cnn import CnnParams, cnn
 from classifier.models.convnext import ConvnextParams, convnext
 from classifier.models.ensemble import ensemble
@@ -69,7 +69,7 @@ class ModelParams:
     freeze: Literal["none", "backbone"] | Annotated[int, Ge(0)] = "none"
     unfreeze_every: Annotated[int, Ge(0)] = 0
     input_size: Annotated[int, Ge(1)] | None = None
-    views: Views = "one"
+    test_time_augmentation: TestTimeAugmentation = "none"
     mlp: MlpParams = field(default_factory=MlpParams)
     cnn: CnnParams = field(default_factory=CnnParams)
     lenet: LenetParams = field(default_factory=LenetParams)
@@ -102,8 +102,8 @@ class ModelParams:
         args = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
         if self.input_size is not None:
             args["entry"] = {"size": self.input_size}
-        if self.views != "one":
-            args["views"] = self.views
+        if self.test_time_augmentation != "none":
+            args["test_time_augmentation"] = self.test_time_augmentation
         return args
 
 
@@ -121,7 +121,8 @@ def build(
         name: a key of ``NETWORKS``, or ``torchvision/NAME``.
         args: the network's settings; what is left out has its default. ``entry`` may describe an
             ``Entry`` (keys size, mean, std) that adapts the images to what the weights expect;
-            ``views`` has the network answer with the mean over several views of an image.
+            ``test_time_augmentation`` has the network answer with the mean over several views of an
+            image.
         classes: the number of logits.
         channels: of the prepared images, 1 or 3.
         image_size: side of the prepared images in pixels.
@@ -135,7 +136,9 @@ def build(
         return ensemble(args, networks, classes)
     _look_up(name)
     settings = dict(args)
-    entry, views = settings.pop("entry", None), settings.pop("views", "one")
+    entry = settings.pop("entry", None)
+    earlier = settings.pop("views", "none")  # its name in model files of earlier versions
+    augmentation = settings.pop("test_time_augmentation", earlier)
     if entry:
         image_size = entry["size"]
         channels = len(entry["mean"]) if entry.get("mean") else channels
@@ -151,7 +154,7 @@ def build(
     if entry:
         stages = {"entry": Entry(**entry), **dict(network.backbone.named_children())}
         network = Classifier(stages, network.head)
-    network.views = views
+    network.test_time_augmentation = augmentation
     return network
 
 

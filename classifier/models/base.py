@@ -23,10 +23,12 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-Views = Literal["one", "mirror", "mirror_shift"]
+TestTimeAugmentation = Literal["none", "mirror", "mirror_shift"]
 
 
-def weighted_views(images: Tensor, views: Views) -> Iterator[tuple[float, Tensor]]:
+def weighted_views(
+    images: Tensor, augmentation: TestTimeAugmentation
+) -> Iterator[tuple[float, Tensor]]:
     """Views of images [N, C, H, W] and their weights, which add up to 1; one at a time.
 
     ``mirror``: the images and their mirror images. ``mirror_shift``: half of the weight on these,
@@ -34,8 +36,8 @@ def weighted_views(images: Tensor, views: Views) -> Iterator[tuple[float, Tensor
     2024, https://arxiv.org/abs/2404.00498). The images themselves come last: that is what hooks on
     layers then have seen.
     """
-    weight = 1.0 if views == "one" else 0.5
-    if views == "mirror_shift":
+    weight = 1.0 if augmentation == "none" else 0.5
+    if augmentation == "mirror_shift":
         height, width = images.shape[2:]
         by = max(1, round(max(height, width) / 32))
         padded = F.pad(images, (by, by, by, by), mode="reflect")
@@ -44,7 +46,7 @@ def weighted_views(images: Tensor, views: Views) -> Iterator[tuple[float, Tensor
             yield 0.125, moved
         del padded, moved
         weight = 0.25
-    if views != "one":
+    if augmentation != "none":
         yield weight, images.flip(-1)
     yield weight, images
 
@@ -59,23 +61,27 @@ class Classifier(nn.Module):
     ``backbone``: a Sequential of named stages; a convolutional stage returns maps [N, C, H, W].
     ``head``: pooling, perhaps hidden layers, and a last ``nn.Linear``.
     Input: standardised floats [N, channels, H, W]; output: logits [N, classes].
-    ``views``: what the logits are the mean of, but in training; see `weighted_views`.
+    ``test_time_augmentation``: what the logits are the mean of, but in training; see
+    `weighted_views`.
     """
 
     def __init__(
-        self, backbone: Mapping[str, nn.Module], head: nn.Module, views: Views = "one"
+        self,
+        backbone: Mapping[str, nn.Module],
+        head: nn.Module,
+        test_time_augmentation: TestTimeAugmentation = "none",
     ) -> None:
         super().__init__()
         self.backbone = nn.Sequential(OrderedDict(backbone))
         self.head = head
-        self.views = views
+        self.test_time_augmentation = test_time_augmentation
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of standardised images [N, channels, H, W]."""
-        if self.training or self.views == "one":
+        if self.training or self.test_time_augmentation == "none":
             logits: Tensor = self.head(self.backbone(images))
             return logits
-        parts = weighted_views(images, self.views)
+        parts = weighted_views(images, self.test_time_augmentation)
         return torch.stack([share * self.head(self.backbone(view)) for share, view in parts]).sum(0)
 
     @torch.no_grad()
