@@ -1,6 +1,6 @@
 """`python -m benchmarks [NAME …]`: run the measurements, those that need no data set by default.
 
-`ladder` and `transfer` need pictures: run them by themselves, as their files say.
+`ladder` and `transfer` need images: run them by themselves, as their files say.
 """
 
 import importlib

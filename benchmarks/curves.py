@@ -28,7 +28,7 @@ from classifier.overrides import flags, parse_overrides
 from classifier.recipes import load_recipe
 
 RESULTS, PAGE = Path("benchmarks/curves.json"), Path("benchmarks/curves.md")
-PICTURE = Path("docs/curves.png")
+IMAGE = Path("docs/curves.png")
 LOOK, STOPPED = 0.1, 2.0  # seconds between two looks at a run, and what only a stopped one takes
 KINDS = ("recipes", "ablations", "peers")
 TICKS = {"15 s": 15, "1 min": 60, "5 min": 300, "30 min": 1800, "3 h": 10800, "1 day": 86400}
@@ -95,7 +95,7 @@ def _keep(kind: str, name: str, value: Any) -> None:
 
 
 def write_page(results: dict[str, Any]) -> None:
-    """Put the table between the page's two marks, and draw the picture."""
+    """Put the table between the page's two marks, and draw the image."""
     rows = ["| | runs | seconds | test accuracy |", "|---|---|---|---|"]
     for name, runs in results["recipes"].items():
         found = [run["test_accuracy"] for run in runs]
@@ -144,7 +144,7 @@ def _draw(results: dict[str, Any]) -> None:
         axes.minorticks_off()
         percent_axis(axes, "y")
         axes.legend(loc="lower right")
-        save(figure, PICTURE)
+        save(figure, IMAGE)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.growth FOLDER [NUMBER …] [--limit GB] [-S key=value …]
 
-FOLDER has train/CLASS/* and test/CLASS/*; the sets are the first pictures of each class, NUMBER in
+FOLDER has train/CLASS/* and test/CLASS/*; the sets are the first images of each class, NUMBER in
 all (1000, 10000 and all of them by default), linked, not copied. Training is one epoch of the
 default network. Memory is the largest sum, over a stage's processes, of their proportional set
 size (shared pages count once), looked at ten times a second. With a limit each stage runs in a
@@ -27,7 +27,7 @@ SHARES = {"train": 5 / 6, "test": 1 / 6}
 
 
 def subset(source: Path, number: int, target: Path) -> None:
-    """The first pictures of each class, ``number`` in all, as links."""
+    """The first images of each class, ``number`` in all, as links."""
     for split, share in SHARES.items():
         classes = sorted(path for path in (source / split).iterdir() if path.is_dir())
         for folder in classes:
@@ -86,17 +86,17 @@ def main() -> None:
         temporary = stack.enter_context(tempfile.TemporaryDirectory())
         group = args.limit and stack.enter_context(control_group(int(args.limit * 2**30)))
         for number in args.numbers:
-            pictures = Path(temporary, f"pictures{number}")
-            subset(args.folder.resolve(), number, pictures)
-            changes = ["download.source=folder", f"download.path={pictures}", "train.epochs=1"]
+            images = Path(temporary, f"images{number}")
+            subset(args.folder.resolve(), number, images)
+            changes = ["download.source=folder", f"download.path={images}", "train.epochs=1"]
             place = clone(Path(temporary, f"project{number}"), changes + args.changes)
             for stage in STAGES:
                 taken, peak = measure(place, stage, group)
                 cells[stage].append(f"{taken:.1f} s, {peak:,.0f} MB")
             arrays = sum(file.stat().st_size for file in (place / "data/prepared").iterdir())
-            print(f"{number:,} pictures, prepared arrays of {arrays / 1e6:,.0f} MB")
+            print(f"{number:,} images, prepared arrays of {arrays / 1e6:,.0f} MB")
     print(f"{machine()}\n")
-    print(f"| stage | {' | '.join(f'{number:,} pictures' for number in args.numbers)} |")
+    print(f"| stage | {' | '.join(f'{number:,} images' for number in args.numbers)} |")
     print("|---" * (len(args.numbers) + 1) + "|")
     for stage, row in cells.items():
         print(f"| {stage} | {' | '.join(row)} |")

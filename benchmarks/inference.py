@@ -1,4 +1,4 @@
-"""Pictures per second from files on disk to classes: this project, and the script everyone writes.
+"""Images per second from files on disk to classes: this project, and the script everyone writes.
 
     python -m benchmarks.inference
 
@@ -26,14 +26,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-# width, height, pictures a pass
+# width, height, images a pass
 SETS = {"500×375": (500, 375, 1000), "1280×960": (1280, 960, 300), "4000×3000": (4000, 3000, 40)}
 FILES, SIDE, REPEATS = 10, 64, 3
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def photograph(width: int, height: int, seed: int) -> bytes:
-    """A JPEG of smooth colours with a camera's noise."""
+    """A JPEG of smooth colors with a camera's noise."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
     smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
@@ -69,14 +69,14 @@ def plain(model: Path) -> Callable[[list[str]], list[int]]:
 
 def ours(model: Path, backend: str) -> Callable[[list[str]], list[int]]:
     """What `python -m classifier predict` does, without printing."""
+    from classifier.image_list import InputImage
     from classifier.inference import open_predictor
-    from classifier.picture_list import Picture
     from classifier.predict import predict
 
     predictor = open_predictor(model, backend, threads=1)  # type: ignore[arg-type]
 
     def run(files: list[str]) -> list[int]:
-        answers = predict(predictor, [Picture(file, file) for file in files])
+        answers = predict(predictor, [InputImage(file, file) for file in files])
         return [int(answer.probabilities.argmax()) for answer in answers]
 
     return run
@@ -90,7 +90,7 @@ WAYS = {
 
 
 def measure(way: str, folder: Path) -> None:
-    """Print the pictures per second and the classes for each set, as JSON; in its own process."""
+    """Print the images per second and the classes for each set, as JSON; in its own process."""
     run = WAYS[way](folder / "model.safetensors")
     result = {}
     for name, (_, _, number) in SETS.items():
@@ -147,7 +147,7 @@ def report(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
         "passes (slowest, fastest), and how many times the plain script's. `python -m "
         "benchmarks.inference` measures anew.",
         "",
-        f"| Pictures per second | {' | '.join(SETS)} |",
+        f"| Images per second | {' | '.join(SETS)} |",
         "| --- |" + " --- |" * len(SETS),
     ]
     base = {name: statistics.median(found["plain script"][name]["rates"]) for name in SETS}

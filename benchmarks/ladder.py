@@ -1,9 +1,9 @@
 """What each step of the CIFAR-10 ladder buys: four recipes, run as experiments, side by side.
 
     python -m benchmarks.ladder run [-S key=value …]    run what is missing, keep it in ladder.json
-    python -m benchmarks.ladder                         write docs/ladder.md's table and picture
+    python -m benchmarks.ladder                         write docs/ladder.md's table and image
 
-Pictures of your own: run -S download.source=folder -S download.path=PATH. For a smaller budget:
+Images of your own: run -S download.source=folder -S download.path=PATH. For a smaller budget:
 run -S train.epochs=5. The experiments stay in DVC: dvc exp show, dvc plots diff.
 """
 
@@ -25,7 +25,7 @@ from classifier.revisions import experiment_exists, resolve
 
 STEPS = ("ladder-1-baseline", "ladder-2-batchnorm", "ladder-3-dropout", "ladder-4-augment")
 RESULTS = Path("benchmarks/ladder.json")
-PAGE, PICTURE = Path("docs/ladder.md"), Path("docs/ladder.png")
+PAGE, IMAGE = Path("docs/ladder.md"), Path("docs/ladder.png")
 START, END = "<!-- table: written by python -m benchmarks.ladder -->", "<!-- end of table -->"
 
 
@@ -71,8 +71,8 @@ def _measured(name: str) -> dict[str, Any]:
     }
 
 
-def write_page(results: dict[str, Any], page: Path, picture: Path) -> None:
-    """Put the table between the page's two marks, and draw the picture beside it."""
+def write_page(results: dict[str, Any], page: Path, image: Path) -> None:
+    """Put the table between the page's two marks, and draw the image beside it."""
     rows = [
         "| step | train | validation | test | test loss | best epoch |",
         "|---|---|---|---|---|---|",
@@ -85,8 +85,8 @@ def write_page(results: dict[str, Any], page: Path, picture: Path) -> None:
     images, machine = results["images"], results["machine"]
     said = (
         f"{results['epochs']} epochs, source `{results['source']}`, {images['val']:,} validation "
-        f"and {images['test']:,} test pictures; accuracy of the best epoch's weights, train on a "
-        f"sample of {images['train']:,} pictures as they are. {machine['cores']} cores, "
+        f"and {images['test']:,} test images; accuracy of the best epoch's weights, train on a "
+        f"sample of {images['train']:,} images as they are. {machine['cores']} cores, "
         f"{machine['processor']}."
     )
     text = page.read_text(encoding="utf-8")
@@ -94,14 +94,14 @@ def write_page(results: dict[str, Any], page: Path, picture: Path) -> None:
         raise UserError(f"{page} has lost the marks of its table: put back {START} and {END}.")
     before, after = text.split(START)[0], text.split(END)[1]
     middle = "\n".join(
-        [START, "", *rows, "", said, "", f"![Accuracy by epoch]({picture.name})", "", END]
+        [START, "", *rows, "", said, "", f"![Accuracy by epoch]({image.name})", "", END]
     )
     with replacing(page) as temporary:
         temporary.write_text(before + middle + after, encoding="utf-8")
-    _draw(results["steps"], picture)
+    _draw(results["steps"], image)
 
 
-def _draw(steps: dict[str, Any], picture: Path) -> None:
+def _draw(steps: dict[str, Any], image: Path) -> None:
     figure = new_figure(width=8.4, height=3.8)
     panels = figure.subplots(1, 2, sharey=True)
     for color, (name, step) in zip(SERIES, steps.items(), strict=False):
@@ -112,7 +112,7 @@ def _draw(steps: dict[str, Any], picture: Path) -> None:
         panel.set(title=title, xlabel="epoch")
     panels[0].set_ylabel("accuracy")
     panels[1].legend(loc="lower right")
-    save(figure, picture)
+    save(figure, image)
 
 
 def _cores() -> int:
@@ -137,7 +137,7 @@ def main() -> int:
             run(parse_overrides(args.changes))
         if not RESULTS.is_file():
             raise UserError(f"{RESULTS} is missing: python -m benchmarks.ladder run makes it.")
-        write_page(read_json(RESULTS), PAGE, PICTURE)
+        write_page(read_json(RESULTS), PAGE, IMAGE)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""What each network reaches in two minutes on this machine's cores, on a prepared set of pictures.
+"""What each network reaches in two minutes on this machine's cores, on a prepared set of images.
 
     python -m benchmarks.networks SET PREPARED [NAME …]   measure, and keep it in networks.json
     python -m benchmarks.networks                         write networks.md
@@ -6,8 +6,8 @@
 PREPARED is the `data/prepared` of a run of the pipeline; SET is what the table calls it. Every
 network has its default settings and the same training: AdamW, one cycle, no search for any of them.
 A few batches tell how fast the network is; from that follow the epochs that fit into the budget,
-each over as many of the pictures, drawn at random, as makes them fill it. The time is that of the
-whole training, validation after each epoch included; test pictures are scored after.
+each over as many of the images, drawn at random, as makes them fill it. The time is that of the
+whole training, validation after each epoch included; test images are scored after.
 """
 
 import math
@@ -72,11 +72,11 @@ class Part(PreparedData):
 def measure(name: str, prepared: Path) -> dict[str, Any]:
     """Train ``name`` for the budget and score it on the test split."""
     data = PreparedData.open(prepared)
-    colour = data.meta["channels"] == 3
+    color = data.meta["channels"] == 3
     augment = AugmentParams(
         shift=0.125,
-        horizontal_flip="random" if colour else "none",  # a mirrored digit is no digit
-        padding="reflect" if colour else "zero",
+        horizontal_flip="random" if color else "none",  # a mirrored digit is no digit
+        padding="reflect" if color else "zero",
     )
     model = ModelParams(name)
 
@@ -95,10 +95,10 @@ def measure(name: str, prepared: Path) -> dict[str, Any]:
     probe = Part(data.folder, data.meta, {"train": few, "val": 1})
     _, ends = run(probe, 2)
     # The first epoch also warms up. Validation is a third of a step: forward without backward.
-    a_picture = (ends[2] - ends[1]) / min(few, sizes["train"])
+    a_image = (ends[2] - ends[1]) / min(few, sizes["train"])
     seconds = BUDGET * AIM - (ends[1] - ends[0])
     # After the last epoch, val passes once more in full precision.
-    affordable = seconds / a_picture - sizes["val"]
+    affordable = seconds / a_image - sizes["val"]
     epochs = math.ceil(affordable / (sizes["train"] + sizes["val"] / 3))
     each = min(sizes["train"], int(affordable / epochs - sizes["val"] / 3))
     used = Part(data.folder, data.meta, {"train": each})
@@ -111,12 +111,12 @@ def measure(name: str, prepared: Path) -> dict[str, Any]:
         "parameters": trained.summary["parameters"],
         "multiply_adds": trained.summary["multiply_adds"],
         "seconds": took,
-        "pictures": seen,
+        "images": seen,
         "passes": seen / sizes["train"],
         "best_epoch": trained.best_epoch,
         "val_accuracy": trained.metrics()["val_accuracy"],
         "test_accuracy": float((logits.argmax(1) == data.labels("test")).mean()),
-        "test_pictures": len(logits),
+        "test_images": len(logits),
     }
 
 
@@ -126,16 +126,16 @@ def page(results: Mapping[str, Any]) -> str:
         "# Every network, two minutes",
         "",
         "Default settings, the same training for all (AdamW at 0.002 with weight decay 0.05, one",
-        "cycle, batches of 128, label smoothing 0.1, shifts, and flips for colour pictures), tuned",
+        "cycle, batches of 128, label smoothing 0.1, shifts, and flips for color images), tuned",
         "for none of them: this tells what a first try gives on two cores, not which network is",
-        "best. Pictures a second are of the whole training, validation included; passes are over",
-        "the train split. One seed; on few test pictures, neighbours in the table are equals.",
+        "best. Images a second are of the whole training, validation included; passes are over",
+        "the train split. One seed; on few test images, neighbors in the table are equals.",
     ]
     for name, rows in results["sets"].items():
-        tests = next(iter(rows.values()))["test_pictures"]
-        lines += ["", f"## {name}, {tests:,} test pictures", ""]
+        tests = next(iter(rows.values()))["test_images"]
+        lines += ["", f"## {name}, {tests:,} test images", ""]
         lines.append(
-            "| network | parameters | multiply-adds | pictures/s | passes | seconds | validation"
+            "| network | parameters | multiply-adds | images/s | passes | seconds | validation"
             " | test |"
         )
         lines.append("|---|---|---|---|---|---|---|---|")
@@ -143,7 +143,7 @@ def page(results: Mapping[str, Any]) -> str:
             passes = f"{row['passes']:,.{0 if row['passes'] >= 10 else 1}f}"
             lines.append(
                 f"| `{network}` | {row['parameters']:,} | {short(row['multiply_adds'])} "
-                f"| {row['pictures'] / row['seconds']:,.0f} | {passes} | {row['seconds']:.0f} "
+                f"| {row['images'] / row['seconds']:,.0f} | {passes} | {row['seconds']:.0f} "
                 f"| {row['val_accuracy']:.4f} | {row['test_accuracy']:.4f} |"
             )
     lines += ["", f"{results['machine']}; torch {results['torch']}:", ""]

@@ -5,8 +5,8 @@
     python -m benchmarks.peers timm FOLDER CLONE [EPOCHS]
 
 FOLDER has train/CLASS/* and test/CLASS/*, CLONE is a clone of kuangliu/pytorch-cifar or of
-huggingface/pytorch-image-models. Each prints lines of "seconds,accuracy on the test pictures" after
-every epoch. The clock of keras and kuangliu starts with all pictures decoded in memory and every
+huggingface/pytorch-image-models. Each prints lines of "seconds,accuracy on the test images" after
+every epoch. The clock of keras and kuangliu starts with all images decoded in memory and every
 import done, which this project's own time includes; that of timm is its whole process.
 """
 
@@ -24,14 +24,14 @@ from PIL import Image
 
 
 def arrays(folder: Path) -> tuple[Any, Any]:
-    """uint8 pictures [N, H, W, 3] and int64 labels [N] of class folders."""
-    pictures, labels = [], []
+    """uint8 images [N, H, W, 3] and int64 labels [N] of class folders."""
+    images, labels = [], []
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     for label, place in enumerate(classes):
         for file in sorted(place.iterdir()):
-            pictures.append(np.asarray(Image.open(file).convert("RGB")))
+            images.append(np.asarray(Image.open(file).convert("RGB")))
             labels.append(label)
-    return np.stack(pictures), np.array(labels)
+    return np.stack(images), np.array(labels)
 
 
 def keras(folder: Path, epochs: str = "10") -> Iterator[tuple[float, float]]:
@@ -42,7 +42,7 @@ def keras(folder: Path, epochs: str = "10") -> Iterator[tuple[float, float]]:
     from tensorflow import keras as k
 
     train, test = arrays(folder / "train"), arrays(folder / "test")
-    (x, y), (x_test, y_test) = ((pictures / 255.0, labels) for pictures, labels in (train, test))
+    (x, y), (x_test, y_test) = ((images / 255.0, labels) for images, labels in (train, test))
     layers = [k.layers.Input(x.shape[1:])]
     for width in (32, 64):
         layers += [k.layers.Conv2D(width, 3, activation="relu"), k.layers.MaxPooling2D()]

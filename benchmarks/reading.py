@@ -2,7 +2,7 @@
 
     python -m benchmarks.reading FOLDER SIZE
 
-FOLDER has CLASS/*.jpg. All deliver standardised float batches of 256 at SIZE×SIZE, in random
+FOLDER has CLASS/*.jpg. All deliver standardized float batches of 256 at SIZE×SIZE, in random
 order, to this process. torchvision's ImageFolder and Hugging Face's imagefolder decode in a
 DataLoader with one worker a core, in every epoch again. This project decodes once (download, split,
 preprocess, as processes of their own: its preparation), then gathers batches from memory.
@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.machine import machine
 from benchmarks.overhead import clone, seconds
-from classifier.batches import Batches, normalise
+from classifier.batches import Batches, normalize
 from classifier.memory import keep_large_buffers
 from classifier.parallel import cores
 from classifier.prepare import PreparedData
@@ -37,7 +37,7 @@ Epoch = Callable[[], Iterator[torch.Tensor]]
 
 
 def transforms(size: int) -> Any:
-    """torchvision's usual chain for pictures of any size."""
+    """torchvision's usual chain for images of any size."""
     from torchvision.transforms import v2
 
     return v2.Compose(
@@ -97,13 +97,13 @@ def ours(prepared: Path) -> Epoch:
     def epoch() -> Iterator[torch.Tensor]:
         order = torch.randperm(len(batches.labels))
         for pixels, _, _ in batches.epoch(order, BATCH):
-            yield normalise(pixels, data.meta["mean"], data.meta["std"])
+            yield normalize(pixels, data.meta["mean"], data.meta["std"])
 
     return epoch
 
 
 def rate(epoch: Epoch) -> float:
-    """Pictures a second of one pass."""
+    """Images a second of one pass."""
     started = time.perf_counter()
     delivered = sum(len(batch) for batch in epoch())
     return delivered / (time.perf_counter() - started)
@@ -132,10 +132,10 @@ def main() -> None:
         for _ in range(REPEATS):
             for name, epoch in ways.items():
                 rates[name].append(rate(epoch))
-    print(f"{number:,} pictures to {size}×{size}; {machine()};", end=" ")
+    print(f"{number:,} images to {size}×{size}; {machine()};", end=" ")
     print(", ".join(f"{name} {version(name)}" for name in packages))
     print(f"\nPreparation of this project, once: {preparing:.1f} s ({number / preparing:,.0f}/s)\n")
-    print("| pictures a second | median (lowest, highest) | first epoch, preparation included |")
+    print("| images a second | median (lowest, highest) | first epoch, preparation included |")
     print("|---|---|---|")
     for name, found in rates.items():
         middle = statistics.median(found)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving
 
-wrk (https://github.com/wg/wrk, `apt install wrk`) sends one picture a request, a JPEG of 128×96
+wrk (https://github.com/wg/wrk, `apt install wrk`) sends one image a request, a JPEG of 128×96
 pixels in a multipart form, from 1, 8 and 64 connections, each asking again as soon as it has its
 answer, for 4 seconds after a warm-up. Server and load generator share the machine's cores. The
 networks take 32×32 pixels and have random weights: `cnn`, the default, and `resnet`. "Unbatched"
@@ -31,12 +31,12 @@ MODES = {"batched": [], "unbatched": ["--max-batch", "1", "--max-wait", "0"]}
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 _SCRIPT = """
-local file = io.open("picture.jpg", "rb")
-local picture = file:read("*a")
+local file = io.open("image.jpg", "rb")
+local image = file:read("*a")
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "multipart/form-data; boundary=frontier"
-wrk.body = "--frontier\\r\\nContent-Disposition: form-data; name=\\"pictures\\"; " ..
-  "filename=\\"a.jpg\\"\\r\\nContent-Type: image/jpeg\\r\\n\\r\\n" .. picture ..
+wrk.body = "--frontier\\r\\nContent-Disposition: form-data; name=\\"images\\"; " ..
+  "filename=\\"a.jpg\\"\\r\\nContent-Type: image/jpeg\\r\\n\\r\\n" .. image ..
   "\\r\\n--frontier--\\r\\n"
 done = function(summary, latency)
   local e = summary.errors
@@ -77,11 +77,11 @@ def load(address: str, clients: int, seconds: int, folder: Path) -> dict[str, fl
 
 
 def mean_batch(address: str) -> float:
-    """Pictures in one call of the network, on average, since the server started."""
+    """Images in one call of the network, on average, since the server started."""
     with urllib.request.urlopen(f"{address}/metrics") as answer:
         lines = answer.read().decode().splitlines()
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    total, calls = (float(values[f"classifier_batch_pictures_{name}"]) for name in ("sum", "count"))
+    total, calls = (float(values[f"classifier_batch_images_{name}"]) for name in ("sum", "count"))
     return total / calls
 
 
@@ -96,7 +96,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "picture.jpg").write_bytes(photograph(128, 96, 0))
+        (folder / "image.jpg").write_bytes(photograph(128, 96, 0))
         (folder / "post.lua").write_text(_SCRIPT)
         for name in NETWORKS:
             torch.manual_seed(0)

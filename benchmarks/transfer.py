@@ -1,10 +1,10 @@
-"""Does transfer learning pay? Eight classes of CIFAR-10 first, then few pictures of the other two.
+"""Does transfer learning pay? Eight classes of CIFAR-10 first, then few images of the other two.
 
     python -m benchmarks.transfer FOLDER
 
-FOLDER has train/CLASS/*.jpg and test/CLASS/*.jpg with the pictures of CIFAR-10. The weights are
+FOLDER has train/CLASS/*.jpg and test/CLASS/*.jpg with the images of CIFAR-10. The weights are
 made here, on eight of its classes, so that nothing is fetched and nothing of the other two has been
-seen. All three ways train equally long, on the same pictures, without augmentation.
+seen. All three ways train equally long, on the same images, without augmentation.
 """
 
 import statistics
@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from classifier.batches import normalise, predict_logits
+from classifier.batches import normalize, predict_logits
 from classifier.memory import keep_large_buffers
 from classifier.modelfile import ModelSpec, save
 from classifier.models import ModelParams, build
@@ -31,7 +31,7 @@ from classifier.transfer import freeze, load_weights, plan
 FEW, BATCH = 50, 64
 BACKBONE_LR = 0.1  # factor on the learning rate, when everything is fine-tuned
 
-Pictures = tuple[np.ndarray, Tensor]
+Images = tuple[np.ndarray, Tensor]
 
 
 def measure(
@@ -42,7 +42,7 @@ def measure(
     Args:
         folder: with train/CLASS/*.jpg and test/CLASS/*.jpg.
         pretrain_images: of each of the eight other classes.
-        seeds: each draws other weights, and 50 other pictures of both new classes.
+        seeds: each draws other weights, and 50 other images of both new classes.
     """
     *old, new_1, new_2 = sorted(path.name for path in (folder / "train").iterdir())
     new = [new_1, new_2]
@@ -50,29 +50,27 @@ def measure(
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "old.safetensors"
         scratch = ModelParams("cnn")
-        pictures = read(folder / "train", old, pretrain_images)
-        network, spec = train(scratch, old, pictures, pretrain_epochs, seed=0)
+        images = read(folder / "train", old, pretrain_images)
+        network, spec = train(scratch, old, images, pretrain_epochs, seed=0)
         save(path, network, spec)
         pretrained = replace(scratch, pretrained=str(path))
         test = read(folder / "test", new)
         for seed in seeds:
-            pictures = read(folder / "train", new, FEW, start=seed * FEW)
+            images = read(folder / "train", new, FEW, start=seed * FEW)
             for way, params, backbone_lr in (
                 ("from scratch", scratch, 1.0),
                 ("frozen backbone", replace(pretrained, freeze="backbone"), 1.0),
                 ("fine-tuned", pretrained, BACKBONE_LR),
             ):
-                network, spec = train(params, new, pictures, 40, seed, backbone_lr)
+                network, spec = train(params, new, images, 40, seed, backbone_lr)
                 logits = predict_logits(network, test[0], spec.mean, spec.std)
                 accuracy = (logits.argmax(1) == test[1].numpy()).mean()
                 scores.setdefault(way, []).append(float(accuracy))
     return scores
 
 
-def read(
-    folder: Path, classes: Sequence[str], count: int | None = None, start: int = 0
-) -> Pictures:
-    """``count`` pictures of each class, or all: uint8 [N, 32, 32, 3] and their class numbers."""
+def read(folder: Path, classes: Sequence[str], count: int | None = None, start: int = 0) -> Images:
+    """``count`` images of each class, or all: uint8 [N, 32, 32, 3] and their class numbers."""
     images, labels = [], []
     for number, name in enumerate(classes):
         for path in sorted((folder / name).iterdir())[start:][:count]:
@@ -85,16 +83,16 @@ def read(
 def train(
     params: ModelParams,
     classes: Sequence[str],
-    pictures: Pictures,
+    labeled: Images,
     epochs: int,
     seed: int,
     backbone_lr: float = 1.0,
 ) -> tuple[Classifier, ModelSpec]:
     """AdamW with a one-cycle schedule, from the weights that ``params`` names."""
-    images, labels = torch.from_numpy(pictures[0]), pictures[1]
+    images, labels = torch.from_numpy(labeled[0]), labeled[1]
     facts = {"classes": classes, "channels": 3, "image_size": images.shape[1], "resize": "squash"}
-    colours = images.float().div(255).flatten(0, 2)
-    facts |= {"mean": colours.mean(0).tolist(), "std": colours.std(0).tolist()}
+    colors = images.float().div(255).flatten(0, 2)
+    facts |= {"mean": colors.mean(0).tolist(), "std": colors.std(0).tolist()}
     spec = plan(params, facts)
     torch.manual_seed(seed)
     network = build(
@@ -114,7 +112,7 @@ def train(
         freeze(network, params, epoch)
         network.train()
         for chosen in torch.randperm(len(labels)).split(BATCH):
-            batch = normalise(images[chosen], spec.mean, spec.std)
+            batch = normalize(images[chosen], spec.mean, spec.std)
             loss = F.cross_entropy(network(batch), labels[chosen])
             optimizer.zero_grad()
             loss.backward()

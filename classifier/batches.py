@@ -1,7 +1,7 @@
-"""Pictures on their way to the network: uint8 arrays in, standardised float batches out.
+"""Images on their way to the network: uint8 arrays in, standardized float batches out.
 
 Sets that fit live on the device as uint8 and a batch is one gather; larger ones stream from the
-memory map, read one step ahead by a thread. There are no worker processes and no work per picture
+memory map, read one step ahead by a thread. There are no worker processes and no work per image
 in Python.
 """
 
@@ -32,21 +32,21 @@ def to_unit(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return images.permute(0, 3, 1, 2).to(dtype).div_(255)
 
 
-def standardise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def standardize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """(images - mean) / std by channel; all on the 0..1 scale, images [N,C,H,W]."""
     shift = images.new_tensor(mean).view(1, -1, 1, 1)
     scale = images.new_tensor(std).view(1, -1, 1, 1)
     return (images - shift) / scale
 
 
-def normalise(
+def normalize(
     images: Tensor,
     mean: Sequence[float],
     std: Sequence[float],
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """uint8 [N,H,W,C] -> standardised float [N,C,H,W] in channels-last memory."""
-    return standardise(to_unit(images, dtype), mean, std)
+    """uint8 [N,H,W,C] -> standardized float [N,C,H,W] in channels-last memory."""
+    return standardize(to_unit(images, dtype), mean, std)
 
 
 def at_a_time(batch_size: int, shape: Sequence[int]) -> int:
@@ -88,26 +88,26 @@ def predict_logits(
         part = images[chosen if rows is None else rows[chosen]]
         batch = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
-            logits = network(normalise(batch.to(device, non_blocking=True), mean, std))
+            logits = network(normalize(batch.to(device, non_blocking=True), mean, std))
         found.append(logits.float().cpu())
     network.train(was_training)
     return torch.cat(found).numpy() if found else np.zeros((0, 0), np.float32)
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether ``size`` bytes of pictures may live on the device beside everything else."""
+    """Whether ``size`` bytes of images may live on the device beside everything else."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     return size <= RESIDENT_SHARE * free
 
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""pictures uint8 [B,H,W,C], labels int64 [B], their rows in the split int64 [B]"""
+"""images uint8 [B,H,W,C], labels int64 [B], their rows in the split int64 [B]"""
 
 
 class Batches:
-    """The pictures and labels of one split, handed out in any order, batch by batch.
+    """The images and labels of one split, handed out in any order, batch by batch.
 
-    The batches are the same, bit for bit, whether the pictures are resident or streamed.
+    The batches are the same, bit for bit, whether the images are resident or streamed.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Batches:
             self.mapped = images
 
     def epoch(self, order: Tensor, batch_size: int, first: int = 0) -> Iterator[Batch]:
-        """Yield pictures, labels and rows for each full batch of ``order``, all on the device.
+        """Yield images, labels and rows for each full batch of ``order``, all on the device.
 
         Args:
             order: rows, int64 on the CPU. What does not fill a batch at its end is left out; the

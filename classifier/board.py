@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from classifier.extras import not_installed
 
-SAMPLES = 8  # pictures whose activations are shown
+SAMPLES = 8  # images whose activations are shown
 MAPS = 16  # channels of each stage that are shown
 
 
@@ -29,7 +29,7 @@ class Board:
 
         Args:
             network: with the gradients of the last step.
-            inputs: float [N,C,H,W], standardised.
+            inputs: float [N,C,H,W], standardized.
         """
         epoch = int(row["epoch"])
         for name, value in row.items():
@@ -54,7 +54,7 @@ class Board:
         self.writer.flush()
 
     def _activations(self, network: nn.Module, inputs: Tensor, epoch: int) -> None:
-        """A sheet for each stage: a row for each picture, a column for each channel."""
+        """A sheet for each stage: a row for each image, a column for each channel."""
         maps = inputs
         for name, stage in network.get_submodule("backbone").named_children():
             maps = stage(maps)

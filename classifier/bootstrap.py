@@ -1,7 +1,7 @@
-"""Percentile bootstrap: how far a figure could be off, had other pictures been drawn.
+"""Percentile bootstrap: how far a figure could be off, had other images been drawn.
 
 Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13. A resample is a weight for
-each picture (how often it was drawn), so that every statistic made of sums over pictures is one
+each image (how often it was drawn), so that every statistic made of sums over images is one
 product of a sparse matrix with the weights of all resamples.
 """
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from classifier.array_types import AnyArray, FloatArray, IntegerArray
 
-Weights = AnyArray  # [N, B]: how often each of N pictures is in each resample
+Weights = AnyArray  # [N, B]: how often each of N images is in each resample
 BLOCK = 1 << 23  # weights held at a time
 
 
 def resamples(count: int, samples: int, seed: int) -> Iterator[Weights]:
     """Yield float32 weights [count, b] in blocks of bounded size, ``samples`` resamples in all.
 
-    float32 holds the sums exactly up to 16 million pictures.
+    float32 holds the sums exactly up to 16 million images.
     """
     generator = np.random.default_rng(seed)
     step = max(1, BLOCK // max(1, count))
@@ -36,27 +36,27 @@ def group_sums(
     groups: IntegerArray,
     number: int,
     values: FloatArray | None = None,
-    pictures: IntegerArray | None = None,
+    images: IntegerArray | None = None,
 ) -> Weights:
-    """Sum weights, times ``values`` if given, within groups of pictures, for each resample.
+    """Sum weights, times ``values`` if given, within groups of images, for each resample.
 
     Args:
         weights: [N, B].
-        groups: [n] group 0..number-1 of each picture that takes part.
+        groups: [n] group 0..number-1 of each image that takes part.
         number: how many groups.
-        values: [n] by which a picture's weight is multiplied.
-        pictures: [n] rows of ``weights`` that take part; None: all of them.
+        values: [n] by which an image's weight is multiplied.
+        images: [n] rows of ``weights`` that take part; None: all of them.
 
     Returns:
         [number, B].
     """
     from scipy.sparse import csr_array
 
-    if pictures is None:
-        pictures = np.arange(len(weights))
+    if images is None:
+        images = np.arange(len(weights))
     if values is None:
-        values = np.ones(len(pictures))
-    entries = (values.astype(weights.dtype), (groups, pictures))
+        values = np.ones(len(images))
+    entries = (values.astype(weights.dtype), (groups, images))
     sums: Weights = csr_array(entries, shape=(number, len(weights))) @ weights
     return sums
 
@@ -82,11 +82,11 @@ def wilson(shares: Weights, counts: Weights, confidence: float) -> tuple[Weights
     """Score interval of a proportion (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
 
     It stays honest at 0 and at 1, where every resample is the same and a percentile interval has
-    no width: of 100 pictures that are all right, 96.3 % to 100 % at 95 % confidence.
+    no width: of 100 images that are all right, 96.3 % to 100 % at 95 % confidence.
 
     Args:
         shares: what was observed, 0..1, of any shape.
-        counts: of how many pictures, above 0; of the same shape.
+        counts: of how many images, above 0; of the same shape.
         confidence: 0..1.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)

@@ -61,7 +61,7 @@ def _slope(scale: float, logits: FloatArray, labels: IntegerArray) -> float:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Pictures sorted into bins of equal width by confidence; nan where a bin is empty."""
+    """Images sorted into bins of equal width by confidence; nan where a bin is empty."""
 
     count: Float64Array  # [B]
     confidence: Float64Array  # [B] mean probability of the predicted class
@@ -69,7 +69,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the mean gap, each bin weighted by its pictures."""
+        """Expected calibration error: the mean gap, each bin weighted by its images."""
         gaps = np.abs(self.accuracy - self.confidence)
         return float(np.nansum(gaps * self.count) / self.count.sum())
 

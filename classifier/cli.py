@@ -31,7 +31,7 @@ VERBS = {
     ),
     "find-lr": (
         "suggest a learning rate for the current data and parameters",
-        "python -m classifier find-lr --picture learning_rate.png",
+        "python -m classifier find-lr --image learning_rate.png",
     ),
     "keep": (
         "put a trained model aside, as a start for further training",
@@ -42,7 +42,7 @@ VERBS = {
         "python -m classifier models --image-size 32 --channels 3",
     ),
     "predict": (
-        "say what is in pictures: files, folders, patterns or tables of them",
+        "say what is in images: files, folders, patterns or tables of them",
         "python -m classifier predict photos/ --out predictions.csv --gallery predictions.html",
     ),
     "export": (

@@ -1,7 +1,7 @@
-"""Is one model better than another, or only luckier with these pictures?
+"""Is one model better than another, or only luckier with these images?
 
-Everything is paired: both models answered the same test pictures, and every resample of the
-bootstrap draws the same pictures for both, so that what makes a picture hard for all cancels out.
+Everything is paired: both models answered the same test images, and every resample of the
+bootstrap draws the same images for both, so that what makes an image hard for all cancels out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ import numpy as np
 from classifier.array_types import Float64Array
 from classifier.bootstrap import interval, resamples
 from classifier.outcomes import Outcomes
-from classifier.revisions import Predictions, same_pictures
+from classifier.revisions import Predictions, same_images
 from classifier.scoring import FEWEST, RANKING_LOOKS, EvaluateParams, counting, ranking
 
 Verdict = Literal["better", "worse", "no evidence"]
 
 LOWER_IS_BETTER = ("loss", "ece")
-FEW = 25  # pictures on which the models disagree, below which McNemar's test is done exactly
+FEW = 25  # images on which the models disagree, below which McNemar's test is done exactly
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``other`` seen from ``base``, names of revisions, on the test pictures that both answered.
+    """``other`` seen from ``base``, names of revisions, on the test images that both answered.
 
     ``p`` is McNemar's, ``corrected`` the same after Holm's correction for the number of
     comparisons made together. ``classes`` gives the recall of each class in both, nan for a class
-    without pictures; ``params`` the values that differ, None where a parameter is not there.
-    ``fixed`` and ``broken`` are ids of pictures that only ``other`` or only ``base`` gets right.
+    without images; ``params`` the values that differ, None where a parameter is not there.
+    ``fixed`` and ``broken`` are ids of images that only ``other`` or only ``base`` gets right.
     """
 
     base: str
     other: str
-    pictures: int
+    images: int
     confidence: float
     metrics: Mapping[str, Difference]
     p: float
@@ -68,13 +68,13 @@ def compare(parts: Sequence[Predictions], params: EvaluateParams) -> list[Compar
     method, is below 1 - confidence; "no evidence" otherwise, which is not "equal".
 
     Args:
-        parts: test predictions of two or more models for the same pictures.
+        parts: test predictions of two or more models for the same images.
         params: seed, number and confidence of the bootstrap, calibration bins, top k.
 
     Raises:
-        UserError: the models were tested on different pictures, labels or classes.
+        UserError: the models were tested on different images, labels or classes.
     """
-    same_pictures(parts)
+    same_images(parts)
     outcomes = [Outcomes(part.logits, part.labels) for part in parts]
     drawn = _resampled(outcomes, params)
     everything = np.ones((len(parts[0].labels), 1))
@@ -102,7 +102,7 @@ def compare(parts: Sequence[Predictions], params: EvaluateParams) -> list[Compar
             Comparison(
                 base=parts[0].name,
                 other=part.name,
-                pictures=len(part.labels),
+                images=len(part.labels),
                 confidence=params.confidence,
                 metrics=metrics,
                 p=p_values[number - 1],
@@ -125,8 +125,8 @@ def mcnemar(gained: int, lost: int) -> float:
     https://doi.org/10.1186/1471-2288-13-91.
 
     Args:
-        gained: pictures that only the second model gets right.
-        lost: pictures that only the first model gets right.
+        gained: images that only the second model gets right.
+        lost: images that only the first model gets right.
     """
     from scipy.stats import binom, binomtest
 
@@ -169,11 +169,11 @@ def _resampled(
     outcomes: Sequence[Outcomes], params: EvaluateParams
 ) -> list[dict[str, Float64Array]]:
     """The figures of every model in the same resamples."""
-    pictures, classes = outcomes[0].logits.shape
+    images, classes = outcomes[0].logits.shape
     blocks: list[dict[str, list[Float64Array]]] = [{} for _ in outcomes]
     # Ranking is slow; it gets a share of the time that evaluate gives it.
-    ranked = max(FEWEST, RANKING_LOOKS // (4 * pictures * classes))
-    for weights in resamples(pictures, params.bootstrap_samples, params.seed):
+    ranked = max(FEWEST, RANKING_LOOKS // (4 * images * classes))
+    for weights in resamples(images, params.bootstrap_samples, params.seed):
         for outcome, block in zip(outcomes, blocks, strict=True):
             for name, values in _figures(outcome, params, weights, ranked).items():
                 block.setdefault(name, []).append(values)

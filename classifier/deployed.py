@@ -1,4 +1,4 @@
-"""The whole way from pictures to probabilities as one network, for the exported formats.
+"""The whole way from images to probabilities as one network, for the exported formats.
 
 What `classifier.images.to_array` does outside of the network has to be done in the graph here, so
 that whoever has the file needs nothing else of this project.
@@ -9,14 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from classifier.batches import standardise
+from classifier.batches import standardize
 from classifier.images import REDUCING_GAP
 from classifier.modelfile import ModelSpec
 from classifier.models.base import Classifier
 
 
 class Deployed(nn.Module):
-    """uint8 pictures [N, H, W, C] of any one size -> probabilities [N, K] after the temperature."""
+    """uint8 images [N, H, W, C] of any one size -> probabilities [N, K] after the temperature."""
 
     def __init__(self, network: Classifier, spec: ModelSpec) -> None:
         super().__init__()
@@ -24,16 +24,16 @@ class Deployed(nn.Module):
         self.spec = spec
         self.eval()
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Resize as `to_array` does, scale, standardise, classify."""
-        values = pictures.permute(0, 3, 1, 2).float()
+    def forward(self, images: Tensor) -> Tensor:
+        """Resize as `to_array` does, scale, standardize, classify."""
+        values = images.permute(0, 3, 1, 2).float()
         values = _sized(values, self.spec.image_size, self.spec.resize)
-        values = standardise(values / 255, self.spec.mean, self.spec.std)
+        values = standardize(values / 255, self.spec.mean, self.spec.std)
         return torch.softmax(self.network(values) / self.spec.temperature, dim=1)
 
 
 def _sized(images: Tensor, size: int, resize: str) -> Tensor:
-    """`resized`, and not a step of it where pictures come in the right size already."""
+    """`resized`, and not a step of it where images come in the right size already."""
     height, width = (torch.arange(n)[-1] + 1 for n in images.shape[2:])
     all_of_it = torch.arange(size)
 
@@ -51,7 +51,7 @@ def _sized(images: Tensor, size: int, resize: str) -> Tensor:
 class _Side(NamedTuple):
     """The part of one axis that is shown, and where: scalars in double precision.
 
-    Pixels ``start`` to ``stop`` of the picture become ``inner`` pixels from ``offset`` on.
+    Pixels ``start`` to ``stop`` of the image become ``inner`` pixels from ``offset`` on.
     """
 
     start: Tensor
@@ -64,7 +64,7 @@ def resized(images: Tensor, size: int, resize: str) -> Tensor:
     """Bilinear resizing with antialiasing as Pillow does it: [N, C, H, W] -> [N, C, size, size].
 
     Pillow first averages cells of whole pixels, where it shrinks far, then filters one axis after
-    the other, and rounds after each of these steps. ONNX's own Resize knows no cells and no centre
+    the other, and rounds after each of these steps. ONNX's own Resize knows no cells and no center
     crops, and rounds elsewhere.
 
     Args:
@@ -136,9 +136,9 @@ def _filter(cells: _Cells, side: _Side, size: int) -> Tensor:
     number = torch.arange(size, dtype=torch.float64) - side.offset
     start, stop = ((n / cells.width).float().double() for n in (side.start, side.stop))
     scale = (stop - start) / side.inner
-    centre = start - cells.edges[0] / cells.width + (number + 0.5) * scale
+    center = start - cells.edges[0] / cells.width + (number + 0.5) * scale
     place = torch.arange(len(cells.edges) - 1, dtype=torch.float64) + 0.5
-    distance = torch.abs(place[None, :] - centre[:, None])
+    distance = torch.abs(place[None, :] - center[:, None])
     weights = torch.clamp(1 - distance / torch.clamp(scale, min=1.0), min=0.0)
     weights = torch.where(cells.edges.diff()[None, :] > 0, weights, 0.0)
     weights = weights / weights.sum(dim=1, keepdim=True)

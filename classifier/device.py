@@ -110,9 +110,9 @@ def choose_numerics(
     start would suit each case better, but two runs could then differ in every bit because one
     machine was busy for a second.
 
-    Measured on a Zen 5 CPU, one thread, training steps of the network ``cnn``, pictures/s:
+    Measured on a Zen 5 CPU, one thread, training steps of the network ``cnn``, images/s:
 
-    - bfloat16 autocast against float32: 1.2 times as fast at 0.7 M multiply-adds a picture
+    - bfloat16 autocast against float32: 1.2 times as fast at 0.7 M multiply-adds an image
       (8×8), 1.3 at 2.5 M (16×16), 1.5 to 1.8 at 10 to 150 M (32×32). Below 2 M the gain is not
       worth results that differ between CPUs with and without the instructions.
     - channels-last against channels-first: 1.0 up to 16×16, 1.2 to 1.9 above, in both types.
@@ -126,7 +126,7 @@ def choose_numerics(
     On GPUs the choices are common practice. On mps they are the careful ones: float32.
 
     Args:
-        multiply_adds: of one picture through the network, forward.
+        multiply_adds: of one image through the network, forward.
     """
     if precision == "auto":
         precision = _faster_precision(device, multiply_adds)
@@ -161,7 +161,7 @@ def _faster_precision(device: torch.device, multiply_adds: int) -> str:
     return "fp32"
 
 
-SMALL_NETWORK = 2_000_000  # multiply-adds a picture; the default network has 0.7 M on 8×8
+SMALL_NETWORK = 2_000_000  # multiply-adds an image; the default network has 0.7 M on 8×8
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -197,8 +197,8 @@ class _SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         ours = torch.cat([x.sum(dims), x.new_tensor([x.numel() / x.shape[1]])])
         total = _Sum.apply(ours)
         mean, count = total[:-1] / total[-1], total[-1]
-        centred = x - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(dims)) / count
+        centered = x - mean.view(shape)
+        variance = _Sum.apply(centered.square().sum(dims)) / count
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -207,7 +207,7 @@ class _SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        result = centred * torch.rsqrt(variance + self.eps).view(shape)
+        result = centered * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             result = result * self.weight.view(shape) + self.bias.view(shape)
         return result.to(input.dtype)

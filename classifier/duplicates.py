@@ -1,8 +1,8 @@
-"""Find pictures that occur twice: identical pixels, and pictures that merely look the same.
+"""Find images that occur twice: identical pixels, and images that merely look the same.
 
 Near-duplicates are found in two steps. Perceptual hashes that differ in a few bits propose pairs,
-and the correlation of the two pictures at 32×32 pixels confirms them: among hundreds of millions of
-pairs some hashes agree by chance, above all of pictures with a small object on an even ground.
+and the correlation of the two images at 32×32 pixels confirms them: among hundreds of millions of
+pairs some hashes agree by chance, above all of images with a small object on an even ground.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from classifier.parallel import ordered_map
 from classifier.store import read_bytes
 
 # Pearson correlation of brightness from which a proposed pair counts: unmoved by exposure and
-# contrast. On CIFAR-10, 0.85 parts re-cropped and re-coloured copies from look-alikes.
+# contrast. On CIFAR-10, 0.85 parts re-cropped and re-colored copies from look-alikes.
 LEAST_CORRELATION = 0.85
-# A 64-bit hash says nothing of a picture with hardly more pixels than that: different
+# A 64-bit hash says nothing of an image with hardly more pixels than that: different
 # handwritten digits of 8×8 pixels share theirs.
 LEAST_SIDE = 16
 # Even surfaces and stripes have few frequencies, so their hashes are alike whatever they show.
@@ -33,12 +33,12 @@ Pairs = Int64Array
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Pairs of pictures that look the same.
+    """Pairs of images that look the same.
 
     ``pairs`` [P, 2] are rows of the manifest, the smaller first, in ascending order; ``bits`` [P]
     is how many bits of their hashes differ. ``distance`` is the number of bits up to which the
     search is complete, and ``shortened`` says that it is less than was asked for, because there
-    would be more than ``MOST_PAIRS``. Of pictures with equal hashes each is paired with the first
+    would be more than ``MOST_PAIRS``. Of images with equal hashes each is paired with the first
     alone.
     """
 
@@ -61,15 +61,15 @@ def equal_links(values: TextArray | UInt64Array) -> Pairs:
 def near_duplicates(
     manifest: Manifest, raw: Path, distance: int, workers: int = 0
 ) -> NearDuplicates:
-    """Find the pairs of pictures that look the same without being identical.
+    """Find the pairs of images that look the same without being identical.
 
-    Pictures with a side under ``LEAST_SIDE`` and blank ones take no part.
+    Images with a side under ``LEAST_SIDE`` and blank ones take no part.
 
     Args:
-        manifest: the pictures.
+        manifest: the images.
         raw: the folder with the shards.
         distance: bits of 64 in which two perceptual hashes may differ.
-        workers: processes that decode the proposed pictures; 0 for one a core.
+        workers: processes that decode the proposed images; 0 for one a core.
     """
     side = np.minimum(manifest.width, manifest.height)
     able = (side >= LEAST_SIDE) & (np.bitwise_count(manifest.phash) >= _LEAST_BITS)
@@ -133,7 +133,7 @@ def near_hashes(hashes: UInt64Array, distance: int, most: int = MOST_PAIRS) -> N
 
 
 def thumbnails(manifest: Manifest, raw: Path, rows: Int64Array, workers: int = 0) -> UInt8Array:
-    """[len(rows), 32, 32] gray pictures, decoded from the shards."""
+    """[len(rows), 32, 32] gray images, decoded from the shards."""
     if not len(rows):
         return np.zeros((0, 32, 32), np.uint8)
     if int(manifest.size[rows].sum()) < 4 << 20:
@@ -146,14 +146,12 @@ def thumbnails(manifest: Manifest, raw: Path, rows: Int64Array, workers: int = 0
     return np.concatenate(list(ordered_map(partial(_decode, raw), pieces, workers)))
 
 
-def correlation(pictures: UInt8Array, pairs: Pairs) -> Float64Array:
-    """[P] Pearson correlation of the pixels of pictures [N, H, W], for pairs of their rows."""
+def correlation(images: UInt8Array, pairs: Pairs) -> Float64Array:
+    """[P] Pearson correlation of the pixels of images [N, H, W], for pairs of their rows."""
     result = np.zeros(len(pairs))
     for start in range(0, len(pairs), 1024):
         part = pairs[start : start + 1024]
-        a, b = (
-            pictures[part[:, side]].reshape(len(part), -1).astype(np.float64) for side in (0, 1)
-        )
+        a, b = (images[part[:, side]].reshape(len(part), -1).astype(np.float64) for side in (0, 1))
         a -= a.mean(axis=1, keepdims=True)
         b -= b.mean(axis=1, keepdims=True)
         scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))

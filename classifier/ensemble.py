@@ -15,7 +15,7 @@ from tqdm import tqdm
 from classifier.array_types import Float32Array, Float64Array, IntegerArray
 from classifier.calibration import fit_temperature
 from classifier.errors import UserError
-from classifier.revisions import Predictions, same_pictures
+from classifier.revisions import Predictions, same_images
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,15 +56,15 @@ def combine(method: Method, val: Sequence[Predictions], members: int) -> Combina
 
     Args:
         method: mean needs no validation predictions.
-        val: validation predictions of every member, for the same pictures.
+        val: validation predictions of every member, for the same images.
         members: how many there are.
 
     Raises:
-        UserError: the members were validated on different pictures, or stacking lacks a class.
+        UserError: the members were validated on different images, or stacking lacks a class.
     """
     if method == "mean":
         return Combination("mean", np.full(members, 1 / members))
-    same_pictures(val)
+    same_images(val)
     logs = [log_probabilities(part.logits) for part in val]
     if method == "weighted":
         return Combination("weighted", fit_weights(logs, val[0].labels))
@@ -74,7 +74,7 @@ def combine(method: Method, val: Sequence[Predictions], members: int) -> Combina
 def fit_weights(logs: Sequence[Float64Array], labels: IntegerArray) -> Float64Array:
     """The weights, summing to 1, of the mixture of probabilities with the least cross-entropy.
 
-    Expectation-maximisation (Dempster, Laird and Rubin 1977), which for mixture weights alone is
+    Expectation-maximization (Dempster, Laird and Rubin 1977), which for mixture weights alone is
     a multiplication, stays on the simplex and converges to the one optimum.
 
     Args:
@@ -103,7 +103,7 @@ def fit_stacking(logs: Sequence[Float64Array], labels: IntegerArray) -> Combinat
     fewest = int(np.bincount(labels, minlength=classes).min())
     if fewest < 2:
         raise UserError(
-            "stacking needs at least 2 validation pictures of every class: choose weighted or "
+            "stacking needs at least 2 validation images of every class: choose weighted or "
             "mean, or raise split.val_fraction."
         )
     folds = StratifiedKFold(min(3, fewest), shuffle=True, random_state=0)
@@ -152,7 +152,7 @@ def save_model(
         val: validation predictions of every member for the temperature; empty: it stays 1.
 
     Raises:
-        UserError: the members differ in classes, or in how they want pictures prepared.
+        UserError: the members differ in classes, or in how they want images prepared.
     """
     import torch
 
@@ -166,7 +166,7 @@ def save_model(
             if getattr(spec, key) != getattr(specs[0], key):
                 raise UserError(
                     f"the model in {member} has another {key} than the first: one file can only "
-                    "hold models that take the same pictures, so train them with the same "
+                    "hold models that take the same images, so train them with the same "
                     "preprocess parameters."
                 )
     settings: dict[str, Any] = {
@@ -191,7 +191,7 @@ def save_model(
         channels=specs[0].channels,
         image_size=specs[0].image_size,
         resize=specs[0].resize,
-        mean=(0.0,) * specs[0].channels,  # each member standardises for itself
+        mean=(0.0,) * specs[0].channels,  # each member standardizes for itself
         std=(1.0,) * specs[0].channels,
         temperature=temperature,
         value_range=specs[0].value_range,

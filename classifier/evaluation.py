@@ -30,7 +30,7 @@ EMBEDDED_BYTES = 1 << 29  # of embeddings that are kept, in double precision
 class Evaluation:
     """What the network said about each split, and the figures of those that have labels.
 
-    ``outcomes`` and ``scores`` have the keys test and, where there are such pictures, val and
+    ``outcomes`` and ``scores`` have the keys test and, where there are such images, val and
     train.
     ``embedding_rows`` [n] are test rows, ``embeddings`` [n, D] what the last layer saw of them.
     """
@@ -56,7 +56,7 @@ def evaluate(
     answers by one from here on, with a temperature of its own, fitted on val.
 
     Raises:
-        UserError: no test pictures, or a model of other classes or pictures than the data.
+        UserError: no test images, or a model of other classes or images than the data.
     """
     _check(spec, data)
     other_views = network.test_time_augmentation != "none" and not params.test_time_augmentation
@@ -98,8 +98,8 @@ def evaluate(
 def _check(spec: ModelSpec, data: PreparedData) -> None:
     if "test" not in data.splits:
         raise UserError(
-            "data/prepared has no test pictures to evaluate on: set split.test_fraction above 0, "
-            "or give the test pictures labels."
+            "data/prepared has no test images to evaluate on: set split.test_fraction above 0, "
+            "or give the test images labels."
         )
     facts = ("classes", "channels", "image_size")
     wrong = [name for name in facts if _plain(getattr(spec, name)) != data.meta[name]]

@@ -1,8 +1,8 @@
 """What the network looks at: Grad-CAM, first-layer filters, feature maps, embeddings.
 
 The stage ``evaluate`` writes the following files to ``data/explain/``; all can be read with numpy
-and the csv module alone, and none holds pickled objects. Pictures are uint8 [H, W, C] as in
-``data/prepared/``; ``row`` is the picture's row in ``data/prepared/{split}.npy``. Files marked
+and the csv module alone, and none holds pickled objects. Images are uint8 [H, W, C] as in
+``data/prepared/``; ``row`` is the image's row in ``data/prepared/{split}.npy``. Files marked
 (optional) are missing where the network has no such thing (a network without convolutions) or
 there is nothing to show (a set without mistakes still gets the table, with a header alone).
 
@@ -13,7 +13,7 @@ calibrated probabilities:
   actual_probability; most confident mistake first.
 - ``uncertain.csv``: row, id, actual, predicted, probability, runner_up (second class),
   margin (probability of the first minus that of the second class); smallest margin first.
-- ``confused_pairs.csv``: actual, predicted, count, share (of the actual class's test pictures,
+- ``confused_pairs.csv``: actual, predicted, count, share (of the actual class's test images,
   0..1), rows (up to 8 test rows, separated by spaces, most confident first); largest count first.
 - ``label_errors.csv``: id, split (val or test), row, given, suggested, score (probability of the
   suggested minus that of the given class, -1..1); most suspicious first.
@@ -25,7 +25,7 @@ From the network (this module):
 - ``gradcam_images.npy``: uint8 [M, H, W, C]; ``gradcam_heat.npy``: float32 [M, H, W] in 0..1, 1 is
   where the evidence for the predicted class is strongest. (optional)
 - ``filters.npy``: float32 [F, C, h, w], the weights of the first convolution. (optional)
-- ``feature_maps.npz``: key ``picture`` uint8 [H, W, C], then for each 4-D stage of the backbone, in
+- ``feature_maps.npz``: key ``image`` uint8 [H, W, C], then for each 4-D stage of the backbone, in
   the order of the network, its name -> float32 [up to 16, h, w] activations. (optional)
 - ``embedding.csv``: row, id, x, y, actual, predicted: principal components of the input of the last
   linear layer, for a random sample of the test split.
@@ -65,12 +65,12 @@ def grad_cam(network: Classifier, images: Tensor, targets: Sequence[int]) -> Hea
 
     Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391, equations 1 and 2, on the last
     convolutional stage with at least FINEST x FINEST positions (the last of several positions if
-    there is none), enlarged bilinearly to the picture and scaled so that its highest value is 1.
+    there is none), enlarged bilinearly to the image and scaled so that its highest value is 1.
 
     Args:
         network: in eval mode.
-        images: standardised float [M, C, H, W] on the network's device.
-        targets: the class of each picture whose evidence is asked for.
+        images: standardized float [M, C, H, W] on the network's device.
+        targets: the class of each image whose evidence is asked for.
 
     Returns:
         None for a network without stages that return maps.
@@ -124,9 +124,9 @@ def stage_maps(network: Classifier, images: Tensor) -> dict[str, Tensor]:
 
 
 def feature_maps(network: Classifier, image: Tensor) -> dict[str, Float32Array]:
-    """The first MOST_MAPS maps of each stage for one standardised picture [1, C, H, W].
+    """The first MOST_MAPS maps of each stage for one standardized image [1, C, H, W].
 
-    One thread computes them: for a single picture some processors' libraries share out a sum over
+    One thread computes them: for a single image some processors' libraries share out a sum over
     the channels, and its last bits would depend on how many threads there are.
     """
     threads = torch.get_num_threads()
@@ -153,7 +153,7 @@ def recorded_embeddings(
 ) -> Iterator[Callable[[], Float32Array]]:
     """Keep the inputs of the last linear layer for some rows of what passes through the network.
 
-    ``rows`` (ascending) count pictures from the start of the block. Yields a function that gives
+    ``rows`` (ascending) count images from the start of the block. Yields a function that gives
     the embeddings float32 [len(rows), D], so that they need no second pass.
     """
     kept: list[Tensor] = []
@@ -194,18 +194,18 @@ def principal_plane(embeddings: Float32Array) -> tuple[Float64Array, list[float]
 
     if len(embeddings) < 2:
         return np.zeros((len(embeddings), 2)), [0.0, 0.0]
-    centred = np.asarray(embeddings, np.float64) - embeddings.mean(axis=0, dtype=np.float64)
-    if centred.shape[1] < 2:
-        centred = np.pad(centred, ((0, 0), (0, 1)))
-    wide = centred.shape[1] > max(len(centred), _WIDE)
+    centered = np.asarray(embeddings, np.float64) - embeddings.mean(axis=0, dtype=np.float64)
+    if centered.shape[1] < 2:
+        centered = np.pad(centered, ((0, 0), (0, 1)))
+    wide = centered.shape[1] > max(len(centered), _WIDE)
     # Rows and columns have the same variances; the smaller product is made where that matters.
-    scatter = centred @ centred.T if wide else centred.T @ centred
+    scatter = centered @ centered.T if wide else centered.T @ centered
     size = len(scatter)
     variances, directions = eigh(scatter, subset_by_index=[size - 2, size - 1])
     plane = directions[:, ::-1]
     if wide:
-        plane = centred.T @ plane
+        plane = centered.T @ plane
         plane = plane / np.maximum(np.linalg.norm(plane, axis=0), 1e-150)
     plane = plane * np.where(plane[np.abs(plane).argmax(axis=0), [0, 1]] < 0, -1, 1)
     total = max(float(np.trace(scatter)), 1e-300)
-    return centred @ plane, [max(0.0, float(v)) / total for v in variances[::-1]]
+    return centered @ plane, [max(0.0, float(v)) / total for v in variances[::-1]]

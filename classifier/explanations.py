@@ -10,7 +10,7 @@ from torch import Tensor
 
 from classifier.array_types import Float64Array
 from classifier.arrays import write_arrays
-from classifier.batches import normalise
+from classifier.batches import normalize
 from classifier.csv_files import write_table
 from classifier.evaluation import Evaluation
 from classifier.explain import feature_maps, first_filters, grad_cam, principal_plane
@@ -44,14 +44,14 @@ def write_explanations(
     write_table(folder / "confused_pairs.csv", confused_pairs(test, classes, most))
     write_table(folder / "label_errors.csv", label_errors(evaluation, data, most))
 
-    def standardised(rows: Sequence[int]) -> Tensor:
-        pictures = torch.from_numpy(np.array(data.images("test")[rows])).to(device)
-        return normalise(pictures, spec.mean, spec.std)
+    def standardized(rows: Sequence[int]) -> Tensor:
+        images = torch.from_numpy(np.array(data.images("test")[rows])).to(device)
+        return normalize(images, spec.mean, spec.std)
 
     plane, shares = principal_plane(evaluation.embeddings)
     write_table(folder / "embedding.csv", embedding(evaluation, plane, ids))
     rows = examples(test, params.seed)
-    heat = grad_cam(network, standardised(rows), test.predicted[rows].tolist())
+    heat = grad_cam(network, standardized(rows), test.predicted[rows].tolist())
     if heat is not None:
         np.save(folder / "gradcam_heat.npy", heat.heat)
         np.save(folder / "gradcam_images.npy", data.images("test")[rows])
@@ -59,10 +59,10 @@ def write_explanations(
     filters = first_filters(network)
     if filters is not None:
         np.save(folder / "filters.npy", filters)
-    maps = feature_maps(network, standardised(rows[:1]))
+    maps = feature_maps(network, standardized(rows[:1]))
     if maps:
-        picture = np.array(data.images("test")[rows[0]])
-        write_arrays(folder / "feature_maps.npz", {"picture": picture, **maps})
+        image = np.array(data.images("test")[rows[0]])
+        write_arrays(folder / "feature_maps.npz", {"image": image, **maps})
     write_json(
         folder / "explain.json",
         {"gradcam_stage": heat.stage if heat else None, "embedding_variance": shares},
@@ -81,7 +81,7 @@ def examples(test: Outcomes, seed: int) -> list[int]:
 def label_errors(evaluation: Evaluation, data: PreparedData, most: int) -> pd.DataFrame:
     """Likely label errors of val and test together, most suspicious first.
 
-    Both are pictures that the weights were not fitted to, and together they give the thresholds of
+    Both are images that the weights were not fitted to, and together they give the thresholds of
     confident learning a better footing.
     """
     splits = [split for split in ("val", "test") if split in evaluation.outcomes]
@@ -104,7 +104,7 @@ def label_errors(evaluation: Evaluation, data: PreparedData, most: int) -> pd.Da
 
 
 def embedding(evaluation: Evaluation, plane: Float64Array, ids: Sequence[str]) -> pd.DataFrame:
-    """One line a sampled test picture: row, id, x, y, actual, predicted."""
+    """One line a sampled test image: row, id, x, y, actual, predicted."""
     test, rows = evaluation.outcomes["test"], evaluation.embedding_rows
     names = np.array(evaluation.classes)
     return pd.DataFrame(

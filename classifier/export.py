@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from classifier.models import Classifier
 
 OPSET = 18  # ONNX Runtime 1.14 (2023) and later read it
-CALIBRATION = 512  # pictures from which int8 learns the range of every activation
+CALIBRATION = 512  # images from which int8 learns the range of every activation
 _SIZES = (2, 40, 56)  # of the example that the exporters follow: all three stay free
 
 
@@ -86,7 +86,7 @@ def quantized(
 
     Args:
         model: what `onnx_bytes` gave.
-        calibration: [N, S, S, C] training pictures; they fix the range of every activation.
+        calibration: [N, S, S, C] training images; they fix the range of every activation.
         spec: goes to the metadata, with ``metrics``.
     """
     try:
@@ -176,10 +176,10 @@ def save_safetensors(path: Path, network: "Classifier", spec: ModelSpec) -> None
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two models agree on some pictures: the largest difference of a probability (0..1), and
-    the share of pictures (0..1) that get the same class."""
+    """How two models agree on some images: the largest difference of a probability (0..1), and
+    the share of images (0..1) that get the same class."""
 
-    pictures: int
+    images: int
     largest_difference: float
     same_class: float
 
@@ -190,31 +190,29 @@ def agreement(expected: Float32Array, found: Float32Array) -> Agreement:
     return Agreement(len(expected), float(np.abs(expected - found).max()), float(same))
 
 
-def latency(
-    answer: Callable[[UInt8Array], Any], pictures: UInt8Array, seconds: float = 0.5
-) -> float:
-    """Median milliseconds that ``answer(pictures)`` takes, over at least 5 calls."""
-    answer(pictures)
+def latency(answer: Callable[[UInt8Array], Any], images: UInt8Array, seconds: float = 0.5) -> float:
+    """Median milliseconds that ``answer(images)`` takes, over at least 5 calls."""
+    answer(images)
     times: list[float] = []
     while len(times) < 5 or sum(times) < seconds:
         started = time.perf_counter()
-        answer(pictures)
+        answer(images)
         times.append(time.perf_counter() - started)
     return 1000 * float(np.median(times))
 
 
 def in_batches(
-    answer: Callable[[UInt8Array], Float32Array], pictures: UInt8Array, size: int = 256
+    answer: Callable[[UInt8Array], Float32Array], images: UInt8Array, size: int = 256
 ) -> Float32Array:
-    """Probabilities of many pictures, in constant memory but for the result."""
-    starts = range(0, len(pictures), size)
-    return np.concatenate([answer(np.array(pictures[at : at + size])) for at in starts])
+    """Probabilities of many images, in constant memory but for the result."""
+    starts = range(0, len(images), size)
+    return np.concatenate([answer(np.array(images[at : at + size])) for at in starts])
 
 
 def originals(
     raw: Path, data: PreparedData, split: str, spec: ModelSpec, most: int
 ) -> Iterator[tuple[UInt8Array, UInt8Array]]:
-    """Yield pictures of a split that are not of the model's size, at most ``most``.
+    """Yield images of a split that are not of the model's size, at most ``most``.
 
     As training prepares them, [S, S, C], and whole, [H, W, C], as other programs decode them.
     """
@@ -234,14 +232,14 @@ def originals(
 
 
 def load_torch_export(path: Path) -> Callable[[UInt8Array], Float32Array]:
-    """What `save_torch_export` wrote, as a function from pictures to probabilities."""
+    """What `save_torch_export` wrote, as a function from images to probabilities."""
     import torch
 
     program = torch.export.load(path).module()
 
-    def answer(pictures: UInt8Array) -> Float32Array:
+    def answer(images: UInt8Array) -> Float32Array:
         with torch.inference_mode():
-            found: Float32Array = program(torch.from_numpy(pictures)).numpy()
+            found: Float32Array = program(torch.from_numpy(images)).numpy()
         return found
 
     return answer

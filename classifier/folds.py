@@ -65,18 +65,18 @@ def _same_params(revision: Revision, changes: Mapping[str, Any], root: Path) -> 
 
 
 def pooled(folds: Sequence[Predictions]) -> Predictions:
-    """The validation predictions of all folds as one: each picture judged by a model that it did
+    """The validation predictions of all folds as one: each image judged by a model that it did
     not train (but that it helped to choose the epoch of, which flatters a little).
 
     Raises:
-        UserError: the classes differ, or a picture is in two folds.
+        UserError: the classes differ, or an image is in two folds.
     """
     first = folds[0]
     if any(part.classes != first.classes for part in folds):
         raise UserError("the folds have different classes: run them with the same data.")
     ids = np.concatenate([part.ids for part in folds])
     if len(np.unique(ids)) < len(ids):
-        raise UserError("a picture is in two of the folds: run them with the same data and seed.")
+        raise UserError("an image is in two of the folds: run them with the same data and seed.")
     return Predictions(
         name=first.name,
         params=first.params,

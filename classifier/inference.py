@@ -1,4 +1,4 @@
-"""A trained model ready to answer, whatever computes it: uint8 pictures in, probabilities out."""
+"""A trained model ready to answer, whatever computes it: uint8 images in, probabilities out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,14 +25,14 @@ class Predictor(Protocol):
     backend: str
     spec: ModelSpec
 
-    def probabilities(self, pictures: UInt8Array) -> Float32Array:
+    def probabilities(self, images: UInt8Array) -> Float32Array:
         """[N, K] after temperature scaling, of [N, S, S, C] as `classifier.images.to_array` gives.
 
         S is ``spec.image_size`` and C ``spec.channels``.
         """
         ...
 
-    def heat(self, pictures: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
+    def heat(self, images: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
         """[N, S, S] in 0..1, where the evidence for the target classes lies; None if unknown."""
         ...
 
@@ -50,7 +50,7 @@ class TorchPredictor:
         self.threads = threads
         self.network, self.spec = load_model(path, str(self.device))
 
-    def probabilities(self, pictures: UInt8Array) -> Float32Array:
+    def probabilities(self, images: UInt8Array) -> Float32Array:
         """Softmax of the logits, divided by the temperature."""
         import torch
 
@@ -59,19 +59,19 @@ class TorchPredictor:
         if self.threads:  # holds for the calling thread
             torch.set_num_threads(self.threads)
         spec = self.spec
-        logits = predict_logits(self.network, pictures, spec.mean, spec.std, self.device)
+        logits = predict_logits(self.network, images, spec.mean, spec.std, self.device)
         return softmax(logits, spec.temperature)
 
-    def heat(self, pictures: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
+    def heat(self, images: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
         """Grad-CAM; None for a network without convolutions."""
         import torch
 
-        from classifier.batches import normalise
+        from classifier.batches import normalize
         from classifier.explain import grad_cam
 
-        images = torch.from_numpy(np.array(pictures)).to(self.device)
-        images = normalise(images, self.spec.mean, self.spec.std)
-        maps = grad_cam(self.network, images, targets)
+        batch = torch.from_numpy(np.array(images)).to(self.device)
+        batch = normalize(batch, self.spec.mean, self.spec.std)
+        maps = grad_cam(self.network, batch, targets)
         return None if maps is None else maps.heat
 
 

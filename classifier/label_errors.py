@@ -1,9 +1,9 @@
-"""Pictures whose label is likely wrong, by confident learning.
+"""Images whose label is likely wrong, by confident learning.
 
 Northcutt, Jiang and Chuang 2021, Confident Learning: Estimating Uncertainty in Dataset Labels
 (https://arxiv.org/abs/1911.00068). A class's threshold is the mean probability that the network
-gives it on the pictures labelled with it; a picture is confidently counted for the most probable
-class among those whose threshold its probabilities reach. Where that is not its label, the picture
+gives it on the images labelled with it; an image is confidently counted for the most probable
+class among those whose threshold its probabilities reach. Where that is not its label, the image
 lies off the diagonal of the confident joint (equation 1) and its label is in doubt. The thresholds
 make up for a network that is more sure of some classes than of others.
 """
@@ -35,10 +35,10 @@ class LabelErrors:
 def find_label_errors(
     logits: Float32Array, labels: Int64Array, temperature: float = 1.0
 ) -> LabelErrors:
-    """Find the pictures off the diagonal of the confident joint; memory beside logits is constant.
+    """Find the images off the diagonal of the confident joint; memory beside logits is constant.
 
     Args:
-        logits: [N,K] of pictures that the network was not trained on: it would have learnt the
+        logits: [N,K] of images that the network was not trained on: it would have learnt the
             wrong labels of the others.
         labels: [N] as given.
         temperature: divides the logits; calibrated probabilities make better thresholds.
@@ -46,7 +46,7 @@ def find_label_errors(
     classes = logits.shape[1]
     own = Outcomes(logits, labels, temperature).calibrated_probability(labels)
     counts = np.bincount(labels, minlength=classes)
-    # No picture can be confidently counted for a class that nothing is labelled with.
+    # No image can be confidently counted for a class that nothing is labelled with.
     thresholds = np.full(classes, np.inf)
     np.divide(np.bincount(labels, own, classes), counts, out=thresholds, where=counts > 0)
     suggested = labels.copy()

@@ -1,4 +1,4 @@
-"""The manifest as arrays: what the stages after download know of the pictures."""
+"""The manifest as arrays: what the stages after download know of the images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class Manifest:
     ``label`` is a class name or "" (unlabelled), ``origin`` what the source said ("train", "val",
     "test" or ""), ``group`` names what must not be divided or is "", ``mode`` is Pillow's mode of
     the file as found, ``content`` a hash of the decoded pixels, ``phash`` 64 perceptual bits;
-    ``shard``, ``offset`` and ``size`` say where the encoded picture lies.
+    ``shard``, ``offset`` and ``size`` say where the encoded image lies.
     """
 
     id: TextArray
@@ -51,7 +51,7 @@ class Manifest:
         """Read the manifest in ``folder``; UserError when it is missing, damaged or empty."""
         table = read_table(Path(folder) / MANIFEST, "download", Record.__annotations__)
         if table.empty:
-            raise UserError(f"{folder}/{MANIFEST} names no picture: check download.path.")
+            raise UserError(f"{folder}/{MANIFEST} names no image: check download.path.")
         order = np.argsort(table["id"].to_numpy(np.str_), kind="stable")
         # One column after the other, so that the memory never holds all of them twice.
         return cls(**{name: _array(table.pop(name))[order] for name in Record._fields})

@@ -11,8 +11,8 @@ def keep_large_buffers() -> bool:
     glibc gives every freed block above 128 kB (at most 32 MiB) back to the kernel, so each
     training step gets its activations as fresh zeroed pages, and page faults take almost half of
     the time. With the thresholds raised freed blocks are used again: 1.8 (bfloat16) and 2.1 times
-    (float32) as many pictures/s were measured for a network of three convolutions on batches of
-    512 pictures of 32×32. The same can be had with
+    (float32) as many images/s were measured for a network of three convolutions on batches of
+    512 images of 32×32. The same can be had with
     MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_, but glibc reads those when
     the process starts, which is too late here.
 

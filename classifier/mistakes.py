@@ -1,4 +1,4 @@
-"""Which pictures a network gets wrong, which ones it doubts, and which classes it confuses.
+"""Which images a network gets wrong, which ones it doubts, and which classes it confuses.
 
 Probabilities are calibrated ones, as in predictions.csv.
 """
@@ -39,7 +39,7 @@ def confident_mistakes(
 def least_certain(
     outcomes: Outcomes, ids: Sequence[str], classes: Sequence[str], most: int
 ) -> pd.DataFrame:
-    """Pictures whose first two classes are closest (margin sampling of active learning).
+    """Images whose first two classes are closest (margin sampling of active learning).
 
     Columns: row, id, actual, predicted, probability, runner_up, margin (difference of the two
     probabilities); smallest margin first.
@@ -63,7 +63,7 @@ def least_certain(
 def confused_pairs(outcomes: Outcomes, classes: Sequence[str], most: int) -> pd.DataFrame:
     """Ordered pairs of classes that are mistaken for one another, largest count first.
 
-    Columns: actual, predicted, count, share (of the actual class's pictures, 0..1), rows (up to
+    Columns: actual, predicted, count, share (of the actual class's images, 0..1), rows (up to
     PAIR_EXAMPLES, separated by spaces, most confident first).
     """
     wrong = np.flatnonzero(~outcomes.right)

@@ -18,7 +18,7 @@ from classifier.results import Results, rows
 
 PAGE = Path(__file__).with_name("model_card_page")
 WEAKEST = 5
-FEW = 100  # training pictures of a class below which its figures deserve a warning
+FEW = 100  # training images of a class below which its figures deserve a warning
 TYPES = {"accuracy": "accuracy", "f1_macro": "f1", "precision_macro": "precision",
          "recall_macro": "recall"}  # fmt: skip
 
@@ -38,7 +38,7 @@ def write_model_card(path: Path, results: Results) -> None:
     source, meta = results.source, results.data.meta
     summary, train = results.summary, results.metrics("train")
     counts = ", ".join(f"{count:,} {split}" for split, count in meta["counts"].items())
-    facts = {"source": source.get("name", "unknown"), "pictures": counts}
+    facts = {"source": source.get("name", "unknown"), "images": counts}
     if source.get("homepage"):
         facts["homepage"] = source["homepage"]
     confidence = details.get("bootstrap", {}).get("confidence", 0.95)
@@ -121,10 +121,10 @@ def _limits(results: Results) -> list[str]:
     few = sum(count < FEW for count in counts)
     if few:
         who = "every class" if few == number else f"{few} of {number} classes"
-        limits.append(f"Little data: {who} had fewer than {FEW} pictures to learn from.")
+        limits.append(f"Little data: {who} had fewer than {FEW} images to learn from.")
     if max(counts) > 3 * max(1, min(counts)):
         limits.append(
-            f"Uneven classes: from {min(counts):,} to {max(counts):,} training pictures; rare "
+            f"Uneven classes: from {min(counts):,} to {max(counts):,} training images; rare "
             "classes are known less well."
         )
     across = results.metrics("quality").get("near_duplicates_across_splits", 0)

@@ -25,7 +25,7 @@ class Layer:
     multiply_adds: int
 
 
-def summarise(network: nn.Module, channels: int, image_size: int) -> list[Layer]:
+def summarize(network: nn.Module, channels: int, image_size: int) -> list[Layer]:
     """Run one empty image through ``network`` and record its layers in the order they run.
 
     A layer is a module without submodules that ran, or one with parameters or products of its own
@@ -69,7 +69,7 @@ def count_parameters(network: nn.Module, trainable: bool = False) -> int:
 
 def summary(name: str, network: nn.Module, channels: int, image_size: int) -> dict[str, Any]:
     """The content of models/summary.json."""
-    layers = summarise(network, channels, image_size)
+    layers = summarize(network, channels, image_size)
     return {
         "name": name,
         "parameters": sum(layer.parameters for layer in layers),

@@ -12,7 +12,7 @@ from classifier.errors import UserError
 from classifier.extras import not_installed
 from classifier.modelfile import ModelSpec, described, from_description
 
-INPUT, OUTPUT = "pictures", "probabilities"
+INPUT, OUTPUT = "images", "probabilities"
 _SPEC, _CLASSES, _METRICS = "spec", "classes", "metrics"
 
 
@@ -64,11 +64,11 @@ class OnnxPredictor:
                 f"{name}: an ONNX file, but not one that python -m classifier export wrote."
             ) from None
 
-    def probabilities(self, pictures: UInt8Array) -> Float32Array:
-        """[N, K] of uint8 pictures [N, H, W, C] of any one size: the graph resizes them."""
-        (found,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(pictures)})
+    def probabilities(self, images: UInt8Array) -> Float32Array:
+        """[N, K] of uint8 images [N, H, W, C] of any one size: the graph resizes them."""
+        (found,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
         return found
 
-    def heat(self, pictures: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
+    def heat(self, images: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
         """None: ONNX Runtime computes no gradients."""
         return None

@@ -1,4 +1,4 @@
-"""What the logits of a split say about each of its pictures."""
+"""What the logits of a split say about each of its images."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,7 +78,7 @@ class Outcomes:
         return found
 
     def probability(self, wanted: int | Int64Array) -> Float64Array:
-        """[N] probability of one class, or of one class for each picture, 0..1."""
+        """[N] probability of one class, or of one class for each image, 0..1."""
         highest, denominator = self._softmax
         return np.exp(self._logit(wanted) - highest) / denominator
 

@@ -1,4 +1,4 @@
-"""Classes for any number of pictures, in constant memory and on all cores.
+"""Classes for any number of images, in constant memory and on all cores.
 
 Each core takes a batch of files, decodes them, and runs the network on them, so that none ever
 waits for another, whether decoding or computing is what takes long. Threads are enough: Pillow,
@@ -16,14 +16,14 @@ import numpy as np
 from PIL import Image
 
 from classifier.array_types import Float32Array, UInt8Array
+from classifier.image_list import InputImage
 from classifier.images import Resize, decode, to_array
 from classifier.inference import Predictor
 from classifier.modelfile import ModelSpec
 from classifier.parallel import cores
-from classifier.picture_list import Picture
 from classifier.sources.listing import read
 
-BATCH = 32  # pictures, at most, that one thread decodes and then shows to the network together
+BATCH = 32  # images, at most, that one thread decodes and then shows to the network together
 BATCH_BYTES = 2 << 20  # of files; fewer large photographs make a batch, so that all cores get some
 MULTIPLE = 8  # images: kernels round otherwise for a batch's last few rows than for whole blocks
 BLOCKS = 8  # of 16 MB that Pillow keeps for each thread: a 12-megapixel photograph twice
@@ -31,33 +31,33 @@ AHEAD = 2  # batches under way or finished for each thread: none idles, and memo
 
 
 class Answer(NamedTuple):
-    """A picture with its pixels, uint8 [S, S, C], and the probability of each class, [K]; or
+    """An image with its pixels, uint8 [S, S, C], and the probability of each class, [K]; or
     neither and ``problem``, the reason why it was skipped."""
 
-    picture: Picture
+    image: InputImage
     pixels: UInt8Array | None
     probabilities: Float32Array | None
     problem: str = ""
 
 
 def predict(
-    predictor: Predictor, pictures: Iterable[Picture], workers: int = 0
+    predictor: Predictor, images: Iterable[InputImage], workers: int = 0
 ) -> Iterator[Answer]:
-    """Yield an answer for each picture, in order.
+    """Yield an answer for each image, in order.
 
     Args:
         predictor: is called by several threads; each call should take one core.
-        pictures: any number of them.
+        images: any number of them.
         workers: threads; 0: one a core.
     """
     workers = workers or cores()
-    # Pillow hands every picture's memory back to the system, and getting it anew, page by page,
+    # Pillow hands every image's memory back to the system, and getting it anew, page by page,
     # takes as long as decoding: 1.7 times as many photographs a second were measured without.
     Image.core.set_blocks_max(BLOCKS * workers)
     under_way: deque[Future[list[Answer]]] = deque()
     with ThreadPoolExecutor(workers, "predict") as pool:
         try:
-            for batch in _batches(pictures):
+            for batch in _batches(images):
                 under_way.append(pool.submit(_answers, predictor, batch))
                 if len(under_way) >= workers * AHEAD:
                     yield from under_way.popleft().result()
@@ -67,13 +67,13 @@ def predict(
             pool.shutdown(cancel_futures=True)
 
 
-def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
-    batch: list[Picture] = []
+def _batches(images: Iterable[InputImage]) -> Iterator[list[InputImage]]:
+    batch: list[InputImage] = []
     size = 0
-    for picture in pictures:
-        batch.append(picture)
+    for image in images:
+        batch.append(image)
         with suppress(OSError):  # what is wrong with a file is said when it is read
-            size += Path(picture.path).stat().st_size
+            size += Path(image.path).stat().st_size
         if len(batch) == BATCH or (size >= BATCH_BYTES and len(batch) % MULTIPLE == 0):
             yield batch
             batch, size = [], 0
@@ -81,26 +81,24 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
         yield batch
 
 
-def _answers(predictor: Predictor, pictures: list[Picture]) -> list[Answer]:
-    found = [_decoded(picture, predictor.spec) for picture in pictures]
+def _answers(predictor: Predictor, images: list[InputImage]) -> list[Answer]:
+    found = [_decoded(image, predictor.spec) for image in images]
     pixels = [one for one in found if not isinstance(one, str)]
     # Whole blocks alone, so that no answer depends on which images were asked for with it.
     block = pixels + pixels[-1:] * (-len(pixels) % MULTIPLE)
     shares = iter(predictor.probabilities(np.stack(block)) if block else ())
     return [
-        Answer(picture, None, None, one)
-        if isinstance(one, str)
-        else Answer(picture, one, next(shares))
-        for picture, one in zip(pictures, found, strict=True)
+        Answer(image, None, None, one) if isinstance(one, str) else Answer(image, one, next(shares))
+        for image, one in zip(images, found, strict=True)
     ]
 
 
-def _decoded(picture: Picture, spec: ModelSpec) -> UInt8Array | str:
+def _decoded(asked: InputImage, spec: ModelSpec) -> UInt8Array | str:
     """The pixels that the network sees, [S, S, C], or why there are none."""
-    if picture.problem:
-        return picture.problem
+    if asked.problem:
+        return asked.problem
     try:
-        image = decode(read(Path(picture.path)), spec.value_range)
+        image = decode(read(Path(asked.path)), spec.value_range)
         return to_array(image, spec.image_size, spec.channels, cast(Resize, spec.resize))
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"

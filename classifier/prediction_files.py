@@ -19,8 +19,8 @@ from classifier.errors import UserError
 from classifier.files import replacing
 from classifier.predict import Answer
 
-GALLERY = 300  # pictures that a gallery shows: the first ones
-_NAME, _CLASS = 40, 24  # letters of a terminal line for the picture's and for the class's name
+GALLERY = 300  # images that a gallery shows: the first ones
+_NAME, _CLASS = 40, 24  # letters of a terminal line for the image's and for the class's name
 _PAGE = Path(__file__).with_name("prediction_files_page")
 
 
@@ -45,7 +45,7 @@ def percent(share: float) -> str:
 
 
 def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
-    """Print a line for each picture that can be read, the first ``most`` of them, as they come."""
+    """Print a line for each image that can be read, the first ``most`` of them, as they come."""
     printed = 0
 
     def write(answer: Answer) -> None:
@@ -57,7 +57,7 @@ def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
             if printed == most + 1:
                 print("…")
             return
-        name = answer.picture.name
+        name = answer.image.name
         name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
         width = min(_CLASS, max(map(len, classes)))
         cells = [
@@ -73,9 +73,9 @@ def out(path: Path, classes: Sequence[str], top: int) -> AbstractContextManager[
     """Write ``path`` as CSV or JSON, by its ending.
 
     CSV: id, predicted, probability, and for the following places predicted_2, probability_2 …;
-    pictures that were skipped are left out, but for those that a table lists: they have empty
+    images that were skipped are left out, but for those that a table lists: they have empty
     cells. JSON: a list of {"id", "classes": [{"class", "probability"}, …]}, or {"id", "error"} for
-    a picture that was skipped.
+    an image that was skipped.
 
     Raises:
         UserError: the name ends in neither .csv nor .json.
@@ -96,9 +96,9 @@ def _csv(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
             if answer.probabilities is not None:
                 found = best(answer.probabilities, classes, top)
                 cells = [cell for kind, share in found for cell in (kind, f"{share:.6g}")]
-                append([[answer.picture.name, *cells]])
-            elif answer.picture.listed:
-                append([[answer.picture.name, *("" for _ in columns)]])
+                append([[answer.image.name, *cells]])
+            elif answer.image.listed:
+                append([[answer.image.name, *("" for _ in columns)]])
 
         yield write
 
@@ -111,7 +111,7 @@ def _json(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
 
         def write(answer: Answer) -> None:
             nonlocal separator
-            entry: dict[str, object] = {"id": answer.picture.name}
+            entry: dict[str, object] = {"id": answer.image.name}
             if answer.probabilities is None:
                 entry["error"] = answer.problem
             else:
@@ -132,8 +132,8 @@ def submission(
 ) -> Iterator[Sink]:
     """Write a CSV as contests want it: an id and a class, or an id and every class's probability.
 
-    The id is what a table calls the picture, or a file's name without folder and extension. Every
-    row of a table is there; a picture that was skipped has empty cells in it.
+    The id is what a table calls the image, or a file's name without folder and extension. Every
+    row of a table is there; an image that was skipped has empty cells in it.
 
     Args:
         columns: names of the id column and of the class column; the latter is not used with
@@ -143,12 +143,12 @@ def submission(
     with row_writer(path, columns) as append:
 
         def write(answer: Answer) -> None:
-            picture, found = answer.picture, answer.probabilities
-            name = picture.name if picture.listed else Path(picture.name).stem
+            image, found = answer.image, answer.probabilities
+            name = image.name if image.listed else Path(image.name).stem
             if found is not None:
                 shares = [f"{share:.6g}" for share in found.tolist()] if probabilities else []
                 append([[name, *(shares or [classes[int(found.argmax())]])]])
-            elif picture.listed:
+            elif image.listed:
                 append([[name, *("" for _ in columns[1:])]])
 
         yield write
@@ -156,7 +156,7 @@ def submission(
 
 @contextmanager
 def gallery(path: Path, classes: Sequence[str]) -> Iterator[Sink]:
-    """Show the first GALLERY pictures with their classes, as PNG or as one HTML file.
+    """Show the first GALLERY images with their classes, as PNG or as one HTML file.
 
     Raises:
         UserError: the name ends in neither .png nor .html.
@@ -174,7 +174,7 @@ def gallery(path: Path, classes: Sequence[str]) -> Iterator[Sink]:
 
     yield write
     if not shown:
-        print(f"{path} not written: there is no picture to show.", file=sys.stderr)
+        print(f"{path} not written: there is no image to show.", file=sys.stderr)
     elif path.suffix.lower() == ".png":
         _draw(path, shown, classes)
     else:
@@ -192,7 +192,7 @@ def _draw(path: Path, shown: list[Answer], classes: Sequence[str]) -> None:
     from classifier.figures.tiles import Tile, sheet
 
     tiles = [
-        Tile([answer.pixels], _caption(answer, classes), Path(answer.picture.name).name)
+        Tile([answer.pixels], _caption(answer, classes), Path(answer.image.name).name)
         for answer in shown
         if answer.pixels is not None
     ]
@@ -208,9 +208,9 @@ def _write_page(path: Path, shown: list[Answer], classes: Sequence[str], total: 
         assert answer.pixels is not None
         buffer = io.BytesIO()
         Image.fromarray(answer.pixels.squeeze()).save(buffer, "PNG")
-        picture = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        image = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
         caption = _caption(answer, classes)
-        tiles.append({"picture": picture, "caption": caption, "name": answer.picture.name})
+        tiles.append({"image": image, "caption": caption, "name": answer.image.name})
     assert shown[0].pixels is not None
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_PAGE), autoescape=True)
     text = environment.get_template("gallery.html.j2").render(

@@ -1,4 +1,4 @@
-"""Turn encoded pictures into memory-mapped uint8 arrays, in parallel and in constant memory."""
+"""Turn encoded images into memory-mapped uint8 arrays, in parallel and in constant memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 PREPARED_SPLITS = ("train", "val", "test", "unlabelled")
 LARGEST_AUTO_SIZE = 224
 CHUNK_BYTES = 4 << 20  # of pixels: what one task of a worker holds in memory
-FEW_BYTES = 4 << 20  # of encoded pictures: less work than starting processes is
+FEW_BYTES = 4 << 20  # of encoded images: less work than starting processes is
 
 
 @dataclass(frozen=True)
 class PreprocessParams:
-    """How pictures become arrays; params.yaml explains the keys."""
+    """How images become arrays; params.yaml explains the keys."""
 
     image_size: Annotated[int, Interval(ge=4, le=2048)] | Literal["auto"]
     channels: Literal["auto", 1, 3]
@@ -47,7 +47,7 @@ class PreparedData:
 
     ``meta`` has ``classes`` (names in label order), ``channels`` (1 or 3), ``image_size`` (pixels),
     ``resize``, ``normalize``, ``mean`` and ``std`` (per channel, of the train split, on the 0..1
-    scale) and ``counts`` (pictures in each split). Of a set with images of more than 8 bits a
+    scale) and ``counts`` (images in each split). Of a set with images of more than 8 bits a
     channel there is also ``value_range``: by kind (integer, float) the values of the train split
     that become 0 and 255.
     """
@@ -70,7 +70,7 @@ class PreparedData:
 
     @property
     def splits(self) -> list[str]:
-        """The splits that hold pictures, out of train, val, test and unlabelled."""
+        """The splits that hold images, out of train, val, test and unlabelled."""
         return [name for name in PREPARED_SPLITS if self.meta["counts"].get(name)]
 
     def images(self, split: str) -> UInt8Array:
@@ -86,7 +86,7 @@ class PreparedData:
         return self._index.loc[self._index["split"] == split, "id"].tolist()
 
     def sizes(self, split: str) -> Int64Array:
-        """[N, 2] width and height of the pictures before resizing, in pixels."""
+        """[N, 2] width and height of the images before resizing, in pixels."""
         return self._index.loc[self._index["split"] == split, ["width", "height"]].to_numpy()
 
     @cached_property
@@ -103,21 +103,21 @@ def prepare(
     params: PreprocessParams,
     folder: Path,
 ) -> PreparedData:
-    """Decode, convert and resize every picture that has a split, and write ``folder``.
+    """Decode, convert and resize every image that has a split, and write ``folder``.
 
-    The bytes written depend on the pictures, the splits and the parameters, never on the number of
+    The bytes written depend on the images, the splits and the parameters, never on the number of
     workers or their timing. Each process holds a few MB of pixels at a time.
 
     Args:
         raw: the folder with the shards.
-        manifest: the pictures.
-        splits: [N] split of each; ``excluded`` pictures are left out.
+        manifest: the images.
+        splits: [N] split of each; ``excluded`` images are left out.
         classes: class names in label order.
-        params: size, channels, resize, normalisation, processes.
+        params: size, channels, resize, normalization, processes.
         folder: an empty or missing folder to write into.
 
     Raises:
-        UserError: a picture cannot be decoded; the sentence names its id.
+        UserError: an image cannot be decoded; the sentence names its id.
     """
     folder.mkdir(parents=True, exist_ok=True)
     size = params.image_size
@@ -154,7 +154,7 @@ def prepare(
 
     histogram = np.zeros((channels, 256), np.int64)
     with tqdm(
-        total=sum(map(len, rows.values())), desc="preprocess", unit=" pictures", disable=None
+        total=sum(map(len, rows.values())), desc="preprocess", unit=" images", disable=None
     ) as bar:
         for task, counted in zip(tasks, ordered_map(_work, tasks, workers), strict=True):
             histogram += counted
@@ -190,8 +190,8 @@ def prepare(
 def automatic_size(width: Int64Array, height: Int64Array) -> int:
     """The side in pixels for ``image_size: auto``.
 
-    Pictures that all have one size keep it (the longer side); otherwise it is the median shorter
-    side, rounded up to a multiple of 16, for larger pictures would gain nothing from enlarging and
+    Images that all have one size keep it (the longer side); otherwise it is the median shorter
+    side, rounded up to a multiple of 16, for larger images would gain nothing from enlarging and
     most networks halve the side four times. Never more than 224.
     """
     longer = np.maximum(width, height)
@@ -202,7 +202,7 @@ def automatic_size(width: Int64Array, height: Int64Array) -> int:
 
 
 def automatic_channels(modes: TextArray) -> Literal[1, 3]:
-    """1 when every picture is grayscale as found, 3 otherwise."""
+    """1 when every image is grayscale as found, 3 otherwise."""
     gray = {"1", "L", "LA", "La", "LA;16", "F"}
     found = np.unique(modes).tolist()
     return 1 if all(mode in gray or mode.startswith("I") for mode in found) else 3
@@ -210,7 +210,7 @@ def automatic_channels(modes: TextArray) -> Literal[1, 3]:
 
 @dataclass(frozen=True)
 class _Task:
-    """Pictures to decode and the place of their pixels in an array's file."""
+    """Images to decode and the place of their pixels in an array's file."""
 
     raw: Path
     places: list[tuple[str, str, int, int]]  # id, shard, offset, size

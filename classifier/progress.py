@@ -11,7 +11,7 @@ LOG_SECONDS = 10.0  # between two lines in a log
 
 
 class Progress:
-    """Counts pictures and shows loss, accuracy, pictures per second and the time left.
+    """Counts images and shows loss, accuracy, images per second and the time left.
 
     Standard error shows a bar where it is a terminal; elsewhere ``say`` gets the line of an epoch,
     at most one in `LOG_SECONDS`.
@@ -20,7 +20,7 @@ class Progress:
     def __init__(
         self,
         epochs: int,
-        pictures: int,
+        images: int,
         done: int,
         ranks: int,
         say: Callable[[str], None] | None,
@@ -28,19 +28,19 @@ class Progress:
         """Begin.
 
         Args:
-            pictures: in one epoch, over all ranks.
-            done: pictures that were trained on before, when a run goes on.
+            images: in one epoch, over all ranks.
+            done: images that were trained on before, when a run goes on.
             ranks: how many share each batch.
             say: None in the ranks that show nothing.
         """
-        self.epochs, self.pictures, self.ranks, self.say = epochs, pictures, ranks, say
+        self.epochs, self.images, self.ranks, self.say = epochs, images, ranks, say
         self.began_with = self.done = done
         self.started = self.shown = self.logged = time.perf_counter()
         self.bar = tqdm(
-            total=epochs * pictures,
+            total=epochs * images,
             initial=done,
             desc="train",
-            unit=" pictures",
+            unit=" images",
             unit_scale=True,
             disable=None if say else True,  # None: only in a terminal
         )
@@ -58,19 +58,19 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Pictures per second since the start, validation included."""
+        """Images per second since the start, validation included."""
         return (self.done - self.began_with) / self.seconds
 
-    def step(self, pictures: int, sums: Tensor) -> None:
+    def step(self, images: int, sums: Tensor) -> None:
         """Count a batch; ``sums`` are this rank's loss and right answers in this epoch."""
-        self.done += pictures
-        self.bar.update(pictures)
+        self.done += images
+        self.bar.update(images)
         if self.bar.disable or time.perf_counter() - self.shown < BAR_SECONDS:
             return
         self.shown = time.perf_counter()
-        seen = (self.done - 1) % self.pictures + 1
+        seen = (self.done - 1) % self.images + 1
         loss, accuracy = (sums * self.ranks / seen).tolist()
-        epoch = (self.done - 1) // self.pictures + 1
+        epoch = (self.done - 1) // self.images + 1
         self.bar.set_postfix_str(
             f"epoch {epoch}/{self.epochs}, loss {loss:.3f}, accuracy {accuracy:.4f}"
         )
@@ -85,14 +85,14 @@ class Progress:
         self.shown = time.perf_counter()
         if self.say and self.bar.disable and self.shown - self.logged >= LOG_SECONDS:
             self.logged = self.shown
-            left = (self.epochs * self.pictures - self.done) / self.rate
-            self.say(f"{text}; {self.rate:,.0f} pictures/s, {left:,.0f} s left")
+            left = (self.epochs * self.images - self.done) / self.rate
+            self.say(f"{text}; {self.rate:,.0f} images/s, {left:,.0f} s left")
 
     def end(self, best_epoch: int, waited: float) -> None:
-        """Sum the run up; ``waited`` are the seconds in which it waited for its pictures."""
+        """Sum the run up; ``waited`` are the seconds in which it waited for its images."""
         if self.say and self.done > self.began_with:
-            epochs = -(-self.done // self.pictures)
+            epochs = -(-self.done // self.images)
             self.say(
                 f"{epochs} epochs, the best is {best_epoch}; {self.seconds:.1f} s, {self.rate:,.0f}"
-                f" pictures/s, {waited / self.seconds:.1%} of the time waiting for data"
+                f" images/s, {waited / self.seconds:.1%} of the time waiting for data"
             )

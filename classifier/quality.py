@@ -1,4 +1,4 @@
-"""Report what is wrong with the pictures: duplicates, label conflicts, imbalance, exposure."""
+"""Report what is wrong with the images: duplicates, label conflicts, imbalance, exposure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ class Quality:
 
 
 def report(manifest: Manifest, splits: TextArray, near: NearDuplicates, rejected: int) -> Quality:
-    """Count what may spoil training or flatter the test figures, and name the pictures.
+    """Count what may spoil training or flatter the test figures, and name the images.
 
     At the top of the metrics stand numbers, few enough for one screen:
 
-    - ``images``, ``rejected``: pictures that were taken in, and files that could not be decoded;
+    - ``images``, ``rejected``: images that were taken in, and files that could not be decoded;
     - ``excluded``: images left out because something ties them to an official set;
       ``excluded_copies``: those of them that the official set holds too, pixel for pixel;
     - ``exact_duplicates``: images whose pixels another one has that stands for them;
@@ -43,7 +43,7 @@ def report(manifest: Manifest, splits: TextArray, near: NearDuplicates, rejected
       two of train, val and test, counted on the finished division: always 0;
     - ``near_duplicate_pairs``: pairs that look the same; ``near_duplicates_across_splits``: those
       whose images, or copies of them, are in two of train, val and test;
-    - ``smallest_class``: labelled pictures of the rarest class; ``imbalance``: those of the most
+    - ``smallest_class``: labelled images of the rarest class; ``imbalance``: those of the most
       frequent class divided by it.
 
     ``pairs`` lists up to ``LISTED`` pairs of each kind, the nearest first; DVC shows numbers and
@@ -96,7 +96,7 @@ def report(manifest: Manifest, splits: TextArray, near: NearDuplicates, rejected
         )
     if near.shortened:
         warnings.append(
-            f"near-duplicates are only those within {near.distance} bits: too many pictures are "
+            f"near-duplicates are only those within {near.distance} bits: too many images are "
             "alike to list the others"
         )
     return Quality(metrics, warnings)
@@ -126,10 +126,10 @@ def _listed(
     rows = []
     for at, (first, second) in enumerate(pairs[:LISTED].tolist()):
         row: dict[str, Any] = {} if bits is None else {"bits": int(bits[at])}
-        for name, picture in (("first", first), ("second", second)):
-            row[name] = str(manifest.id[picture])
-            row[f"{name}_label"] = str(manifest.label[picture])
-            row[f"{name}_split"] = str(splits[picture])
+        for name, image in (("first", first), ("second", second)):
+            row[name] = str(manifest.id[image])
+            row[f"{name}_label"] = str(manifest.label[image])
+            row[f"{name}_split"] = str(splits[image])
         rows.append(row)
     return rows
 
@@ -148,8 +148,8 @@ def _warnings(metrics: Mapping[str, Any]) -> list[str]:
     return [f"{counts[name]:,} {text}" for name, text in sentences.items() if counts[name]]
 
 
-def picture_quality(images: UInt8Array, sizes: Int64Array | None = None) -> dict[str, AnyArray]:
-    """Measure each picture and mark the doubtful ones; memory stays constant.
+def image_quality(images: UInt8Array, sizes: Int64Array | None = None) -> dict[str, AnyArray]:
+    """Measure each image and mark the doubtful ones; memory stays constant.
 
     The thresholds for dark and bright are those of CleanVision (0.32 and 0.95 of full brightness,
     at the 99th and the 5th percentile of the pixels). Sharpness is the variance of the Laplacian

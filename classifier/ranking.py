@@ -11,15 +11,15 @@ def areas(scores: Float64Array, positive: BoolArray, weights: Weights) -> tuple[
 
     AUC is the Mann-Whitney statistic, ties counting half (Hanley and McNeil 1982); average
     precision is the step-wise area of scikit-learn's ``average_precision_score``. Only what lies
-    between the scores of positive pictures matters, so that negative pictures are summed up by gap.
+    between the scores of positive images matters, so that negative images are summed up by gap.
 
     Args:
         scores: [N], higher for more likely members of the class.
-        positive: [N] whether a picture is a member.
-        weights: [N, B] how often each picture counts in each of B resamples.
+        positive: [N] whether an image is a member.
+        weights: [N, B] how often each image counts in each of B resamples.
 
     Returns:
-        AUC [B] and average precision [B]; nan where a resample holds no positive picture, AUC
+        AUC [B] and average precision [B]; nan where a resample holds no positive image, AUC
         also where it holds no negative one.
     """
     levels = np.unique(scores[positive])
@@ -27,8 +27,8 @@ def areas(scores: Float64Array, positive: BoolArray, weights: Weights) -> tuple[
     place = np.searchsorted(levels, scores, "left") + np.searchsorted(levels, scores, "right")
     members = np.flatnonzero(positive)
     others = np.flatnonzero(~positive & (place > 0))
-    hits = group_sums(weights, place[members] // 2, len(levels), pictures=members)
-    between = group_sums(weights, place[others], 2 * len(levels) + 1, pictures=others)
+    hits = group_sums(weights, place[members] // 2, len(levels), images=members)
+    between = group_sums(weights, place[others], 2 * len(levels) + 1, images=others)
     all_hits = hits.sum(axis=0)
     all_others = weights.sum(axis=0) - all_hits
     # Counted from the top: a level's false positives are all negatives that score as high.

@@ -28,7 +28,7 @@ from classifier.params import flatten
 from classifier.results import Results, Row, rows
 
 PAGE = Path(__file__).with_name("report_page")
-LARGEST = 4_500_000  # bytes of pictures, as written into the page: mail and chats take 5 MB
+LARGEST = 4_500_000  # bytes of images, as written into the page: mail and chats take 5 MB
 
 SECTIONS = {
     "data": ("Data", "What the network was given."),
@@ -109,7 +109,7 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
 
 
 def _sections(drawn: Sequence[Drawn], figures: Path) -> list[dict[str, Any]]:
-    """Group the figures, with their pictures as data; what no longer fits is named by its file."""
+    """Group the figures, with their images as data; what no longer fits is named by its file."""
     left = LARGEST
     content: dict[str, list[dict[str, Any]]] = {name: [] for name in SECTIONS}
     for figure in sorted(drawn, key=lambda one: bool(one.tiles)):  # charts matter most
@@ -133,19 +133,19 @@ def _sections(drawn: Sequence[Drawn], figures: Path) -> list[dict[str, Any]]:
 
 
 def _chart(image: Image.Image) -> str:
-    """Return a chart with its colours cut to 64, a third of the bytes that look the same."""
+    """Return a chart with its colors cut to 64, a third of the bytes that look the same."""
     palette = image.quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     return _data(palette, "PNG", optimize=False, compress_level=9)
 
 
 def _tile(tile: Tile) -> dict[str, Any]:
-    native = max(tile.pictures[0].shape[:2])
-    # The page enlarges tiny pictures by itself, their pixels kept sharp.
+    native = max(tile.images[0].shape[:2])
+    # The page enlarges tiny images by itself, their pixels kept sharp.
     strip = tile.strip(24 if native < 24 else min(native, 96))
     height, width = strip.shape[:2]
     return {
         "tile": tile,
-        "data": picture(strip),
+        "data": image(strip),
         "sharp": native < 64,
         "ratio": width / height,
         "width": width,
@@ -153,7 +153,7 @@ def _tile(tile: Tile) -> dict[str, Any]:
     }
 
 
-def picture(pixels: np.ndarray) -> str:
+def image(pixels: np.ndarray) -> str:
     """Return uint8 [h, w, 4] as a data URI: exact where every pixel shows, else compressed."""
     exact = pixels.shape[0] <= 48
     options = {"lossless": True, "quality": 50} if exact else {"quality": 80}
@@ -184,8 +184,7 @@ def _score(row: Row, key: str) -> dict[str, Any]:
 def _mistakes(results: Results, most: int) -> list[dict[str, Any]]:
     found = results.explained("mistakes", row=int, probability=float, actual_probability=float)
     return [
-        {**row, "picture": _tile(Tile([results.picture("test", row["row"])]))}
-        for row in found[:most]
+        {**row, "image": _tile(Tile([results.image("test", row["row"])]))} for row in found[:most]
     ]
 
 

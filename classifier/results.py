@@ -79,7 +79,7 @@ class Results:
 
     @cached_property
     def augmentation(self) -> dict[str, AnyArray]:
-        """What each augmentation does to a few pictures, as ``augment.preview`` returns it."""
+        """What each augmentation does to a few images, as ``augment.preview`` returns it."""
         path = self.folders.models / "augmentation.npz"
         return dict(np.load(path)) if path.exists() else {}
 
@@ -121,17 +121,17 @@ class Results:
 
     @cached_property
     def actual(self) -> Int64Array:
-        """[N] class numbers of the test pictures."""
+        """[N] class numbers of the test images."""
         return self.data.labels("test")
 
     @cached_property
     def logits(self) -> Float32Array:
-        """[N, K] logits of the test pictures."""
+        """[N, K] logits of the test images."""
         return np.load(self.folders.predictions / "test_logits.npy")
 
     @cached_property
     def predicted(self) -> Int64Array:
-        """[N] predicted class numbers of the test pictures."""
+        """[N] predicted class numbers of the test images."""
         return self.logits.argmax(axis=1)
 
     @cached_property
@@ -143,15 +143,15 @@ class Results:
 
     @cached_property
     def places(self) -> dict[str, tuple[str, int]]:
-        """Where each picture is: id -> (split, row)."""
+        """Where each image is: id -> (split, row)."""
         return {
             name: (split, row)
             for split in self.data.splits
             for row, name in enumerate(self.data.ids(split))
         }
 
-    def picture(self, split: str, row: int) -> UInt8Array:
-        """Return one prepared picture, uint8 [H, W, C]."""
+    def image(self, split: str, row: int) -> UInt8Array:
+        """Return one prepared image, uint8 [H, W, C]."""
         return np.asarray(self._images[split][row])
 
     @cached_property

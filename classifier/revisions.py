@@ -188,15 +188,15 @@ def predictions(revision: Revision, split: str = "test") -> Predictions:
     ids = np.array(index.id[index.split == split].tolist(), np.str_)
     if not len(ids) == len(labels) == len(logits):
         raise UserError(
-            f"{revision.name}: {len(logits)} {split} logits for {len(labels)} pictures: its "
+            f"{revision.name}: {len(logits)} {split} logits for {len(labels)} images: its "
             "evaluate stage belongs to other data, so run dvc repro."
         )
     classes = tuple(revision.json("data/prepared/meta.json")["classes"])
     return Predictions(revision.name, revision.params, split, classes, ids, labels, logits)
 
 
-def same_pictures(parts: Sequence[Predictions]) -> None:
-    """Refuse to set results side by side that were measured on different pictures.
+def same_images(parts: Sequence[Predictions]) -> None:
+    """Refuse to set results side by side that were measured on different images.
 
     Raises:
         UserError: the revisions differ in classes, in ids or in labels; the sentence says where.
@@ -213,12 +213,12 @@ def same_pictures(parts: Sequence[Predictions]) -> None:
             shared = len(np.intersect1d(first.ids, other.ids))
             raise UserError(
                 f"{names} have different {first.split} sets ({len(first.ids)} and {len(other.ids)} "
-                f"pictures, {shared} in both): give both the same download and split parameters."
+                f"images, {shared} in both): give both the same download and split parameters."
             )
         changed = int((first.labels != other.labels).sum())
         if changed:
             raise UserError(
-                f"{names} have different labels for {changed} of the same {first.split} pictures: "
+                f"{names} have different labels for {changed} of the same {first.split} images: "
                 "run both with the same data."
             )
 

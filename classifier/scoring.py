@@ -4,13 +4,13 @@ Where no resample differs from another, as at an accuracy of 100 %, that interva
 width and claim a certainty that nobody has. Accuracy, top-k accuracy and a class's precision,
 recall and F1 then take the Wilson score interval, and other figures have none (nan).
 
-Average precision and calibration errors come out higher in resamples than in the pictures that
-they are drawn from, since a picture that is drawn twice agrees with itself. With few pictures a
+Average precision and calibration errors come out higher in resamples than in the images that
+they are drawn from, since an image that is drawn twice agrees with itself. With few images a
 class the figure could even lie below its own interval, so that theirs is shifted by that bias, as
 the bootstrap estimates it (Efron and Tibshirani 1993, chapter 10).
 
 Definitions are scikit-learn's. Macro averages are over the classes that occur, as labels or as
-predictions; a precision, recall or F1 without any picture to count is 0 in them. ROC AUC and
+predictions; a precision, recall or F1 without any image to count is 0 in them. ROC AUC and
 average precision are one class against the rest, macro over the classes that have both.
 """
 
@@ -29,7 +29,7 @@ from classifier.ranking import areas
 
 Bounds = tuple[float, float]
 
-# Ranking looks at every picture for every class in every resample. Beyond this many looks (about
+# Ranking looks at every image for every class in every resample. Beyond this many looks (about
 # two seconds) it gets fewer resamples, but never fewer than FEWEST.
 RANKING_LOOKS = 2_000_000_000
 FEWEST = 100
@@ -58,7 +58,7 @@ class Scores:
     """Figures of one split, each with its interval; the per-class ones as arrays [K].
 
     ``values`` and ``bounds`` have the same keys, as have ``class_values`` and ``class_bounds``.
-    nan stands for what is not defined (the recall of a class without pictures, the interval of a
+    nan stands for what is not defined (the recall of a class without images, the interval of a
     figure that no resample changes).
     ``ranking_samples`` is the number of resamples behind the bounds of the ranking figures.
     """
@@ -84,7 +84,7 @@ class Scores:
 
 
 def score(outcomes: Outcomes, params: EvaluateParams) -> Scores:
-    """All figures of a split with at least one picture; a pure function of its arguments."""
+    """All figures of a split with at least one image; a pure function of its arguments."""
     count = len(outcomes.labels)
     everything = np.ones((count, 1))
     counted, by_class = counting(outcomes, params, everything)
@@ -133,7 +133,7 @@ def _bounds(
     ends = np.full((2, *same.shape), np.nan)
     counts = _share_of(name, outcomes)
     if counts is not None:
-        # F1 = 2J / (1 + J) grows with J, the share that is right among the pictures that are the
+        # F1 = 2J / (1 + J) grows with J, the share that is right among the images that are the
         # class or are taken for it.
         f1 = name == "class_f1"
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -144,7 +144,7 @@ def _bounds(
 
 
 def _share_of(name: str, outcomes: Outcomes) -> Float64Array | None:
-    """The number of pictures that a figure is a share of, [K] for those of classes, or None."""
+    """The number of images that a figure is a share of, [K] for those of classes, or None."""
     if name == "recall_weighted" or (name.endswith("accuracy") and name != "balanced_accuracy"):
         return np.float64(len(outcomes.labels))  # type: ignore[return-value]
     actual, predicted, hits = (
@@ -161,12 +161,12 @@ def _share_of(name: str, outcomes: Outcomes) -> Float64Array | None:
 def counting(
     outcomes: Outcomes, params: EvaluateParams, weights: Weights
 ) -> tuple[dict[str, Weights], dict[str, Weights]]:
-    """Figures made of sums over pictures: name -> [B], and per class "class_"name -> [K,B]."""
+    """Figures made of sums over images: name -> [B], and per class "class_"name -> [K,B]."""
     classes, total = outcomes.classes, weights.sum(axis=0)
     actual = group_sums(weights, outcomes.labels, classes)
     predicted = group_sums(weights, outcomes.predicted, classes)
     right = np.flatnonzero(outcomes.right)
-    hits = group_sums(weights, outcomes.labels[right], classes, pictures=right)
+    hits = group_sums(weights, outcomes.labels[right], classes, images=right)
     with np.errstate(invalid="ignore"):
         by_class = {
             "class_precision": hits / predicted,
@@ -177,7 +177,7 @@ def counting(
     precision, recall, f1 = (np.where(np.isnan(x), 0, x) for x in by_class.values())
     agreement = hits.sum(axis=0)
     # Chance agreement and the three covariances of Gorodkin 2004 (the multi-class MCC), from
-    # shares of pictures so that no product grows large.
+    # shares of images so that no product grows large.
     p, a = predicted / total, actual / total
     both, own_p, own_a = (p * a).sum(axis=0), 1 - (p * p).sum(axis=0), 1 - (a * a).sum(axis=0)
     accuracy = agreement / total
@@ -205,7 +205,7 @@ def counting(
         figures["ece_calibrated"] = _calibration_error(outcomes, confidence, params, weights)
     if params.top_k < classes:  # else every prediction is right
         near = np.flatnonzero(outcomes.place < params.top_k)
-        found = group_sums(weights, np.zeros_like(near), 1, pictures=near)[0]
+        found = group_sums(weights, np.zeros_like(near), 1, images=near)[0]
         figures[f"top{params.top_k}_accuracy"] = found / total
     return figures, by_class
 

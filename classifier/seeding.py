@@ -11,7 +11,7 @@ def derive(seed: int, *names: str | int) -> int:
     """A seed (0 <= s < 2**63) for the stream that ``names`` name: a pure function of its arguments.
 
     Streams with different names do not shift one another: drawing more numbers for the
-    augmentation never changes the order of the pictures. And as a stream can be named after the
+    augmentation never changes the order of the images. And as a stream can be named after the
     step it serves, there is no random state to save when a run is interrupted.
     """
     text = "/".join(str(part) for part in (seed, *names))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from classifier import transfer
 from classifier.augment import Augmenter, AugmentParams
-from classifier.batches import Batch, Batches, predict_logits, standardise, to_unit
+from classifier.batches import Batch, Batches, predict_logits, standardize, to_unit
 from classifier.device import choose_device, choose_numerics, make_deterministic
 from classifier.distributed import Ranks
 from classifier.ema import averaged
@@ -180,7 +180,7 @@ class Session:
         return sums
 
     def _augmented(self, number: int, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Standardised images, and int64 labels [N], or fractions of classes [N, K] where they mix.
+        """Standardized images, and int64 labels [N], or fractions of classes [N, K] where they mix.
 
         Every rank augments the whole batch and then takes its part, so that the images are the
         same for any number of ranks; this costs a few percent of a step.
@@ -188,7 +188,7 @@ class Session:
         pixels, aims, rows = batch
         random = generator(self.params.seed, "augment", number)
         inputs = self.augmenter(to_unit(pixels), random, rows, number // self.steps)
-        inputs = standardise(inputs, self.spec.mean, self.spec.std)
+        inputs = standardize(inputs, self.spec.mean, self.spec.std)
         inputs = shrunk(inputs, self.growth.size(number / (self.steps * self.params.epochs)))
         if self.augmenter.mixes:
             aims = F.one_hot(aims, len(self.spec.classes)).to(inputs.dtype)

@@ -1,9 +1,9 @@
-"""Divide labelled pictures into train, validation and test: stratified, grouped, reproducible.
+"""Divide labelled images into train, validation and test: stratified, grouped, reproducible.
 
 What belongs together (a group, exact duplicates, on request near-duplicates, and all that these
 link in turn) forms one unit, and no unit is in two of train, validation and test. The order in
 which units are taken is a hash of seed, purpose and id: it does not depend on the order of the
-rows, a new picture moves few of the others, and the test set does not change with the validation
+rows, a new image moves few of the others, and the test set does not change with the validation
 fraction or the fold.
 """
 
@@ -23,14 +23,14 @@ from classifier.duplicates import Pairs, equal_links
 from classifier.errors import UserError
 from classifier.manifest import Manifest
 
-_Unit = tuple[int, list[tuple[int, int]]]  # its number, and (class, pictures) for each class in it
+_Unit = tuple[int, list[tuple[int, int]]]  # its number, and (class, images) for each class in it
 
 SPLITS = ("train", "val", "test", "unlabelled", "excluded")
 
 
 @dataclass(frozen=True)
 class SplitParams:
-    """How the labelled pictures are divided; params.yaml explains the keys."""
+    """How the labelled images are divided; params.yaml explains the keys."""
 
     seed: int
     test_fraction: Annotated[float, Interval(gt=0, lt=1)]
@@ -53,7 +53,7 @@ class SplitParams:
 
 
 def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = None) -> TextArray:
-    """Give each picture of the manifest its split.
+    """Give each image of the manifest its split.
 
     A labelled official test set stays the test set, and an official validation set stays one unless
     folds are asked for. Images without a label become ``unlabelled``, and link others all the same.
@@ -61,15 +61,15 @@ def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = N
     ``excluded``: no later stage uses it. Where a unit is in both official sets, test keeps it.
 
     Args:
-        manifest: the pictures.
+        manifest: the images.
         params: fractions, seed, folds.
         near_pairs: [P, 2] rows of the manifest to treat like exact duplicates, or None.
 
     Returns:
-        [N] one of ``SPLITS`` for each picture, in the order of the manifest.
+        [N] one of ``SPLITS`` for each image, in the order of the manifest.
 
     Raises:
-        UserError: there are fewer than two classes, or one has too few pictures to be divided.
+        UserError: there are fewer than two classes, or one has too few images to be divided.
     """
     classes = np.unique(manifest.label[manifest.label != ""])
     if len(classes) < 2:
@@ -115,10 +115,10 @@ def write_splits(path: str | Path, manifest: Manifest, splits: TextArray) -> Non
 
 
 def read_splits(path: str | Path, manifest: Manifest) -> TextArray:
-    """Read the split of each picture: [N], in the order of the manifest.
+    """Read the split of each image: [N], in the order of the manifest.
 
     Raises:
-        UserError: the table is missing or damaged, or is not about the manifest's pictures.
+        UserError: the table is missing or damaged, or is not about the manifest's images.
     """
     table = read_table(path, "split", {"id": str, "split": str}).sort_values("id")
     unknown = table[~table["split"].isin(SPLITS)]
@@ -128,7 +128,7 @@ def read_splits(path: str | Path, manifest: Manifest) -> TextArray:
             f"{path} puts {name} into {split!r}, which is no split: run dvc repro split."
         )
     if not np.array_equal(table["id"], manifest.id):
-        raise UserError(f"{path} is about other pictures than the manifest: run dvc repro split.")
+        raise UserError(f"{path} is about other images than the manifest: run dvc repro split.")
     return table["split"].to_numpy(np.str_)
 
 
@@ -152,12 +152,12 @@ def _check_sizes(
 ) -> None:
     """Every class needs a unit for each part that it is to be divided into."""
     needed = parts + (not has_test)
-    pictures = np.bincount(label, minlength=len(classes))
+    images = np.bincount(label, minlength=len(classes))
     units = np.bincount(np.unique(np.stack([unit, label]), axis=1)[1], minlength=len(classes))
     smallest = int(np.argmin(units))
     if units[smallest] >= needed:
         return
-    count, groups = pictures[smallest], units[smallest]
+    count, groups = images[smallest], units[smallest]
     have = f"{count} image{'' if count == 1 else 's'}"
     if groups != count:
         have += f" in {groups} group{'' if groups == 1 else 's'} that stay together"
@@ -184,13 +184,13 @@ def _check_complete(classes: TextArray, manifest: Manifest, split: TextArray) ->
         missing = np.setdiff1d(classes, manifest.label[split == name])
         if len(missing) and (name == "train" or len(missing) == len(classes)):
             raise UserError(
-                f"the {name} split has no picture of class {str(missing[0])!r}: its groups and "
-                "duplicates leave none over, so add pictures of it or remove the class."
+                f"the {name} split has no image of class {str(missing[0])!r}: its groups and "
+                "duplicates leave none over, so add images of it or remove the class."
             )
 
 
 class _Pool:
-    """Pictures that may be divided, as units of one or more pictures of one or more classes."""
+    """Images that may be divided, as units of one or more images of one or more classes."""
 
     def __init__(
         self, unit: Int64Array, label: Int64Array, ids: TextArray, classes: int, seed: int
@@ -198,10 +198,10 @@ class _Pool:
         self.unit, self.label, self.ids, self.classes, self.seed = unit, label, ids, classes, seed
 
     def choose(self, among: BoolArray, fraction: float, keep: int, purpose: str) -> BoolArray:
-        """Mark about ``fraction`` of each class ``among`` the pictures, never part of a unit.
+        """Mark about ``fraction`` of each class ``among`` the images, never part of a unit.
 
-        Units of several pictures are placed first, large before small, each on the side that keeps
-        the class shares closest to the fraction; single pictures then fill what each class lacks,
+        Units of several images are placed first, large before small, each on the side that keeps
+        the class shares closest to the fraction; single images then fill what each class lacks,
         exactly. Each class keeps at least ``keep`` units unmarked, and has one marked where it can.
         """
         rows = np.flatnonzero(among)
@@ -248,7 +248,7 @@ class _Pool:
         return list(content.items())
 
     def _keys(self, rows: Int64Array, purpose: str) -> UInt64Array:
-        """[len(rows)] pseudo-random numbers that depend on seed, purpose and the picture's id."""
+        """[len(rows)] pseudo-random numbers that depend on seed, purpose and the image's id."""
         start = hashlib.blake2b(f"{self.seed}\n{purpose}\n".encode(), digest_size=8)
         digests = []
         for name in self.ids[rows].tolist():
@@ -264,7 +264,7 @@ def _place(
     """The numbers of the units to mark: greedy on the chi-square distance to the wanted shares.
 
     ``spare`` is how many units of each class may be marked, ``wanting`` says which classes have
-    no single pictures to mark later.
+    no single images to mark later.
     """
     want = (total * fraction).tolist()
     rest_want = (total * (1 - fraction)).tolist()

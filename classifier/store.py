@@ -1,7 +1,7 @@
-"""The form in which every source's pictures are kept: a manifest and a few tar shards.
+"""The form in which every source's images are kept: a manifest and a few tar shards.
 
 Tens of thousands of small files are slow to track, copy and read. A shard is a plain tar file of
-encoded pictures that any tool can unpack; the manifest knows where in it each picture lies.
+encoded images that any tool can unpack; the manifest knows where in it each image lies.
 """
 
 import tarfile
@@ -19,7 +19,7 @@ SOURCE = "source.json"
 
 
 class Location(NamedTuple):
-    """Where a picture's bytes are: file name of the shard, first byte, number of bytes."""
+    """Where an image's bytes are: file name of the shard, first byte, number of bytes."""
 
     shard: str
     offset: int
@@ -27,12 +27,12 @@ class Location(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One row of the manifest; width and height in pixels, of the upright picture."""
+    """One row of the manifest; width and height in pixels, of the upright image."""
 
     id: str
     label: str  # the class name; empty where the source gives none
     origin: str  # train, val, test as the source said, or empty
-    group: str  # pictures that must stay together; may be empty
+    group: str  # images that must stay together; may be empty
     width: int
     height: int
     mode: str  # Pillow's name of the pixel format that was found in the file
@@ -44,9 +44,9 @@ class Record(NamedTuple):
 
 
 class ShardWriter:
-    """Append encoded pictures to shard-00000.tar, shard-00001.tar, … in a folder.
+    """Append encoded images to shard-00000.tar, shard-00001.tar, … in a folder.
 
-    The same pictures in the same order give the same bytes: owner, time and permissions in the
+    The same images in the same order give the same bytes: owner, time and permissions in the
     tar headers are fixed. A shard ends once it holds ``limit`` bytes or more.
     """
 
@@ -59,7 +59,7 @@ class ShardWriter:
         self._shards = 0
 
     def add(self, name: str, data: bytes) -> Location:
-        """Append one picture; ``name`` is its path inside the tar file."""
+        """Append one image; ``name`` is its path inside the tar file."""
         if self._file is None:
             self._name = f"shard-{self._shards:05d}.tar"
             self._file = (self._folder / self._name).open("wb")
@@ -95,10 +95,10 @@ class ShardWriter:
 
 
 def read_bytes(folder: str | Path, shard: str, offset: int, size: int) -> bytes:
-    """The encoded bytes of one picture.
+    """The encoded bytes of one image.
 
     Raises:
-        ValueError: the shard ends before the picture does.
+        ValueError: the shard ends before the image does.
     """
     with (Path(folder) / shard).open("rb", buffering=0) as file:
         file.seek(offset)
@@ -109,6 +109,6 @@ def read_bytes(folder: str | Path, shard: str, offset: int, size: int) -> bytes:
 
 
 def write_manifest(folder: str | Path, records: Iterable[Record]) -> None:
-    """Write manifest.csv, one row a picture, in the order given."""
+    """Write manifest.csv, one row an image, in the order given."""
     with row_writer(Path(folder) / MANIFEST, Record._fields) as write:
         write(records)

@@ -75,7 +75,7 @@ def per_class(outcomes: Outcomes, scores: Scores, classes: Sequence[str]) -> pd.
 
 
 def confusion(outcomes: Outcomes, classes: Sequence[str]) -> pd.DataFrame:
-    """One row a picture: actual and predicted class name."""
+    """One row an image: actual and predicted class name."""
     names = np.array(classes)
     return pd.DataFrame({"actual": names[outcomes.labels], "predicted": names[outcomes.predicted]})
 
@@ -83,7 +83,7 @@ def confusion(outcomes: Outcomes, classes: Sequence[str]) -> pd.DataFrame:
 def roc(outcomes: Outcomes, classes: Sequence[str]) -> pd.DataFrame:
     """True positive rate by false positive rate (fpr, denser near 0): micro, macro, each class.
 
-    ``micro`` ranks all pairs of picture and class together, ``macro`` is the mean over classes
+    ``micro`` ranks all pairs of image and class together, ``macro`` is the mean over classes
     that have a curve; classes have their own columns when there are at most NAMED_CURVES.
     """
     return _curves("fpr", np.linspace(0, 1, CURVE_POINTS) ** 2, roc_curve, outcomes, classes)
@@ -115,14 +115,14 @@ def _curves(
 
 
 def reliability_bins(outcomes: Outcomes, bins: int) -> pd.DataFrame:
-    """One row a bin of confidence that holds pictures before or after temperature scaling.
+    """One row a bin of confidence that holds images before or after temperature scaling.
 
-    bin (its centre), perfect (the same number: the line to be on), then count, confidence (mean
+    bin (its center), perfect (the same number: the line to be on), then count, confidence (mean
     probability of the predicted class) and accuracy, and the same three with ``_calibrated``;
     those of an empty bin are nan, but for its count.
     """
-    centre = (np.arange(bins) + 0.5) / bins
-    table = pd.DataFrame({"bin": centre, "perfect": centre})
+    center = (np.arange(bins) + 0.5) / bins
+    table = pd.DataFrame({"bin": center, "perfect": center})
     confidences = {"": outcomes.confidence, "_calibrated": outcomes.calibrated_confidence}
     for ending, confidence in confidences.items():
         found = reliability(confidence, outcomes.right, bins)

@@ -47,7 +47,7 @@ class Record:
         }
         self.history.append(row)
         sign = -1 if self.monitor == "loss" else 1
-        # Few pictures give many ties in accuracy, which the loss decides.
+        # Few images give many ties in accuracy, which the loss decides.
         found = [sign * scores[self.monitor], -scores["loss"]]
         if found <= self._best:
             return False

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from classifier.batches import at_a_time, normalise
+from classifier.batches import at_a_time, normalize
 from classifier.errors import UserError
 from classifier.files import sha256
 from classifier.images import ranges_in
@@ -28,7 +28,7 @@ from classifier.models import TORCHVISION, ModelParams
 from classifier.models.base import Classifier
 from classifier.models.torchvision_nets import adopt
 
-FITTED_TO = 2000  # pictures; their patches are many more
+FITTED_TO = 2000  # images; their patches are many more
 
 # torchvision's weights of these two come from TensorFlow, with this mean and deviation.
 _TENSORFLOW = ("googlenet", "inception_v3")
@@ -48,7 +48,7 @@ def plan(params: ModelParams, meta: Mapping[str, Any]) -> ModelSpec:
     """The spec of the network to train on data that ``meta`` (data/prepared/meta.json) describes.
 
     With pretrained weights, their own preprocessing replaces that of the data: their mean and std
-    standardise the images; images of another size are resized on the device, behind augmentation;
+    standardize the images; images of another size are resized on the device, behind augmentation;
     gray images are repeated for weights of three channels, where the spec's mean and std become 0
     and 1 and the network's ``Entry`` has the weights' own.
 
@@ -73,7 +73,7 @@ def plan(params: ModelParams, meta: Mapping[str, Any]) -> ModelSpec:
     if channels < spec.channels:
         raise UserError(
             f"model.pretrained: the weights of {params.pretrained} are for gray images and these "
-            "are in colour; set preprocess.channels: 1"
+            "are in color; set preprocess.channels: 1"
         )
     mean, std = source.mean, source.std
     entry: dict[str, Any] = {"size": params.input_size or source.image_size}
@@ -129,7 +129,7 @@ def fit_weights(
         def batches() -> Iterator[Tensor]:
             for start in range(0, len(rows), step):
                 part = torch.from_numpy(images[rows[start : start + step]])
-                yield normalise(part, spec.mean, spec.std)
+                yield normalize(part, spec.mean, spec.std)
 
         network.fit(batches)
 

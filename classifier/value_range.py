@@ -41,9 +41,7 @@ def measured(raw: Path, manifest: Manifest, rows: Int64Array, workers: int = 0) 
 
 def undecodable(name: str, error: Exception) -> UserError:
     """What to say of an image that `download` could decode."""
-    return UserError(
-        f"picture {name!r} cannot be decoded ({error}): run dvc repro --force download."
-    )
+    return UserError(f"image {name!r} cannot be decoded ({error}): run dvc repro --force download.")
 
 
 def _extents(raw: Path, places: list[Place]) -> list[tuple[str, float, float]]:

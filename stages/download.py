@@ -1,4 +1,4 @@
-"""Stage download: pictures from any source, checked one by one and packed into a few shards."""
+"""Stage download: images from any source, checked one by one and packed into a few shards."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def main() -> None:
     with replacing(Path("data/raw")) as folder:
         summary = download(params, folder, run_dir() / "downloads")
     print(
-        f"{summary.pictures:,} pictures, {summary.classes} classes, "
+        f"{summary.images:,} images, {summary.classes} classes, "
         f"{summary.unlabelled:,} unlabelled, {summary.rejected:,} rejected (data/raw/rejected.csv)"
     )
 

@@ -33,7 +33,7 @@ def main() -> None:
     test = evaluation.scores["test"]
     print(
         f"Test accuracy {test.text('accuracy')}, loss {test.values['loss']:.4f}, "
-        f"{len(evaluation.outcomes['test'].labels)} pictures."
+        f"{len(evaluation.outcomes['test'].labels)} images."
     )
 
 

@@ -1,4 +1,4 @@
-"""Decode and resize the pictures of each split into memory-mapped arrays."""
+"""Decode and resize the images of each split into memory-mapped arrays."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def main() -> None:
     with replacing("data/prepared") as folder:
         data = prepare(RAW, manifest, splits, classes, params, folder)
     counts = ", ".join(f"{count} {name}" for name, count in data.meta["counts"].items())
-    print(f"Prepared {counts} pictures of {data.meta['image_size']} pixels.")
+    print(f"Prepared {counts} images of {data.meta['image_size']} pixels.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Divide the pictures into train, validation and test, and report on their quality."""
+"""Divide the images into train, validation and test, and report on their quality."""
 
 from collections import Counter
 from pathlib import Path

@@ -34,10 +34,10 @@ CIFAR10_CLASSES = (
 )  # fmt: skip
 
 
-def pictures(
+def random_images(
     classes: int, per_class: int, size: int, channels: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures that tell their class, shuffled: uint8 [N, size, size, channels] and labels [N].
+    """Images that tell their class, shuffled: uint8 [N, size, size, channels] and labels [N].
 
     Each class is a fixed pattern of blocks under noise, which a small network learns at once.
     """
@@ -50,22 +50,22 @@ def pictures(
 
 
 def make_cifar10(folder: Path, per_class: int = 5) -> Path:
-    """cifar-10-binary.tar.gz with ``per_class`` pictures a class in each of its six files."""
+    """cifar-10-binary.tar.gz with ``per_class`` images a class in each of its six files."""
     files = {"batches.meta.txt": ("\n".join(CIFAR10_CLASSES) + "\n\n").encode()}
     names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
     for seed, name in enumerate(names):
-        images, labels = pictures(10, per_class, 32, 3, seed)
+        images, labels = random_images(10, per_class, 32, 3, seed)
         files[name] = _records(images, labels[:, None])
     return _tar(folder / "cifar-10-binary.tar.gz", "cifar-10-batches-bin", files)
 
 
 def make_cifar100(folder: Path, per_class: int = 1) -> Path:
-    """cifar-100-binary.tar.gz with ``per_class`` pictures a class in train and in test."""
+    """cifar-100-binary.tar.gz with ``per_class`` images a class in train and in test."""
     names = "".join(f"thing_{number:02d}\n" for number in range(100))
     groups = "".join(f"group_{number:02d}\n" for number in range(20))
     files = {"fine_label_names.txt": names.encode(), "coarse_label_names.txt": groups.encode()}
     for seed, name in enumerate(("train.bin", "test.bin")):
-        images, labels = pictures(100, per_class, 32, 3, seed)
+        images, labels = random_images(100, per_class, 32, 3, seed)
         files[name] = _records(images, np.stack([labels // 5, labels], axis=1))
     return _tar(folder / "cifar-100-binary.tar.gz", "cifar-100-binary", files)
 
@@ -75,7 +75,7 @@ def make_idx(folder: Path, per_class: int = 5) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for seed, prefix in enumerate(("train", "t10k")):
-        images, labels = pictures(10, per_class, 28, 1, seed)
+        images, labels = random_images(10, per_class, 28, 1, seed)
         for name, array in (("images-idx3", images[..., 0]), ("labels-idx1", labels)):
             header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
             paths.append(folder / f"{prefix}-{name}-ubyte.gz")

@@ -21,7 +21,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def photograph(seed: int = 0, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """Smooth random colours, as photographs have them."""
+    """Smooth random colors, as photographs have them."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
@@ -53,7 +53,7 @@ def tiff(
 
     Args:
         array: the values.
-        photometric: what they mean; None for gray or colour.
+        photometric: what they mean; None for gray or color.
         order: of the bytes.
         extra: what a 4th channel is: 0 anything, 1 premultiplied alpha, 2 alpha.
         deflated: whether they are compressed.

@@ -14,7 +14,7 @@ from classifier.store import Record, ShardWriter, write_manifest
 
 
 def made_up(labels: Iterable[str], **columns: Any) -> Manifest:
-    """A manifest without pictures: ids p00000…, nothing alike; ``columns`` replace the defaults."""
+    """A manifest without images: ids p00000…, nothing alike; ``columns`` replace the defaults."""
     label = np.array(list(labels), np.str_)
     n = len(label)
     random = np.random.default_rng(0)
@@ -36,15 +36,15 @@ def made_up(labels: Iterable[str], **columns: Any) -> Manifest:
 
 
 def packed(
-    folder: Path, pictures: Iterable[tuple[str, Image.Image]], origins: Iterable[str] | None = None
+    folder: Path, images: Iterable[tuple[str, Image.Image]], origins: Iterable[str] | None = None
 ) -> Manifest:
-    """Write (label, picture) pairs as shards and a manifest; ids are their numbers."""
+    """Write (label, image) pairs as shards and a manifest; ids are their numbers."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = list(pictures)
-    origins = list(origins) if origins is not None else [""] * len(pictures)
+    images = list(images)
+    origins = list(origins) if origins is not None else [""] * len(images)
     records = []
     with ShardWriter(folder, limit=50_000) as shards:
-        for number, ((label, image), origin) in enumerate(zip(pictures, origins, strict=True)):
+        for number, ((label, image), origin) in enumerate(zip(images, origins, strict=True)):
             data = io.BytesIO()
             image.save(data, "png")
             name = f"{number:04d}"
@@ -60,6 +60,6 @@ def packed(
 
 
 def photo(seed: int, size: tuple[int, int] = (48, 40), mode: str = "RGB") -> Image.Image:
-    """A picture of smooth random blobs: unlike any other seed's, like its own altered copies."""
+    """An image of smooth random blobs: unlike any other seed's, like its own altered copies."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert(mode)

@@ -36,7 +36,7 @@ def folders(root: Path) -> Folders:
 def make(
     root: Path, classes: int = 10, size: int = 32, channels: int = 3, test: int = 400, seed: int = 0
 ) -> Folders:
-    """Fill ``root``; pictures are stripes whose direction and colour depend on the class."""
+    """Fill ``root``; images are stripes whose direction and color depend on the class."""
     generator = np.random.default_rng(seed)
     where = folders(root)
     names = [
@@ -50,9 +50,9 @@ def make(
         {
             "source": "stripes",
             "name": "Stripes",
-            "description": "Stripes of many colours & directions, made for a test.",
+            "description": "Stripes of many colors & directions, made for a test.",
             "licence": "CC0",
-            "counts": {"pictures": sum(counts.values()), "rejected": 1},
+            "counts": {"images": sum(counts.values()), "rejected": 1},
         },
     )
     _write(where.raw / "rejected.csv", ["id", "path", "reason"], [["x", "a/<b>.png", "truncated"]])
@@ -68,7 +68,7 @@ def make(
     _explain(where.explain, outcomes, ids, names, size, channels, labels, generator)
     (root / "params.yaml").write_text(
         "download: # from where\n  source: stripes\ntrain:\n  lr: 0.003 # rate\n  epochs: 20\n"
-        "model:\n  name: cnn\n  cnn:\n    widths: [32, 64]\nplot:\n  pictures: 16\n",
+        "model:\n  name: cnn\n  cnn:\n    widths: [32, 64]\nplot:\n  images: 16\n",
         encoding="utf-8",
     )
     return where
@@ -89,9 +89,9 @@ def _prepared(
             + phase[:, None, None]
         )
         tint = 0.5 + 0.5 * np.cos(label[:, None] * 2.1 + np.arange(channels) * 2)
-        pictures = 128 + 100 * wave[..., None] * tint[:, None, None, :]
-        pictures += generator.normal(0, 10, (number, size, size, 1))
-        np.save(folder / f"{split}.npy", pictures.clip(0, 255).astype(np.uint8))
+        images = 128 + 100 * wave[..., None] * tint[:, None, None, :]
+        images += generator.normal(0, 10, (number, size, size, 1))
+        np.save(folder / f"{split}.npy", images.clip(0, 255).astype(np.uint8))
         np.save(folder / f"{split}_labels.npy", label)
         labels[split] = label
         for row in range(number):
@@ -163,9 +163,9 @@ def _explain(
     write_table(folder / "confused_pairs.csv", confused_pairs(outcomes, names, 60))
     rows = [[ids[n], "test", n, names[labels["test"][n]], names[0], 0.5] for n in range(9)]
     _write(folder / "label_errors.csv", ["id", "split", "row", "given", "suggested", "score"], rows)
-    pictures = np.load(folder.parent / "prepared" / "test.npy")
-    chosen = np.arange(0, min(16, len(pictures)))
-    np.save(folder / "gradcam_images.npy", pictures[chosen])
+    images = np.load(folder.parent / "prepared" / "test.npy")
+    chosen = np.arange(0, min(16, len(images)))
+    np.save(folder / "gradcam_images.npy", images[chosen])
     grid = np.mgrid[-1 : 1 : 1j * size, -1 : 1 : 1j * size]
     bump = np.exp(-3 * (grid**2).sum(axis=0)).astype(np.float32)
     np.save(folder / "gradcam_heat.npy", np.repeat(bump[None], len(chosen), axis=0))
@@ -176,9 +176,9 @@ def _explain(
     _write(folder / "gradcam.csv", columns, lines)
     np.save(folder / "filters.npy", generator.normal(size=(32, channels, 3, 3)).astype(np.float32))
     maps = {f"stage{n}": generator.random((16, size >> n, size >> n)) for n in (0, 1)}
-    np.savez(folder / "feature_maps.npz", picture=pictures[0], **maps)
-    centre = generator.normal(size=(len(names), 2)) * 4
-    plane = centre[labels["test"]] + generator.normal(size=(len(ids), 2))
+    np.savez(folder / "feature_maps.npz", image=images[0], **maps)
+    center = generator.normal(size=(len(names), 2)) * 4
+    plane = center[labels["test"]] + generator.normal(size=(len(ids), 2))
     lines = [[n, ids[n], *plane[n], actual[n], predicted[n]] for n in range(len(ids))]
     _write(folder / "embedding.csv", ["row", "id", "x", "y", "actual", "predicted"], lines)
     write_json(folder / "explain.json", {"embedding_variance": [0.31, 0.22]})

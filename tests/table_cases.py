@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from classifier.image_list import InputImage, images
 from classifier.manifest import Manifest
-from classifier.picture_list import Picture, pictures
 from tests.test_sources import folder_of
 from tests.test_sources_table import table, write
 
@@ -28,7 +28,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The pictures DISK, and two others in a table of their own."""
+    """The images DISK, and two others in a table of their own."""
     folder = folder_of(tmp_path / "in", *DISK, *OTHERS)
     write(folder / "other.csv", plain(zip(OTHERS, LABELS, strict=False)))
     return folder
@@ -57,9 +57,9 @@ def as_test(root: Path, out: Path, name: str) -> dict[str, str]:
     return {id: label for id, label in column(out, "label").items() if origins[id] == "test"}
 
 
-def as_predicted(root: Path, name: str) -> list[Picture]:
-    """The pictures that predict takes from it."""
-    return list(pictures([str(root / name)]))
+def as_predicted(root: Path, name: str) -> list[InputImage]:
+    """The images that predict takes from it."""
+    return list(images([str(root / name)]))
 
 
 def column(out: Path, name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Augmenter: exact moves, randomness for each picture, determinism, and the mixing of pictures."""
+"""Augmenter: exact moves, randomness for each image, determinism, and the mixing of images."""
 
 from dataclasses import asdict, replace
 
@@ -38,8 +38,8 @@ ALL += [AugmentParams(**SETTINGS), AugmentParams(**SETTINGS, padding="zero")]
 NAMES = [*SETTINGS, *POLICIES[1:], "everything", "everything, zero padding"]
 
 
-def pictures(n: int = 64, channels: int = 3, size: int = 16) -> torch.Tensor:
-    """Smooth random pictures, whose pixels are far from all the same."""
+def random_images(n: int = 64, channels: int = 3, size: int = 16) -> torch.Tensor:
+    """Smooth random images, whose pixels are far from all the same."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(n, channels, 4, 4, generator=generator)
     images = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
@@ -54,7 +54,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("params", ALL, ids=NAMES)
 def test_each_keeps_shape_type_and_range_and_leaves_its_input(params, channels, size):
-    images = pictures(32, channels, size)
+    images = random_images(32, channels, size)
     before = images.clone()
     augmenter = Augmenter(params, size, channels, fill=[0.5] * channels)
     assert augmenter.active
@@ -68,17 +68,17 @@ def test_each_keeps_shape_type_and_range_and_leaves_its_input(params, channels, 
 
 
 @pytest.mark.parametrize("params", ALL, ids=NAMES)
-def test_each_changes_every_picture_in_its_own_way(params):
-    one = pictures(1)
+def test_each_changes_every_image_in_its_own_way(params):
+    one = random_images(1)
     out = Augmenter(params, 16, 3)(one.expand(256, -1, -1, -1), seeded())
-    different = {picture.numpy().tobytes() for picture in out}
+    different = {image.numpy().tobytes() for image in out}
     only_two = params.horizontal_flip != "none" or params.vertical_flip or params.grayscale
     assert len(different) >= (2 if only_two else 20)
 
 
 @pytest.mark.parametrize("params", ALL, ids=NAMES)
-def test_same_seed_same_pictures_whatever_the_memory_layout(params):
-    images = pictures()
+def test_same_seed_same_images_whatever_the_memory_layout(params):
+    images = random_images()
     augmenter = Augmenter(params, 16, 3)
     first, again = augmenter(images, seeded(3)), augmenter(images, seeded(3))
     assert torch.equal(first, again)
@@ -89,15 +89,15 @@ def test_same_seed_same_pictures_whatever_the_memory_layout(params):
 
 @pytest.mark.parametrize("params", ALL, ids=NAMES)
 def test_half_precision_comes_back_as_it_went_in(params):
-    images = pictures().bfloat16()
+    images = random_images().bfloat16()
     out = Augmenter(params, 16, 3)(images, seeded())
     assert out.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("params", ALL, ids=NAMES)
-def test_everything_drawn_follows_the_pictures_to_their_device(params):
+def test_everything_drawn_follows_the_images_to_their_device(params):
     # The meta device computes nothing but refuses operands that were left on another one.
-    images = pictures().to("meta")
+    images = random_images().to("meta")
     augmenter = Augmenter(replace(params, mixup=0.4, cutmix=1.0), 16, 3)
     out = augmenter(images, seeded())
     out, labels = augmenter.mix(out, torch.eye(64, device="meta"), seeded())
@@ -107,8 +107,8 @@ def test_everything_drawn_follows_the_pictures_to_their_device(params):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("params", ALL[:-2], ids=NAMES[:-2])
-def test_same_seed_same_pictures_on_the_gpu(params):
-    images = pictures()
+def test_same_seed_same_images_on_the_gpu(params):
+    images = random_images()
     augmenter = Augmenter(params, 16, 3)
     there = augmenter(images.cuda(), seeded()).cpu()
     off = (there - augmenter(images, seeded())).abs() > 1e-3
@@ -117,7 +117,7 @@ def test_same_seed_same_pictures_on_the_gpu(params):
 
 def test_nothing_on_changes_nothing_and_says_so():
     augmenter = Augmenter(AugmentParams(), 16, 3)
-    images, labels = pictures(), torch.eye(64)
+    images, labels = random_images(), torch.eye(64)
     assert not augmenter.active
     assert not augmenter.mixes
     assert torch.equal(augmenter(images, seeded()), images)
@@ -125,8 +125,8 @@ def test_nothing_on_changes_nothing_and_says_so():
 
 
 @pytest.mark.parametrize("name", OF_COLOR)
-def test_colors_leave_gray_pictures_as_they_are(name):
-    images = pictures(channels=1)
+def test_colors_leave_gray_images_as_they_are(name):
+    images = random_images(channels=1)
     out = Augmenter(AugmentParams(**{name: SETTINGS[name]}), 16, 1)(images, seeded())
     torch.testing.assert_close(out, images)
 
@@ -134,7 +134,7 @@ def test_colors_leave_gray_pictures_as_they_are(name):
 @pytest.mark.parametrize("padding", ["reflect", "zero"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_moves_copy_exactly_the_pixels_numpy_pads_and_cuts(channels, padding):
-    images = pictures(40, channels, 9)
+    images = random_images(40, channels, 9)
     shifts = torch.randint(-4, 5, (2, 40), generator=seeded())
     flips = torch.rand(2, 40, generator=seeded()) < 0.5
     moved = move(images, flips[0], flips[1], shifts[0], shifts[1], padding)
@@ -151,15 +151,15 @@ def test_moves_copy_exactly_the_pixels_numpy_pads_and_cuts(channels, padding):
 @pytest.mark.parametrize("padding", ["reflect", "zero"])
 def test_resampling_agrees_with_exact_moves(padding):
     # The smallest rotation makes the same flips and shifts go through the resampling.
-    images = pictures(size=17)
+    images = random_images(size=17)
     exact = AugmentParams(horizontal_flip="random", vertical_flip=True, shift=0.3, padding=padding)
     moved = Augmenter(exact, 17, 3)(images, seeded())
     resampled = Augmenter(replace(exact, rotate=1e-6), 17, 3)(images, seeded())
     torch.testing.assert_close(moved, resampled, rtol=0, atol=1e-4)
 
 
-def test_random_flip_mirrors_about_half_of_the_pictures():
-    images = pictures(1000, size=8)
+def test_random_flip_mirrors_about_half_of_the_images():
+    images = random_images(1000, size=8)
     out = Augmenter(AugmentParams(horizontal_flip="random"), 8, 3)(images, seeded())
     same = (out == images).flatten(1).all(1)
     mirrored = (out == images.flip(3)).flatten(1).all(1)
@@ -168,8 +168,8 @@ def test_random_flip_mirrors_about_half_of_the_pictures():
 
 
 @pytest.mark.parametrize("more", [{}, {"rotate": 1e-6}])
-def test_alternate_flip_shows_each_picture_once_each_way_in_two_epochs(more):
-    images = pictures(200, size=8)
+def test_alternate_flip_shows_each_image_once_each_way_in_two_epochs(more):
+    images = random_images(200, size=8)
     augmenter = Augmenter(AugmentParams(horizontal_flip="alternate", **more), 8, 3)
     rows = torch.randperm(200, generator=seeded())
     first, second = (augmenter(images, seeded(epoch), rows, epoch) for epoch in (0, 1))
@@ -191,7 +191,7 @@ def test_shift_is_a_fraction_of_the_side():
         assert set((y - size // 2).tolist()) == set(range(-pixels, pixels + 1))
 
 
-def test_crop_shows_a_part_of_the_picture_at_the_asked_size():
+def test_crop_shows_a_part_of_the_image_at_the_asked_size():
     ramp = torch.arange(64.0).expand(500, 1, 64, 64) / 63
     out = Augmenter(AugmentParams(crop=0.25), 64, 1)(ramp, seeded())
     span = out[:, 0, 32, -1] - out[:, 0, 32, 0]  # the shown part of the width
@@ -224,8 +224,8 @@ def test_erasing_takes_its_probability_and_areas_from_the_paper():
 @pytest.mark.parametrize(
     "setting", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}]
 )
-def test_mixing_keeps_the_label_mass_and_the_share_of_each_picture(setting):
-    # Picture i is the constant i, so that pixels tell the share of each picture.
+def test_mixing_keeps_the_label_mass_and_the_share_of_each_image(setting):
+    # InputImage i is the constant i, so that pixels tell the share of each image.
     n, size = 50, 16
     images = (torch.arange(n).float() / n).view(n, 1, 1, 1).expand(n, 3, size, size)
     labels = torch.eye(n)
@@ -241,7 +241,7 @@ def test_mixing_keeps_the_label_mass_and_the_share_of_each_picture(setting):
 
 
 def test_both_mixings_on_take_turns():
-    images, labels = pictures(), torch.eye(64)
+    images, labels = random_images(), torch.eye(64)
     augmenter = Augmenter(AugmentParams(mixup=0.4, cutmix=1.0), 16, 3)
     copied = []
     for seed in range(30):
@@ -252,7 +252,7 @@ def test_both_mixings_on_take_turns():
 
 def test_mixup_is_torchvisions_with_the_same_share():
     v2 = pytest.importorskip("torchvision.transforms.v2")
-    images, labels = pictures(), torch.randint(5, (64,), generator=seeded())
+    images, labels = random_images(), torch.randint(5, (64,), generator=seeded())
     onehot = torch.nn.functional.one_hot(labels, 5).float()
     facts = {"labels": labels, "batch_size": 64, "lam": 0.3}
     theirs = v2.MixUp(num_classes=5)
@@ -263,7 +263,7 @@ def test_mixup_is_torchvisions_with_the_same_share():
 
 def test_cutmix_is_torchvisions_with_the_same_box():
     v2 = pytest.importorskip("torchvision.transforms.v2")
-    images, labels = pictures(), torch.randint(5, (64,), generator=seeded())
+    images, labels = random_images(), torch.randint(5, (64,), generator=seeded())
     onehot = torch.nn.functional.one_hot(labels, 5).float()
     center = torch.tensor([6.0, 14.0])[:, None].expand(2, 64)
     inside = mixing.boxes(center, torch.full((64,), 4.0), torch.full((64,), 8.0), 16)

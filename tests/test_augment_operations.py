@@ -16,8 +16,8 @@ SIZE = 15
 STRENGTHS = torch.tensor([-1.0, -0.4, 0.0, 0.3, 0.7, 1.0])
 
 
-def pictures(n: int = len(STRENGTHS), channels: int = 3, size: int = SIZE) -> torch.Tensor:
-    """Pictures of whole levels of 255."""
+def random_images(n: int = len(STRENGTHS), channels: int = 3, size: int = SIZE) -> torch.Tensor:
+    """Images of whole levels of 255."""
     generator = torch.Generator().manual_seed(2)
     return torch.randint(256, (n, channels, size, size), generator=generator) / 255
 
@@ -40,7 +40,7 @@ def compare(ours: torch.Tensor, theirs: list[torch.Tensor], atol: float = 1e-5) 
     ids=["brightness", "contrast", "saturation", "sharpness", "hue", "solarize"],
 )
 def test_values_change_as_in_torchvision(ours, theirs, values, channels):
-    images = pictures(channels=channels)
+    images = random_images(channels=channels)
     compare(
         ours(images, values),
         [theirs(image, value.item()) for image, value in zip(images, values, strict=True)],
@@ -49,31 +49,31 @@ def test_values_change_as_in_torchvision(ours, theirs, values, channels):
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 7, 8])
 def test_posterize_keeps_the_highest_bits(bits):
-    images = pictures()
+    images = random_images()
     levels = (images * 255).round().byte()
     expected = tv.posterize(levels, bits).float() / 255
     torch.testing.assert_close(color.posterize(images, torch.full((6,), bits)), expected)
 
 
 def test_autocontrast_is_torchvisions():
-    images = 0.2 + 0.5 * pictures()
+    images = 0.2 + 0.5 * random_images()
     images[0, 1] = 0.3  # a flat channel stays
     compare(color.autocontrast(images), [tv.autocontrast(image) for image in images])
 
 
 @pytest.mark.parametrize("size", [8, 33])
 def test_equalize_is_pillows(size):
-    images = pictures(size=size) ** 2
+    images = random_images(size=size) ** 2
     images[0, 1] = 0.3
     images = (images * 255).round() / 255
     out = (color.equalize(images) * 255).round().byte()
-    for picture, equalized in zip((images * 255).byte(), out, strict=True):
-        expected = ImageOps.equalize(Image.fromarray(picture.permute(1, 2, 0).numpy()))
+    for image, equalized in zip((images * 255).byte(), out, strict=True):
+        expected = ImageOps.equalize(Image.fromarray(image.permute(1, 2, 0).numpy()))
         np.testing.assert_array_equal(equalized.permute(1, 2, 0), np.asarray(expected))
 
 
 def test_blur_is_torchvisions_and_nothing_at_zero():
-    images = pictures()
+    images = random_images()
     sigma = torch.tensor([0.0, 0.2, 0.5, 0.9, 1.5, 2.0])
     ours = color.blur(images, sigma, radius=6)
     assert torch.equal(ours[0], images[0])
@@ -107,7 +107,7 @@ def degrees(slope: float) -> float:
 
 @pytest.mark.parametrize("value", [-40.0, 0.0, 25.0, 90.0])
 def test_rotation_is_torchvisions(value):
-    images = pictures()
+    images = random_images()
     matrix = geometric.rotation(torch.full((6,), value))
     ours = geometric.resample(images, matrix, "zero")
     compare(ours, affine(images, angle=value), atol=1e-4)
@@ -117,14 +117,14 @@ def test_rotation_is_torchvisions(value):
 
 @pytest.mark.parametrize("slopes", [(0.3, 0.0), (0.0, -0.4), (0.2, 0.5)])
 def test_shear_is_torchvisions(slopes):
-    images = pictures()
+    images = random_images()
     x, y = (torch.full((6,), slope) for slope in slopes)
     ours = geometric.resample(images, geometric.shearing(x, y), "zero")
     compare(ours, affine(images, shear=[degrees(slope) for slope in slopes]), atol=1e-4)
 
 
 def test_all_moves_together_are_torchvisions_affine():
-    images = pictures()
+    images = random_images()
     each = torch.ones(6)
     matrix = (
         geometric.translation(2 * each, -3 * each)
@@ -137,13 +137,13 @@ def test_all_moves_together_are_torchvisions_affine():
     compare(ours, theirs, atol=1e-4)
 
 
-def test_each_operation_of_a_policy_reaches_exactly_its_pictures():
-    images = pictures(2 * len(policies.OPERATIONS)) / 2 + 0.2
+def test_each_operation_of_a_policy_reaches_exactly_its_images():
+    images = random_images(2 * len(policies.OPERATIONS)) / 2 + 0.2
     operation = torch.arange(len(policies.OPERATIONS)).repeat(2)
     out = policies.apply(images, operation, torch.full((len(operation),), 0.4), "zero")
     changed = (out != images).flatten(1).any(1)
     for index, name in enumerate(policies.OPERATIONS):
-        # A picture of fewer than 256 pixels cannot be equalized.
+        # An image of fewer than 256 pixels cannot be equalized.
         assert changed[operation == index].all() == (name not in ("Identity", "Equalize")), name
     chosen = operation == policies.OPERATIONS.index("Brightness")
     torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""Batches: the same pictures wherever they live, each one once, in the order asked for."""
+"""Batches: the same images wherever they live, each one once, in the order asked for."""
 
 import threading
 from pathlib import Path
@@ -7,37 +7,37 @@ import numpy as np
 import pytest
 import torch
 
-from classifier.batches import Batches, at_a_time, normalise, predict_logits
+from classifier.batches import Batches, at_a_time, normalize, predict_logits
 from classifier.models.base import Entry
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> np.ndarray:
+def images(tmp_path: Path) -> np.ndarray:
     content = np.random.default_rng(0).integers(0, 256, (53, 4, 4, 3), np.uint8)
-    np.save(tmp_path / "pictures.npy", content)
-    mapped: np.ndarray = np.load(tmp_path / "pictures.npy", mmap_mode="r")
+    np.save(tmp_path / "images.npy", content)
+    mapped: np.ndarray = np.load(tmp_path / "images.npy", mmap_mode="r")
     return mapped
 
 
-def test_resident_and_streamed_batches_are_the_same(pictures: np.ndarray) -> None:
+def test_resident_and_streamed_batches_are_the_same(images: np.ndarray) -> None:
     labels = np.arange(53) % 5
     order = torch.randperm(53, generator=torch.Generator().manual_seed(3))
-    resident = list(Batches(pictures, labels, CPU, "resident").epoch(order, 8))
-    streamed = list(Batches(pictures, labels, CPU, "stream").epoch(order, 8))
+    resident = list(Batches(images, labels, CPU, "resident").epoch(order, 8))
+    streamed = list(Batches(images, labels, CPU, "stream").epoch(order, 8))
     assert len(resident) == len(streamed) == 6
     for number, (ours, theirs) in enumerate(zip(resident, streamed, strict=True)):
         rows = order[number * 8 : number * 8 + 8]
         assert torch.equal(ours[2], rows)
-        assert np.array_equal(ours[0].numpy(), pictures[rows.numpy()])
+        assert np.array_equal(ours[0].numpy(), images[rows.numpy()])
         assert np.array_equal(ours[1].numpy(), labels[rows.numpy()])
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("place", ["resident", "stream"])
-def test_an_epoch_can_begin_in_its_middle(pictures: np.ndarray, place: str) -> None:
-    batches = Batches(pictures, np.zeros(53), CPU, place)  # type: ignore[arg-type]
+def test_an_epoch_can_begin_in_its_middle(images: np.ndarray, place: str) -> None:
+    batches = Batches(images, np.zeros(53), CPU, place)  # type: ignore[arg-type]
     whole = list(batches.epoch(torch.arange(53), 8))
     rest = list(batches.epoch(torch.arange(53), 8, first=4))
     assert len(rest) == 2
@@ -45,49 +45,49 @@ def test_an_epoch_can_begin_in_its_middle(pictures: np.ndarray, place: str) -> N
         assert torch.equal(ours[0], theirs[0])
 
 
-def test_leaving_a_streamed_epoch_early_ends_its_thread(pictures: np.ndarray) -> None:
+def test_leaving_a_streamed_epoch_early_ends_its_thread(images: np.ndarray) -> None:
     before = set(threading.enumerate())
-    epoch = Batches(pictures, np.zeros(53), CPU, "stream").epoch(torch.arange(53), 8)
+    epoch = Batches(images, np.zeros(53), CPU, "stream").epoch(torch.arange(53), 8)
     next(epoch)
     assert set(threading.enumerate()) > before
     epoch.close()  # type: ignore[attr-defined]
     assert set(threading.enumerate()) == before
 
 
-def test_small_sets_are_resident(pictures: np.ndarray) -> None:
-    assert Batches(pictures, np.zeros(53), CPU).resident
+def test_small_sets_are_resident(images: np.ndarray) -> None:
+    assert Batches(images, np.zeros(53), CPU).resident
 
 
-def test_normalise_matches_its_definition() -> None:
+def test_normalize_matches_its_definition() -> None:
     images = np.random.default_rng(1).integers(0, 256, (3, 4, 5, 2), np.uint8)
-    found = normalise(torch.from_numpy(images), [0.4, 0.5], [0.2, 0.3])
+    found = normalize(torch.from_numpy(images), [0.4, 0.5], [0.2, 0.3])
     wanted = (images / 255 - [0.4, 0.5]) / [0.2, 0.3]
     assert found.shape == (3, 2, 4, 5)
     assert found.is_contiguous(memory_format=torch.channels_last)
     assert np.allclose(found.numpy(), wanted.transpose(0, 3, 1, 2), atol=1e-6)
 
 
-def test_predict_logits_does_not_depend_on_the_batch_size(pictures: np.ndarray) -> None:
+def test_predict_logits_does_not_depend_on_the_batch_size(images: np.ndarray) -> None:
     torch.manual_seed(0)
     network = torch.nn.Sequential(
         torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(48, 7)
     )
     network.train()
     settings = ([0.5] * 3, [0.25] * 3, "cpu")
-    whole = predict_logits(network, pictures, *settings)
-    parts = predict_logits(network, pictures, *settings, batch_size=10)
+    whole = predict_logits(network, images, *settings)
+    parts = predict_logits(network, images, *settings, batch_size=10)
     assert whole.dtype == np.float32
     assert whole.shape == (53, 7)
     assert np.allclose(whole, parts, atol=1e-5)
     assert network.training, "the mode is put back"
 
 
-def test_rows_are_read_in_their_order(pictures: np.ndarray) -> None:
+def test_rows_are_read_in_their_order(images: np.ndarray) -> None:
     network = torch.nn.Flatten()
     settings = ([0.0] * 3, [1.0] * 3, "cpu", 4)
     rows = np.array([7, 3, 50, 3, 8, 9, 10, 11, 12])
-    whole = predict_logits(network, pictures, *settings)
-    assert np.array_equal(predict_logits(network, pictures, *settings, rows=rows), whole[rows])
+    whole = predict_logits(network, images, *settings)
+    assert np.array_equal(predict_logits(network, images, *settings, rows=rows), whole[rows])
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,6 @@ def test_what_a_network_enlarges_counts_as_large() -> None:
     assert sizes == [21, 9]
 
 
-def test_no_pictures_have_no_logits() -> None:
+def test_no_images_have_no_logits() -> None:
     network = torch.nn.Flatten()
     assert len(predict_logits(network, np.zeros((0, 2, 2, 1), np.uint8), [0.0], [1.0])) == 0

@@ -8,7 +8,7 @@ from classifier import bootstrap
 from classifier.bootstrap import group_sums, interval, resamples, wilson
 
 
-def test_every_resample_draws_as_many_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_resample_draws_as_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.concatenate(list(resamples(50, 30, 1)), axis=1)
     assert whole.shape == (50, 30)
     assert (whole.sum(axis=0) == 50).all()
@@ -24,7 +24,7 @@ def test_group_sums() -> None:
     weights = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     assert group_sums(weights, np.array([1, 1, 0]), 3).tolist() == [[5, 6], [4, 6], [0, 0]]
     values = np.array([10.0, 1.0])
-    found = group_sums(weights, np.array([0, 0]), 1, values, pictures=np.array([0, 2]))
+    found = group_sums(weights, np.array([0, 0]), 1, values, images=np.array([0, 2]))
     assert found.tolist() == [[15, 26]]
 
 
@@ -39,7 +39,7 @@ def test_interval_leaves_out_what_is_not_defined() -> None:
 
 
 def test_coverage_of_the_true_accuracy() -> None:
-    """About 95 of 100 intervals hold the accuracy that the pictures were drawn with."""
+    """About 95 of 100 intervals hold the accuracy that the images were drawn with."""
     generator = np.random.default_rng(0)
     held = 0
     for seed in range(200):

@@ -34,7 +34,7 @@ def test_temperature_has_the_least_cross_entropy() -> None:
         return log_loss(labels, scipy.special.softmax(logits / temperature, axis=1))
 
     best = minimize_scalar(loss, bounds=(0.5, 5), method="bounded").x
-    # One softened picture of 3000 moves it a little.
+    # One softened image of 3000 moves it a little.
     assert fit_temperature(logits, labels) == pytest.approx(best, rel=2e-3)
 
 

@@ -93,7 +93,7 @@ def test_a_sweep_that_is_killed_again_and_again_does_not_fill_the_disk(tmp_path:
     ]
 
 
-def test_running_neighbours_are_left_alone(tmp_path: Path) -> None:
+def test_running_neighbors_are_left_alone(tmp_path: Path) -> None:
     for number in range(KEPT_RUNS + 5):
         Checkpoints(tmp_path / str(number), "1 epoch").save({"epoch": 1})
     assert len(list(tmp_path.iterdir())) == KEPT_RUNS + 5

@@ -22,11 +22,11 @@ from tests.workspace import Workspace
 PARAMS = EvaluateParams(batch_size=64, top_k=2, seed=0, bootstrap_samples=300)
 
 
-def made_up(name: str, quality: float, seed: int, pictures: int = 500) -> Predictions:
-    labels = np.random.default_rng(0).integers(0, 3, pictures)
-    noise = np.random.default_rng(seed).normal(size=(pictures, 3))
+def made_up(name: str, quality: float, seed: int, images: int = 500) -> Predictions:
+    labels = np.random.default_rng(0).integers(0, 3, images)
+    noise = np.random.default_rng(seed).normal(size=(images, 3))
     logits = (4 * quality * np.eye(3)[labels] + 1.5 * noise).astype(np.float32)
-    ids = np.array([f"i{n}" for n in range(pictures)])
+    ids = np.array([f"i{n}" for n in range(images)])
     return Predictions(name, {}, "test", ("a", "b", "c"), ids, labels, logits)
 
 
@@ -88,7 +88,7 @@ def test_pairing_makes_the_interval_narrower_than_two_intervals_apart() -> None:
     labels = made_up("x", 0.5, 1).labels
     base = made_up("base", 0.5, 1)
     logits = base.logits.copy()
-    logits[:10] = 9 * np.eye(3)[labels[:10]]  # the same model, but for ten pictures
+    logits[:10] = 9 * np.eye(3)[labels[:10]]  # the same model, but for ten images
     other = dataclasses.replace(base, name="other", logits=logits)
     (found,) = compare([base, other], PARAMS)
     low, high = score(Outcomes(base.logits, labels), PARAMS).bounds["accuracy"]
@@ -106,7 +106,7 @@ def test_many_equal_models_rarely_look_different() -> None:
 def test_different_test_sets_are_refused() -> None:
     base = made_up("base", 0.5, 1)
     with pytest.raises(UserError, match="different test sets"):
-        compare([base, made_up("other", 0.5, 1, pictures=400)], PARAMS)
+        compare([base, made_up("other", 0.5, 1, images=400)], PARAMS)
     relabelled = made_up("other", 0.5, 1)
     relabelled.labels[:3] = (relabelled.labels[:3] + 1) % 3
     with pytest.raises(UserError, match="different labels for 3"):
@@ -191,7 +191,7 @@ def test_mistakes_get_one_sentence(project: Toy, tmp_path: Path) -> None:
     assert "'waiting' is not yet run (queued): run dvc queue start" in project.refused(
         "compare", "main", "waiting"
     )
-    assert "different test sets (400 and 400 pictures, 0 in both)" in project.refused(
+    assert "different test sets (400 and 400 images, 0 in both)" in project.refused(
         "compare", "main", "other-data"
     )
     assert "named twice" in project.refused("compare", "main", "main")

@@ -1,4 +1,4 @@
-"""Copies are found, altered ones too, and pictures that are merely alike are not."""
+"""Copies are found, altered ones too, and images that are merely alike are not."""
 
 from pathlib import Path
 
@@ -49,33 +49,33 @@ def test_empty_values_link_nothing() -> None:
 
 
 def test_correlation_agrees_with_numpy() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
-    found = correlation(pictures, np.array([[0, 1], [1, 2], [2, 2]]))
-    flat = np.corrcoef(pictures.reshape(3, -1))
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
+    found = correlation(images, np.array([[0, 1], [1, 2], [2, 2]]))
+    flat = np.corrcoef(images.reshape(3, -1))
     np.testing.assert_allclose(found, [flat[0, 1], flat[1, 2], 1], atol=1e-12)
 
 
-def test_altered_copies_are_found_and_other_pictures_are_not(tmp_path: Path) -> None:
-    pictures = [("a", photo(seed)) for seed in range(60)]
-    pictures.append(("a", photo(3, (96, 80))))  # another size
-    pictures.append(("a", ImageEnhance.Brightness(photo(7)).enhance(0.7)))
-    pictures.append(("a", photo(9).convert("L")))
-    manifest = packed(tmp_path, pictures)
+def test_altered_copies_are_found_and_other_images_are_not(tmp_path: Path) -> None:
+    images = [("a", photo(seed)) for seed in range(60)]
+    images.append(("a", photo(3, (96, 80))))  # another size
+    images.append(("a", ImageEnhance.Brightness(photo(7)).enhance(0.7)))
+    images.append(("a", photo(9).convert("L")))
+    manifest = packed(tmp_path, images)
     found = near_duplicates(manifest, tmp_path, 8)
     assert found.pairs.tolist() == [[3, 60], [7, 61], [9, 62]]
 
 
-def test_a_labelled_picture_stands_for_those_that_share_its_hash(tmp_path: Path) -> None:
+def test_a_labelled_image_stands_for_those_that_share_its_hash(tmp_path: Path) -> None:
     """An unlabelled one in its place would hide how the labelled ones relate."""
-    pictures = [("", photo(3)), ("b", photo(3, (96, 80))), ("", photo(5)), ("a", photo(5))]
-    pictures += [("b", ImageEnhance.Brightness(photo(5)).enhance(0.7)), ("a", photo(3, (99, 80)))]
-    manifest = packed(tmp_path, pictures)
+    images = [("", photo(3)), ("b", photo(3, (96, 80))), ("", photo(5)), ("a", photo(5))]
+    images += [("b", ImageEnhance.Brightness(photo(5)).enhance(0.7)), ("a", photo(3, (99, 80)))]
+    manifest = packed(tmp_path, images)
     manifest.phash[[0, 1, 5]] = manifest.phash[1]
     found = near_duplicates(manifest, tmp_path, 8)
     assert found.pairs.tolist() == [[0, 1], [1, 5], [3, 4]]
 
 
-def test_tiny_blank_and_identical_pictures_are_no_near_duplicates(tmp_path: Path) -> None:
+def test_tiny_blank_and_identical_images_are_no_near_duplicates(tmp_path: Path) -> None:
     tiny = [("a", photo(1, (8, 8))), ("a", photo(1, (9, 9)))]
     blank = [("a", Image.new("RGB", (32, 32), shade)) for shade in ("white", "black")]
     same = [("a", photo(5)), ("a", photo(5))]

@@ -68,7 +68,7 @@ def test_stacking_mends_a_member_that_swaps_two_classes() -> None:
     assert (logits.argmax(1) == parts[0].labels).mean() > 0.85
 
 
-def test_stacking_with_two_classes_and_with_too_few_pictures() -> None:
+def test_stacking_with_two_classes_and_with_too_few_images() -> None:
     parts = [made_up(str(seed), 0.5, seed) for seed in (1, 2)]
     keep = parts[0].labels < 2
     for part in parts:
@@ -79,7 +79,7 @@ def test_stacking_with_two_classes_and_with_too_few_pictures() -> None:
     assert logits.shape == (keep.sum(), 2)
     assert loss(logits, parts[0].labels) < min(loss(p.logits, p.labels) for p in parts)
     few = [made_up(str(seed), 0.5, seed, 4) for seed in (1, 2)]
-    with pytest.raises(UserError, match="at least 2 validation pictures of every class"):
+    with pytest.raises(UserError, match="at least 2 validation images of every class"):
         combine("stacking", few, 2)
 
 
@@ -124,7 +124,7 @@ def test_one_file_says_what_the_arrays_said(tmp_path: Path, method: str) -> None
     assert path.read_bytes() == again
 
 
-def test_members_that_want_other_pictures_are_refused(tmp_path: Path) -> None:
+def test_members_that_want_other_images_are_refused(tmp_path: Path) -> None:
     first = model(tmp_path / "1.safetensors", 1, "mlp")
     for key, value in (("classes", ("a", "b", "d")), ("resize", "crop")):
         other = model(tmp_path / "2.safetensors", 2, "mlp", **{key: value})

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 def prepared(folder: Path, **counts: int) -> PreparedData:
-    """Pictures whose brightness gives the class away, now and then wrongly."""
+    """Images whose brightness gives the class away, now and then wrongly."""
     generator = np.random.default_rng(0)
     folder.mkdir()
     with (folder / "index.csv").open("w", newline="") as file:
@@ -224,7 +224,7 @@ def test_explanation_files(evaluation: Evaluation, data: PreparedData, tmp_path:
     for row, image in zip(index, images, strict=True):
         assert (image == data.images("test")[int(row["row"])]).all()
         assert row["right"] == str(int(row["actual"] == row["predicted"]))
-    assert next(iter(np.load(tmp_path / "feature_maps.npz"))) == "picture"
+    assert next(iter(np.load(tmp_path / "feature_maps.npz"))) == "image"
     assert np.load(tmp_path / "filters.npy").ndim == 4
     assert json.loads((tmp_path / "explain.json").read_text())["gradcam_stage"]
 
@@ -254,7 +254,7 @@ def test_a_network_without_convolutions(data: PreparedData, tmp_path: Path) -> N
 
 
 def test_tiny_sets(tmp_path: Path) -> None:
-    """One test picture, no validation, no sample of train, no embedding."""
+    """One test image, no validation, no sample of train, no embedding."""
     data = prepared(tmp_path / "prepared", train=3, test=1)
     network, spec = model()
     found = params(train_images=0, embedding_images=0)
@@ -266,13 +266,13 @@ def test_tiny_sets(tmp_path: Path) -> None:
     assert len(read(tmp_path / "out" / "per_class.csv")) == 3
 
 
-def test_no_test_pictures(tmp_path: Path) -> None:
+def test_no_test_images(tmp_path: Path) -> None:
     data = prepared(tmp_path / "prepared", train=3, unlabelled=2)
-    with pytest.raises(UserError, match=r"no test pictures.*split\.test_fraction"):
+    with pytest.raises(UserError, match=r"no test images.*split\.test_fraction"):
         evaluate(*model(), data, params(), CPU)
 
 
-def test_a_model_of_other_pictures(data: PreparedData) -> None:
+def test_a_model_of_other_images(data: PreparedData) -> None:
     with pytest.raises(UserError, match=r"image_size differs.*dvc repro train"):
         evaluate(*model(image_size=16), data, params(), CPU)
 

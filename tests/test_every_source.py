@@ -26,9 +26,9 @@ def place(tmp_path: Path) -> Workspace:
     return project
 
 
-def write_pictures(folder: Path, classes: int, per_class: int, seed: int = 0) -> Iterator[Path]:
-    """PNG files of pictures that tell their class, in a folder a class."""
-    images, labels = archives.pictures(classes, per_class, 20, 3, seed)
+def write_images(folder: Path, classes: int, per_class: int, seed: int = 0) -> Iterator[Path]:
+    """PNG files of images that tell their class, in a folder a class."""
+    images, labels = archives.random_images(classes, per_class, 20, 3, seed)
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         path = folder / f"kind_{label}" / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,8 +49,8 @@ def predictions(place: Workspace, name: str = "predictions.csv") -> list[dict[st
 
 
 def test_class_folders_whose_changes_dvc_notices(place: Workspace, tmp_path: Path) -> None:
-    list(write_pictures(tmp_path / "pictures", 3, 30))
-    place.set(download__source="folder", download__path=str(tmp_path / "pictures"))
+    list(write_images(tmp_path / "images", 3, 30))
+    place.set(download__source="folder", download__path=str(tmp_path / "images"))
     place.set(train__epochs=6)
     place.dvc("repro", "download")
     place.stages(*ALL_STAGES[1:])
@@ -58,7 +58,7 @@ def test_class_folders_whose_changes_dvc_notices(place: Workspace, tmp_path: Pat
     assert metrics(place)["test_accuracy"] > 0.8
     assert {row["actual"] for row in predictions(place)} == {"kind_0", "kind_1", "kind_2"}
 
-    extra = tmp_path / "pictures" / "kind_0" / "extra.png"
+    extra = tmp_path / "images" / "kind_0" / "extra.png"
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(extra)
     assert set(json.loads(place.dvc("status", "--json", "download").stdout)) == {"download"}
     extra.unlink()
@@ -67,8 +67,8 @@ def test_class_folders_whose_changes_dvc_notices(place: Workspace, tmp_path: Pat
 
 def test_train_val_and_test_folders_are_kept(place: Workspace, tmp_path: Path) -> None:
     for number, (split, count) in enumerate({"train": 20, "val": 5, "test": 7}.items()):
-        list(write_pictures(tmp_path / "pictures" / split, 2, count, seed=number))
-    place.set(download__source="folder", download__path=str(tmp_path / "pictures"))
+        list(write_images(tmp_path / "images" / split, 2, count, seed=number))
+    place.set(download__source="folder", download__path=str(tmp_path / "images"))
     place.stages(*ALL_STAGES)
     metrics(place)
     rows = predictions(place)
@@ -76,9 +76,9 @@ def test_train_val_and_test_folders_are_kept(place: Workspace, tmp_path: Path) -
     assert all(row["id"].startswith("test/") for row in rows)
 
 
-def test_a_table_with_pictures(place: Workspace, tmp_path: Path) -> None:
+def test_a_table_with_images(place: Workspace, tmp_path: Path) -> None:
     root = tmp_path / "tables"
-    paths = write_pictures(root / "images", 2, 30)
+    paths = write_images(root / "images", 2, 30)
     rows = [f"images/{path.parent.name}/{path.name},{path.parent.name}" for path in paths]
     (root / "labels.csv").write_text("\n".join(["file,kind", *rows]), encoding="utf-8")
     place.set(
@@ -92,12 +92,12 @@ def test_a_table_with_pictures(place: Workspace, tmp_path: Path) -> None:
     metrics(place)
 
 
-def test_tables_whose_test_pictures_have_no_labels(place: Workspace, tmp_path: Path) -> None:
+def test_tables_whose_test_images_have_no_labels(place: Workspace, tmp_path: Path) -> None:
     root = tmp_path / "competition"
     train, test = ["id,label"], ["id"]
     for folder, table, seed in (("train", train, 0), ("test", test, 1)):
         (root / folder).mkdir(parents=True)
-        paths = list(write_pictures(tmp_path / "made" / folder, 2, 30, seed))
+        paths = list(write_images(tmp_path / "made" / folder, 2, 30, seed))
         for number, path in enumerate(paths, 1):
             path.rename(root / folder / f"{number}.png")
             label = f",{path.parent.name}" if folder == "train" else ""
@@ -123,10 +123,10 @@ def test_tables_whose_test_pictures_have_no_labels(place: Workspace, tmp_path: P
 
 
 def test_a_zip_of_class_folders(place: Workspace, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as packed:
-        for path in write_pictures(tmp_path / "made", 2, 30):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as packed:
+        for path in write_images(tmp_path / "made", 2, 30):
             packed.write(path, f"top/{path.parent.name}/{path.name}")
-    place.set(download__source="archive", download__path=str(tmp_path / "pictures.zip"))
+    place.set(download__source="archive", download__path=str(tmp_path / "images.zip"))
     place.stages(*ALL_STAGES)
     metrics(place)
 

@@ -25,7 +25,7 @@ def network(name: str = "cnn", size: int = 16) -> Classifier:
 
 
 class Bright(nn.Module):
-    """Two maps: the picture's bright places, and its dark ones."""
+    """Two maps: the image's bright places, and its dark ones."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return torch.cat([images.clamp(min=0), (-images).clamp(min=0)], dim=1)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from classifier import cli, deployed, modelfile
-from classifier.batches import normalise
+from classifier.batches import normalize
 from classifier.errors import UserError
 from classifier.export import agreement, load_torch_export, onnx_bytes
 from classifier.images import decode, to_array
@@ -72,11 +72,11 @@ def test_onnx_answers_like_torch(
     assert theirs.spec == ours.spec
     assert theirs.metrics == {"test_accuracy": 0.5}
     generator = np.random.default_rng(0)
-    pictures = generator.integers(0, 256, (65, size, size, channels), dtype=np.uint8)
-    result = agreement(ours.probabilities(pictures), theirs.probabilities(pictures))
+    images = generator.integers(0, 256, (65, size, size, channels), dtype=np.uint8)
+    result = agreement(ours.probabilities(images), theirs.probabilities(images))
     assert result.largest_difference < 1e-4
     assert result.same_class == 1
-    assert len(theirs.probabilities(pictures[:1])) == 1
+    assert len(theirs.probabilities(images[:1])) == 1
 
     for number, shape in enumerate(((640, 480), (90, 200))):
         image = photograph(number, shape).convert("L" if channels == 1 else "RGB")
@@ -94,13 +94,13 @@ def project(finished: Workspace, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def evaluated(project: Path) -> list[str]:
-    """The class that the stage evaluate gave each test picture."""
+    """The class that the stage evaluate gave each test image."""
     with (project / "data/predictions/predictions.csv").open() as file:
         return [row["predicted"] for row in csv.DictReader(file)]
 
 
 def test_one_class_for_every_test_digit_whoever_computes(project: Path, tmp_path: Path) -> None:
-    pictures = np.load("data/prepared/test.npy")
+    images = np.load("data/prepared/test.npy")
     path = tmp_path / "model.onnx"
     assert cli.main(["export", "--out", str(path)]) == 0
     first = path.read_bytes()
@@ -115,7 +115,7 @@ def test_one_class_for_every_test_digit_whoever_computes(project: Path, tmp_path
 
     expected = evaluated(project)
     for predictor in (open_predictor("models/model.safetensors"), open_predictor(path)):
-        found = predictor.probabilities(pictures).argmax(axis=1)
+        found = predictor.probabilities(images).argmax(axis=1)
         assert [predictor.spec.classes[k] for k in found] == expected
 
 
@@ -126,8 +126,8 @@ def test_int8_says_what_it_costs(
     assert cli.main(["export", "--int8", "--out", str(path)]) == 0
     printed = capsys.readouterr().out
     assert "torch in float32" in printed
-    pictures, labels = np.load("data/prepared/test.npy"), np.load("data/prepared/test_labels.npy")
-    right = (OnnxPredictor(path).probabilities(pictures).argmax(axis=1) == labels).mean()
+    images, labels = np.load("data/prepared/test.npy"), np.load("data/prepared/test_labels.npy")
+    right = (OnnxPredictor(path).probabilities(images).argmax(axis=1) == labels).mean()
     assert f"test accuracy {right:.4f}" in printed
     assert right > json.loads(Path("metrics/evaluate.json").read_text())["test_accuracy"] - 0.01
     assert path.stat().st_size < 0.4 * Path("models/model.safetensors").stat().st_size
@@ -139,8 +139,8 @@ def test_torch_programs_and_plain_weights(project: Path, tmp_path: Path) -> None
     path = tmp_path / "model.pt2"
     assert cli.main(["export", "--format", "torch-export", "--out", str(path)]) == 0
     answer = load_torch_export(path)
-    pictures = np.load("data/prepared/test.npy")
-    found = [str(k) for k in answer(pictures).argmax(axis=1)]
+    images = np.load("data/prepared/test.npy")
+    found = [str(k) for k in answer(images).argmax(axis=1)]
     assert found == evaluated(project)
     assert b"deployed.py" not in path.read_bytes()
     image = photograph(0, (120, 90)).convert("L")
@@ -168,14 +168,14 @@ def test_mistakes_get_one_sentence(
     assert message in capsys.readouterr().err
 
 
-def test_int8_needs_the_training_pictures(
+def test_int8_needs_the_training_images(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     model = str(project / "models/model.safetensors")
     monkeypatch.chdir(tmp_path)
     assert cli.main(["export", "--int8", "--model", model, "--out", "m.onnx"]) == 1
-    assert "needs the pictures that the model was trained on" in capsys.readouterr().err
+    assert "needs the images that the model was trained on" in capsys.readouterr().err
     assert not Path("m.onnx").exists()
 
 
@@ -190,7 +190,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def trained(folder: Path, classes: list[str]) -> tuple[torch.nn.Module, ModelSpec]:
-    """The default network after five passes over 10,000 pictures."""
+    """The default network after five passes over 10,000 images."""
     files = sorted(folder.glob("train/*/*.jpg"))[::5]
     pixels = [to_array(decode(file.read_bytes()), 32, 3) for file in files]
     images = torch.from_numpy(np.stack(pixels))
@@ -201,7 +201,7 @@ def trained(folder: Path, classes: list[str]) -> tuple[torch.nn.Module, ModelSpe
     optimizer = torch.optim.Adam(made.parameters(), 2e-3)
     for _ in range(5):
         for rows in torch.randperm(len(images)).split(128):
-            logits = made(normalise(images[rows], mean, std))
+            logits = made(normalize(images[rows], mean, std))
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(logits, labels[rows]).backward()
             optimizer.step()
@@ -212,7 +212,7 @@ def trained(folder: Path, classes: list[str]) -> tuple[torch.nn.Module, ModelSpe
 def test_one_class_for_cifar10_and_for_photographs(tmp_path: Path) -> None:
     folder = os.environ.get("CIFAR10_IMAGES")
     if not folder:
-        pytest.skip("CIFAR10_IMAGES does not name a folder test/CLASS/*.jpg of CIFAR-10 pictures")
+        pytest.skip("CIFAR10_IMAGES does not name a folder test/CLASS/*.jpg of CIFAR-10 images")
     files = sorted(Path(folder).glob("test/*/*.jpg"))
     files = files[:: len(files) // 1000][:1000]
     images = [decode(file.read_bytes()) for file in files]
@@ -220,12 +220,12 @@ def test_one_class_for_cifar10_and_for_photographs(tmp_path: Path) -> None:
     modelfile.save(tmp_path / "m.safetensors", made, spec)
     ours = TorchPredictor(tmp_path / "m.safetensors", "cpu")
     theirs = OnnxPredictor(onnx_bytes(ours.network, spec, {}))
-    pictures = np.stack([to_array(image, 32, 3) for image in images])
-    result = agreement(ours.probabilities(pictures), theirs.probabilities(pictures))
+    arrays = np.stack([to_array(image, 32, 3) for image in images])
+    result = agreement(ours.probabilities(arrays), theirs.probabilities(arrays))
     assert result.same_class == 1
     assert result.largest_difference < 1e-4
 
-    # The same pictures at a photograph's size, as JPEG files: decoded and resized in both ways.
+    # The same images at a photograph's size, as JPEG files: decoded and resized in both ways.
     same = []
     for number, image in enumerate(images):
         size = (500, 375) if number % 2 else (333, 500)

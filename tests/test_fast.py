@@ -1,4 +1,4 @@
-"""The fast network, its whitening, and pictures that grow during training."""
+"""The fast network, its whitening, and images that grow during training."""
 
 import sys
 from collections.abc import Iterator
@@ -71,8 +71,8 @@ def first_convolution(network: nn.Module) -> nn.Conv2d:
     return next(module for module in network.modules() if isinstance(module, nn.Conv2d))
 
 
-def pictures(count: int = 64, channels: int = 3, side: int = 12) -> Tensor:
-    """Smooth random pictures: neighbouring pixels are correlated, as in real ones."""
+def random_images(count: int = 64, channels: int = 3, side: int = 12) -> Tensor:
+    """Smooth random images: neighboring pixels are correlated, as in real ones."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(count, channels, side + 3, side + 3, generator=generator)
     return torch.nn.functional.avg_pool2d(noise, 4, 1) * 4
@@ -80,7 +80,7 @@ def pictures(count: int = 64, channels: int = 3, side: int = 12) -> Tensor:
 
 def test_whitened_patches_are_uncorrelated_and_of_unit_variance() -> None:
     layer = Whitening(3, 2)
-    images = pictures()
+    images = random_images()
     layer.fit([images])
     maps = layer(images)
     assert maps.shape == (64, 24, 11, 11)
@@ -89,14 +89,14 @@ def test_whitened_patches_are_uncorrelated_and_of_unit_variance() -> None:
     torch.testing.assert_close(covariance, torch.eye(12), atol=0.02, rtol=0)
 
 
-def test_constant_pictures_do_not_blow_up() -> None:
+def test_constant_images_do_not_blow_up() -> None:
     layer = Whitening(1, 3)
     layer.fit([torch.ones(4, 1, 8, 8)])
     assert layer.weight.isfinite().all()
 
 
 def test_patches_in_one_part_are_whitened_as_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = pictures()
+    images = random_images()
     whole, parts = Whitening(3, 2), Whitening(3, 2)
     whole.fit([images])
     patches = images.double().unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5)
@@ -126,8 +126,8 @@ def test_a_layer_is_fitted_to_what_reaches_it() -> None:
     args = {"widths": [8], "entry": {"size": 6}}
     torch.manual_seed(0)
     network = build("fast", args, classes=2, channels=3, image_size=12)
-    smaller = network.backbone.entry(pictures())
-    network.fit(lambda: pictures().split(40))
+    smaller = network.backbone.entry(random_images())
+    network.fit(lambda: random_images().split(40))
     expected = Whitening(3, 2)
     expected.fit(smaller.split(40))
     assert torch.equal(whitening(network).weight, expected.weight)
@@ -186,7 +186,7 @@ def test_the_gradients_of_small_maps_are_those_of_an_ordinary_convolution(
 @pytest.mark.parametrize("side", [(1, 1), (5, 5), (6, 9), (9, 6)])
 @pytest.mark.parametrize("pooled", [False, True])
 def test_maps_side_by_side_do_not_touch(count: int, side: tuple[int, int], pooled: bool) -> None:
-    """Nor where the pictures do not fill the last wide map."""
+    """Nor where the images do not fill the last wide map."""
     generator = torch.Generator().manual_seed(0)
     exact = {"dtype": torch.float64, "requires_grad": True, "generator": generator}
     maps = torch.randn(count, 4, *side, **exact)
@@ -203,7 +203,7 @@ def test_maps_side_by_side_do_not_touch(count: int, side: tuple[int, int], poole
 
 
 def test_the_directions_of_most_variance_are_kept() -> None:
-    images = pictures()
+    images = random_images()
     every, some = Whitening(3, 2), Whitening(3, 2, 5)
     for layer in (every, some):
         layer.fit([images])
@@ -222,11 +222,11 @@ def test_an_offset_moves_what_the_directions_give() -> None:
     torch.manual_seed(0)
     moved = Whitening(3, 2, offset=0.5)
     assert "bias" not in plain.state_dict()
-    images = pictures()
+    images = random_images()
     torch.testing.assert_close(moved(images), plain(images) + 0.5)
 
 
-def test_a_patch_larger_than_the_picture_is_refused() -> None:
+def test_a_patch_larger_than_the_image_is_refused() -> None:
     with pytest.raises(UserError, match=r"model\.fast\.patch: 8"):
         build("fast", {"patch": 8}, classes=2, channels=1, image_size=6)
 
@@ -243,7 +243,7 @@ def test_training_fits_the_whitening_to_the_train_split_and_never_changes_it(
     assert not torch.equal(whitening(random.network).weight, weights[0])
 
 
-def test_it_sees_resized_pictures_where_those_come_first(data: PreparedData) -> None:
+def test_it_sees_resized_images_where_those_come_first(data: PreparedData) -> None:
     grown = trained(
         data, params=replace(TRAIN, epochs=1), model=replace(MODEL, input_size=12)
     ).network

@@ -85,32 +85,32 @@ def test_class_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
-def test_tiny_pictures_grow_by_whole_factors_and_large_ones_shrink() -> None:
+def test_tiny_images_grow_by_whole_factors_and_large_ones_shrink() -> None:
     tiny = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
     grown = scaled(tiny, 6)
     assert grown.shape == (6, 6, 3)
     assert (grown[::3, ::3, 0] == tiny[..., 0]).all()
-    assert len(np.unique(grown)) == 4  # no colour that was not there
+    assert len(np.unique(grown)) == 4  # no color that was not there
     assert max(scaled(np.zeros((300, 150, 3), np.uint8), 96).shape) == 96
 
 
-def test_pixels_of_a_sheet_are_those_of_the_picture(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+def test_pixels_of_a_sheet_are_those_of_the_image(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     with rc_context(style.STYLE):
-        style.save(sheet([Tile([picture], "eight")], 96), tmp_path / "sheet.png")
+        style.save(sheet([Tile([image], "eight")], 96), tmp_path / "sheet.png")
     shown = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
-    assert (shown[16 : 16 + 96, 16 : 16 + 96] == picture.repeat(12, 0).repeat(12, 1)).all()
+    assert (shown[16 : 16 + 96, 16 : 16 + 96] == image.repeat(12, 0).repeat(12, 1)).all()
 
 
 def test_heat_brightens_where_the_evidence_is() -> None:
-    picture = np.full((4, 4, 1), 100, np.uint8)
+    image = np.full((4, 4, 1), 100, np.uint8)
     strength = np.zeros((4, 4))
     strength[1, 1] = 1.0
-    shown = heat(picture, strength).astype(int)
+    shown = heat(image, strength).astype(int)
     assert shown[1, 1].sum() > shown[0, 0].sum()
 
 
-def test_pictures_of_one_size_need_no_histogram() -> None:
+def test_images_of_one_size_need_no_histogram() -> None:
     assert sizes(np.full(5, 8), np.full(5, 8), 8) is None
     assert sizes(np.array([8, 9]), np.array([8, 8]), 8) is not None
 
@@ -125,21 +125,21 @@ def test_a_deep_network_is_folded_into_a_readable_diagram(tmp_path: Path) -> Non
         assert image.height < 2200
 
 
-def test_doubtful_pictures_are_shown_by_kind(tmp_path: Path) -> None:
+def test_doubtful_images_are_shown_by_kind(tmp_path: Path) -> None:
     where = make(tmp_path, classes=2, size=16, channels=1, test=20)
-    pictures = np.load(where.prepared / "test.npy")
-    pictures[3], pictures[5] = 0, 255
-    np.save(where.prepared / "test.npy", pictures)
+    images = np.load(where.prepared / "test.npy")
+    images[3], images[5] = 0, 255
+    np.save(where.prepared / "test.npy", images)
     shown = {gallery.name: gallery for gallery in galleries(Results.open(where), 8)}
-    notes = {tile.note for tile in shown["doubtful_pictures"].tiles}
+    notes = {tile.note for tile in shown["doubtful_images"].tiles}
     assert {"test-00003", "test-00005"} <= notes
 
 
-def test_a_picture_of_two_doubts_is_shown_once(tmp_path: Path) -> None:
+def test_a_image_of_two_doubts_is_shown_once(tmp_path: Path) -> None:
     where = make(tmp_path, classes=2, size=16, channels=1, test=20)
-    pictures = np.load(where.prepared / "test.npy")
-    pictures[3] = np.linspace(0, 40, 16).astype(np.uint8)[:, None]
-    np.save(where.prepared / "test.npy", pictures)
+    images = np.load(where.prepared / "test.npy")
+    images[3] = np.linspace(0, 40, 16).astype(np.uint8)[:, None]
+    np.save(where.prepared / "test.npy", images)
     tiles = data_quality.doubtful(Results.open(where), 8)
     assert [tile.caption for tile in tiles if tile.note == "test-00003"] == ["dark, blurred, test"]
 
@@ -178,7 +178,7 @@ def test_every_kind_of_duplicates_is_shown(tmp_path: Path) -> None:
     assert ("train · train", "plain") in found
     # The other of the two was left out, and has the same pixels.
     excluded = next(tile for tile in tiles if tile.note == "= test · excluded")
-    assert (excluded.pictures[0] == excluded.pictures[1]).all()
+    assert (excluded.images[0] == excluded.images[1]).all()
 
 
 def test_the_plot_stage_never_imports_torch() -> None:

@@ -22,7 +22,7 @@ def test_spread_is_the_sample_deviation() -> None:
     assert spread([1.0, 2.0, 3.0]) == (2.0, 1.0)
 
 
-def test_a_picture_in_two_folds_is_refused() -> None:
+def test_a_image_in_two_folds_is_refused() -> None:
     with pytest.raises(UserError, match="in two of the folds"):
         pooled([made_up("a", 0.5, 1), made_up("b", 0.5, 2)])
 
@@ -31,7 +31,7 @@ def test_folds_run_once_and_are_pooled(toy: Toy, tmp_path: Path) -> None:
     project = toy_project.copy(toy, tmp_path / "project")
     printed = project.classifier("folds", "-k", "3", "-S", "train.lr=0.7", "-n", "cv", "-j", "2")
     assert printed.startswith("3 folds")
-    assert "450 pictures: runs/cv/out_of_fold.csv" in printed
+    assert "450 images: runs/cv/out_of_fold.csv" in printed
     with (project.path / "runs/cv/out_of_fold.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len({row["id"] for row in rows}) == 450
@@ -85,7 +85,7 @@ def test_stopped_folds_go_on_where_they_were(toy: Toy, tmp_path: Path, how: sign
     if how == signal.SIGINT:
         assert "stopped; run the same command again" in said
         project.nothing_goes_on("cv-0")
-    assert "300 pictures" in project.classifier(*folds)
+    assert "300 images" in project.classifier(*folds)
     for fold in (0, 1):
         project.nothing_goes_on(f"cv-{fold}")
 

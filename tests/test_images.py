@@ -1,4 +1,4 @@
-"""One set of rules turns any file into gray or colour pixels, or says why it cannot."""
+"""One set of rules turns any file into gray or color pixels, or says why it cannot."""
 
 import io
 import struct
@@ -29,7 +29,7 @@ from tests.image_files import chunk, encoded, photograph
         ("RGBA", "PNG", "RGB"), ("YCbCr", "TIFF", "RGB"), ("I;16", "PNG", "L"), ("F", "TIFF", "L"),
     ],
 )  # fmt: skip
-def test_every_mode_ends_as_gray_or_colour(mode: str, kind: str, expected: str) -> None:
+def test_every_mode_ends_as_gray_or_color(mode: str, kind: str, expected: str) -> None:
     if mode == "I;16":
         stored = Image.fromarray(np.full((6, 5), 0x80FF, np.uint16))
     elif mode == "F":
@@ -73,15 +73,15 @@ def test_a_file_cut_off_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"", "empty"), (b"hello, this is no picture", "known format"), (b"%!PS-Adobe", "known")],
+    [(b"", "empty"), (b"hello, this is no image", "known format"), (b"%!PS-Adobe", "known")],
 )
-def test_what_is_no_picture_is_refused(data: bytes, reason: str) -> None:
+def test_what_is_no_image_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         decode(data)
 
 
 @pytest.mark.parametrize("side", [10_000, 60_000])
-def test_a_picture_bomb_is_refused_before_it_is_decoded(side: int) -> None:
+def test_a_image_bomb_is_refused_before_it_is_decoded(side: int) -> None:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
     bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     assert side * side > MAX_PIXELS
@@ -106,7 +106,7 @@ def test_the_right_size_is_left_alone() -> None:
         assert np.array_equal(to_array(image, 32, 3, resize), np.asarray(image))  # type: ignore[arg-type]
 
 
-def test_crop_keeps_the_centre_and_pad_keeps_all() -> None:
+def test_crop_keeps_the_center_and_pad_keeps_all() -> None:
     image = Image.new("L", (90, 30), 0)
     image.paste(200, (30, 0, 60, 30))
     assert to_array(image, 30, 1, "crop").min() == 200

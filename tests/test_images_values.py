@@ -66,7 +66,7 @@ def test_values_are_read_as_they_are_stored(data: bytes, mode: str, expected: An
 
 
 def test_a_value_that_stands_for_white_is_white_whatever_the_depth() -> None:
-    inverted = tiff(GRAY, photometric=0)  # as X-ray pictures often are
+    inverted = tiff(GRAY, photometric=0)  # as X-ray images often are
     assert np.array_equal(deep(inverted).array, 65535 - GRAY)
     eight = (GRAY >> 4).astype(np.uint8)
     assert np.array_equal(np.asarray(decode(tiff(eight, photometric=0))), 255 - eight)
@@ -187,7 +187,7 @@ def test_floats_are_rounded_to_the_nearest_level() -> None:
 
 
 @pytest.mark.parametrize("make", [png16, tiff])
-def test_full_colour_of_16_bits_keeps_its_high_byte(make: object) -> None:
+def test_full_color_of_16_bits_keeps_its_high_byte(make: object) -> None:
     array = RANDOM.integers(0, 65536, (9, 8, 3)).astype(np.uint16)
     data = make(array)  # type: ignore[operator]
     for ranges in ({}, {"integer": (0, 65535)}):

@@ -57,7 +57,7 @@ def test_shuffle_takes_each_row_once() -> None:
 
 
 def test_balanced_draws_each_class_equally_often() -> None:
-    labels = np.array([0] * 900 + [2] * 90 + [3] * 10)  # class 1 has no pictures
+    labels = np.array([0] * 900 + [2] * 90 + [3] * 10)  # class 1 has no images
     order = epoch_order(labels, "balanced", 4, torch.Generator().manual_seed(0))
     counts = np.bincount(labels[order.numpy()], minlength=4)
     assert len(order) == 1000

@@ -31,7 +31,7 @@ def test_wrong_labels_are_found_and_the_right_ones_suggested() -> None:
 
 
 def test_a_hand_made_confident_joint() -> None:
-    """Thresholds are 0.8 and 0.7: the last picture reaches the second, and not its own."""
+    """Thresholds are 0.8 and 0.7: the last image reaches the second, and not its own."""
     first = np.array([0.9, 0.9, 0.9, 0.3, 0.3, 0.5, 0.1])
     labels = np.array([0, 0, 0, 1, 1, 0, 0])
     logits = np.log(np.column_stack([first, 1 - first]))

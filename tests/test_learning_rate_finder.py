@@ -1,4 +1,4 @@
-"""The learning-rate finder: a rate in the range that trains well, and its picture."""
+"""The learning-rate finder: a rate in the range that trains well, and its image."""
 
 import dataclasses
 from pathlib import Path

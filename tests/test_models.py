@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from classifier.errors import UserError
 from classifier.model_listing import list_models, short
-from classifier.model_summary import count_parameters, summarise, summary
+from classifier.model_summary import count_parameters, summarize, summary
 from classifier.modelfile import ModelSpec, load, save
 from classifier.models import NETWORKS, ModelParams, build
 from classifier.models.base import Classifier, Entry, TestTimeAugmentation
@@ -229,7 +229,7 @@ def test_summary_agrees_with_torchvision(
     """Attention, class tokens and position tables included; figures from its model pages."""
     with torch.device("meta"):
         network = build(f"torchvision/{name}", {}, classes=1000, channels=3, image_size=224)
-    layers = summarise(network, 3, 224)
+    layers = summarize(network, 3, 224)
     assert sum(layer.parameters for layer in layers) == parameters
     assert round(sum(layer.multiply_adds for layer in layers) / 1e9, 3) == giga_multiply_adds
 
@@ -252,9 +252,9 @@ def test_entry_resizes_and_repeats() -> None:
     for channel in range(3):
         expected = (gray[:, 0] - mean[channel]) / std[channel]
         assert torch.allclose(same_size[:, channel], expected)
-    colour = torch.rand(2, 3, 8, 8)
-    assert Entry(8)(colour) is colour
-    assert Entry(4)(colour).mean().item() == pytest.approx(colour.mean().item(), abs=0.02)
+    color = torch.rand(2, 3, 8, 8)
+    assert Entry(8)(color) is color
+    assert Entry(4)(color).mean().item() == pytest.approx(color.mean().item(), abs=0.02)
 
 
 def test_input_size_is_what_the_network_sees() -> None:
@@ -302,7 +302,7 @@ def test_listing() -> None:
 
 
 @pytest.mark.parametrize("augmentation", ["mirror", "mirror_shift"])
-def test_a_network_with_views_answers_alike_for_a_picture_and_its_mirror_image(
+def test_a_network_with_views_answers_alike_for_an_image_and_its_mirror_image(
     tmp_path: Path, augmentation: TestTimeAugmentation
 ) -> None:
     settings = ModelParams("cnn", test_time_augmentation=augmentation)
@@ -313,19 +313,19 @@ def test_a_network_with_views_answers_alike_for_a_picture_and_its_mirror_image(
     images = torch.randn(5, 1, 8, 8)
     network.eval(), plain.eval()
 
-    def both(pictures: torch.Tensor) -> torch.Tensor:
-        return (plain(pictures) + plain(pictures.flip(-1))) / 2
+    def both(images: torch.Tensor) -> torch.Tensor:
+        return (plain(images) + plain(images.flip(-1))) / 2
 
     with torch.no_grad():
         expected = both(images)
-        if augmentation == "mirror_shift":  # by one pixel, the edge's neighbours moving in
+        if augmentation == "mirror_shift":  # by one pixel, the edge's neighbors moving in
             padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
             expected = expected / 2
             expected += (both(padded[..., :8, :8]) + both(padded[..., 2:, 2:])) / 4
         torch.testing.assert_close(network(images), expected)
     assert summary("cnn", network, 1, 8) == summary("cnn", plain, 1, 8)
     assert network.test_time_augmentation == augmentation
-    # In training it sees each picture once.
+    # In training it sees each image once.
     network.train(), plain.train()
     torch.testing.assert_close(network(images), plain(images))
     # The model file knows.

@@ -66,9 +66,9 @@ def test_names_meet_their_files(
         assert content[written] == column(out, "content")[name]
     assert as_test(root, out, "t.csv") == expected
     found = as_predicted(root, "t.csv")
-    assert [Path(picture.path) for picture in found] == [root / name for name in DISK]
-    assert [picture.name for picture in found] == list(expected)
-    assert not any(picture.problem for picture in found)
+    assert [Path(image.path) for image in found] == [root / name for name in DISK]
+    assert [image.name for image in found] == list(expected)
+    assert not any(image.problem for image in found)
     # Training, test and predict each say it once, and nothing if there is nothing to say.
     lines = [line for line in capsys.readouterr().err.splitlines() if "differ in" in line]
     kinds = {line.partition("differ in ")[2].partition(" (")[0] for line in lines}
@@ -80,7 +80,7 @@ def test_absolute_paths_meet_their_files(root: Path, out: Path, tmp_path: Path) 
     assert len(as_training(root, out, "t.csv")) == 8
     (tmp_path / "link").symlink_to(root)
     assert len(as_training(tmp_path / "link", out, "t.csv")) == 8
-    assert not any(picture.problem for picture in as_predicted(root, "t.csv"))
+    assert not any(image.problem for image in as_predicted(root, "t.csv"))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_nearest_spelling_wins(root: Path, out: Path) -> None:
     folder_of(root, "Ö.png", "o\u0308.png", "n.jpg", "N.png", "n.jpeg")
     write(root / "t.csv", "image,label\n\u00f6,cat\nN.PNG,dog\nn.jpg,dog\n")
     assert len(as_training(root, out, "t.csv")) == 3
-    found = [Path(picture.path).name for picture in as_predicted(root, "t.csv")]
+    found = [Path(image.path).name for image in as_predicted(root, "t.csv")]
     assert found == ["o\u0308.png", "N.png", "n.jpg"]
 
 
@@ -129,13 +129,13 @@ def test_files_elsewhere_are_named(root: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize("again", ["a.png", "a", "./sub/../a.png", "A.PNG"])
-def test_a_picture_stands_in_one_row(root: Path, out: Path, again: str) -> None:
+def test_a_image_stands_in_one_row(root: Path, out: Path, again: str) -> None:
     write(root / "t.csv", f"image,label\na.png,cat\nb.jpg,dog\n{again},dog\n")
     with pytest.raises(UserError, match=r"duplicates, 'a.png'.* in rows 2 and 4: keep one row"):
         as_training(root, out, "t.csv")
     write(root / "t.csv", f"image\n{again}\n")
     write(root / "u.csv", plain(labelled(DISK)))
-    with pytest.raises(UserError, match=r"a picture that row 2 of .*u.csv names too: remove"):
+    with pytest.raises(UserError, match=r"an image that row 2 of .*u.csv names too: remove"):
         table(root, out, table="u.csv", test_table="t.csv")
 
 

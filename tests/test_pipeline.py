@@ -33,7 +33,7 @@ def is_stale(place: Workspace) -> set[str]:
 def test_the_default_run_classifies_digits(finished: Workspace) -> None:
     for name, keys in FIXED_METRICS.items():
         assert keys <= json.loads(finished.read(name)).keys()
-    # The bar for the mean of three seeds is 0.99; one seed on 360 pictures scatters by 0.005.
+    # The bar for the mean of three seeds is 0.99; one seed on 360 images scatters by 0.005.
     assert json.loads(finished.read("metrics/evaluate.json"))["test_accuracy"] >= 0.98
     report = finished.path / "metrics" / "report.html"
     assert report.stat().st_size > 10_000
@@ -172,13 +172,13 @@ def test_a_mistake_in_a_parameter_ends_in_one_sentence(finished: Workspace, tmp_
 
 
 @pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="needs a virtual environment")
-def test_pictures_that_are_not_there_end_in_one_sentence(tmp_path: Path) -> None:
+def test_images_that_are_not_there_end_in_one_sentence(tmp_path: Path) -> None:
     """DVC stops before the stage could say anything, with no word about the parameter."""
     place = workspace.fresh(tmp_path / "project", with_results=False)
-    place.set(download__source="folder", download__path="data/pictures")
+    place.set(download__source="folder", download__path="data/images")
     workspace.pretend_set_up(place)
     run = place.run("make", "repro", check=False)
     assert run.returncode != 0
-    assert "error: download.path: data/pictures does not exist: name the folder" in run.stderr
+    assert "error: download.path: data/images does not exist: name the folder" in run.stderr
     assert "Traceback" not in run.stdout + run.stderr
     assert not (place.path / "data" / "raw").exists()

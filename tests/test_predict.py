@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier import cli, picture_list
+from classifier import cli, image_list
 from classifier.errors import UserError
+from classifier.image_list import InputImage, images
 from classifier.modelfile import ModelSpec
-from classifier.picture_list import Picture, pictures
 from classifier.predict import BATCH, BATCH_BYTES, MULTIPLE, predict
 from classifier.prediction_files import best, out, percent, submission
 from tests.test_sources import rejected, take
@@ -24,7 +24,7 @@ TEN = tuple("0123456789")
 
 
 class Brightness:
-    """A predictor whose answer is plain to see: the brighter the picture, the higher its class."""
+    """A predictor whose answer is plain to see: the brighter the image, the higher its class."""
 
     backend = "test"
     spec = ModelSpec("none", {}, TEN, 1, 8, "squash", (0.0,), (1.0,))
@@ -32,12 +32,12 @@ class Brightness:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def probabilities(self, pictures: np.ndarray) -> np.ndarray:
-        self.batches.append(len(pictures))
-        places = pictures.reshape(len(pictures), -1).mean(axis=1) / 25.6
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        self.batches.append(len(images))
+        places = images.reshape(len(images), -1).mean(axis=1) / 25.6
         return np.eye(10, dtype=np.float32)[places.astype(int)]
 
-    def heat(self, pictures: np.ndarray, targets: Sequence[int]) -> None:
+    def heat(self, images: np.ndarray, targets: Sequence[int]) -> None:
         return None
 
 
@@ -49,22 +49,22 @@ def gray(path: Path, value: int, size: tuple[int, int] = (8, 8)) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     for number in range(10):
         gray(root / ("b" if number % 2 else "a") / f"{number}.png", 10 + 25 * number)
-    (root / "notes.txt").write_text("no picture")
+    (root / "notes.txt").write_text("no image")
     return root
 
 
-def names(found: Iterator[Picture], root: Path) -> list[str]:
-    return [os.path.relpath(picture.path, root) for picture in found]
+def names(found: Iterator[InputImage], root: Path) -> list[str]:
+    return [os.path.relpath(image.path, root) for image in found]
 
 
 def test_a_folder_is_searched_in_the_order_of_names(folder: Path) -> None:
     expected = [f"a/{n}.png" for n in (0, 2, 4, 6, 8)] + [f"b/{n}.png" for n in (1, 3, 5, 7, 9)]
-    assert names(pictures([str(folder)]), folder) == expected
-    assert names(pictures([f"{folder}/**/[78].png"]), folder) == ["a/8.png", "b/7.png"]
-    both = names(pictures([f"{folder}/b/1.png", f"{folder}/a"]), folder)
+    assert names(images([str(folder)]), folder) == expected
+    assert names(images([f"{folder}/**/[78].png"]), folder) == ["a/8.png", "b/7.png"]
+    both = names(images([f"{folder}/b/1.png", f"{folder}/a"]), folder)
     assert both == ["b/1.png", *expected[:5]]
 
 
@@ -77,12 +77,12 @@ def test_a_folder_is_read_by_the_rules_of_training(
     for number, name in enumerate(("a/IMG_1.HEIC", "a/paper.pdf", "b/no_extension", "b/x.dat")):
         gray(tmp_path / "new.png", 10 * number).rename(folder / name)
     (folder / "b" / os.fsdecode(b"\xff.png")).write_bytes((folder / "a/0.png").read_bytes())
-    assert set(pictures([f"{folder}/**"])) == set(pictures([str(folder)]))
+    assert set(images([f"{folder}/**"])) == set(images([str(folder)]))
     gray(tmp_path / "elsewhere" / "l.png", 200)
     links = [folder / "a" / "link", folder / "a" / "back"]
     links[0].symlink_to(tmp_path / "elsewhere")
     links[1].symlink_to(folder)
-    found = list(pictures([str(folder)]))
+    found = list(images([str(folder)]))
     for link in links:
         link.unlink()
     usual = [f"{folder}/{'b' if n % 2 else 'a'}/{n}.png" for n in range(10)]
@@ -90,7 +90,7 @@ def test_a_folder_is_read_by_the_rules_of_training(
     assert sorted(p.path for p in found if not p.problem) == sorted(whole)
     problems = {p.name.removeprefix(f"{folder}/"): p.problem for p in found if p.problem}
     assert set(problems) == {"a/IMG_1.HEIC", "a/paper.pdf", "b/x.dat", "b/\\udcff.png"}
-    assert problems["a/IMG_1.HEIC"].startswith(".heic is not a picture format that can be read")
+    assert problems["a/IMG_1.HEIC"].startswith(".heic is not an image format that can be read")
     # What training refuses by its name, predict refuses for the same reason, and nothing else.
     take(folder, tmp_path / "raw", max_rejected=1.0)
     assert {f"{folder}/{name}": why for name, why in problems.items()} == rejected(tmp_path / "raw")
@@ -100,9 +100,9 @@ def test_hidden_files_are_taken_where_they_are_written_out(folder: Path) -> None
     (folder / ".mine").mkdir()
     gray(folder / ".mine" / "1.png", 100)
     gray(folder / ".mine" / ".2.png", 100)
-    assert names(pictures([f"{folder}/.mine"]), folder) == [".mine/1.png"]
-    assert names(pictures([f"{folder}/.mine/*.png"]), folder) == [".mine/1.png"]
-    assert names(pictures([f"{folder}/.mine/.2.png"]), folder) == [".mine/.2.png"]
+    assert names(images([f"{folder}/.mine"]), folder) == [".mine/1.png"]
+    assert names(images([f"{folder}/.mine/*.png"]), folder) == [".mine/1.png"]
+    assert names(images([f"{folder}/.mine/.2.png"]), folder) == [".mine/.2.png"]
 
 
 def test_folders_may_be_nested_deeply(folder: Path) -> None:
@@ -111,9 +111,9 @@ def test_folders_may_be_nested_deeply(folder: Path) -> None:
         inner += "/d"
         Path(inner).mkdir()
     gray(folder / "1.png", 100).rename(f"{inner}/1.png")
-    found = list(pictures([f"{folder}/b/d"]))
+    found = list(images([f"{folder}/b/d"]))
     subprocess.run(["rm", "-r", f"{folder}/b/d"], check=True)  # shutil.rmtree is recursive
-    assert [picture.path for picture in found] == [f"{inner}/1.png"]
+    assert [image.path for image in found] == [f"{inner}/1.png"]
 
 
 def test_a_folder_that_cannot_be_opened_is_named(
@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_opened_is_named(
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    found = list(pictures([str(folder)]))
+    found = list(images([str(folder)]))
     assert [p.name for p in found if p.problem] == [f"{folder}/b"]
     assert found[-1].problem == "cannot be read (Permission denied)"
     assert len(found) == 6
@@ -136,15 +136,15 @@ def test_a_folder_that_cannot_be_opened_is_named(
 def test_a_folder_larger_than_a_block_is_complete(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picture_list, "_BLOCK", 2)
-    assert len(set(pictures([str(folder)]))) == 10
+    monkeypatch.setattr(image_list, "_BLOCK", 2)
+    assert len(set(images([str(folder)]))) == 10
 
 
-def test_a_table_names_pictures_with_or_without_their_extension(folder: Path) -> None:
+def test_a_table_names_images_with_or_without_their_extension(folder: Path) -> None:
     (folder / "test.csv").write_text("id;note\na/4;x\nb/3.png;y\nb/77;z\n")
-    found = list(pictures([str(folder / "test.csv")]))
-    assert [picture.name for picture in found] == ["a/4", "b/3.png", "b/77"]
-    assert [Path(picture.path).exists() for picture in found] == [True, True, False]
+    found = list(images([str(folder / "test.csv")]))
+    assert [image.name for image in found] == ["a/4", "b/3.png", "b/77"]
+    assert [Path(image.path).exists() for image in found] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_the_column_of_a_table_is_known_by_its_name_or_its_content(
     folder: Path, text: str, expected: list[str]
 ) -> None:
     (folder / "test.csv").write_text(text)
-    found = list(pictures([str(folder / "test.csv")]))
-    assert [picture.name for picture in found] == expected
+    found = list(images([str(folder / "test.csv")]))
+    assert [image.name for image in found] == expected
     assert [bool(p.problem) for p in found] == [name.startswith("row") for name in expected]
 
 
@@ -169,7 +169,7 @@ def test_every_row_of_a_table_is_in_the_outputs(folder: Path, tmp_path: Path) ->
     (folder / "a" / "4.png").write_bytes(b"broken")
     (folder / "test.csv").write_text("id\nb/3\na/4\nmissing\nb/5\n")
     (folder / "paper.pdf").write_bytes(b"%PDF")
-    answers = list(predict(Brightness(), pictures([str(folder / "test.csv"), str(folder)])))
+    answers = list(predict(Brightness(), images([str(folder / "test.csv"), str(folder)])))
     ways = {
         "o.csv": out(tmp_path / "o.csv", TEN, 2),
         "s.csv": submission(tmp_path / "s.csv", TEN, ["id", "label"], probabilities=False),
@@ -191,7 +191,7 @@ def test_every_row_of_a_table_is_in_the_outputs(folder: Path, tmp_path: Path) ->
     ("make", "message"),
     [
         (lambda root: "nowhere", "nowhere does not exist"),
-        (lambda root: str((root / "empty").mkdir() or root / "empty"), "no pictures there"),
+        (lambda root: str((root / "empty").mkdir() or root / "empty"), "no images there"),
         (lambda root: f"{root}/*.webp", "check the pattern"),
         (lambda root: str((root / "t.csv").write_text("x,y\n1,2\n") and root / "t.csv"), "x, y"),
         (lambda root: str((root / "t.csv").write_text("id\n") and root / "t.csv"), "has no rows"),
@@ -199,21 +199,21 @@ def test_every_row_of_a_table_is_in_the_outputs(folder: Path, tmp_path: Path) ->
 )
 def test_a_wrong_path_is_named(folder: Path, make: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        list(pictures([make(folder)]))  # type: ignore[operator]
+        list(images([make(folder)]))  # type: ignore[operator]
 
 
 def test_answers_come_in_order_around_what_is_broken(tmp_path: Path) -> None:
     for number in range(200):
         gray(tmp_path / f"{number:03}.png", (number * 7) % 250, (8 + number % 5, 9))
-    (tmp_path / "100.png").write_bytes(b"not a picture")
+    (tmp_path / "100.png").write_bytes(b"not an image")
     (tmp_path / "101.png").write_bytes((tmp_path / "102.png").read_bytes()[:50])
     (tmp_path / "103.png").unlink()
     os.mkfifo(tmp_path / "103.png")
     predictor = Brightness()
-    listed = [Picture(f"{n:03}", str(tmp_path / f"{n:03}.png")) for n in range(200)]
+    listed = [InputImage(f"{n:03}", str(tmp_path / f"{n:03}.png")) for n in range(200)]
     found = list(predict(predictor, listed, workers=1))
-    assert [answer.picture.name for answer in found] == [f"{n:03}" for n in range(200)]
-    assert [answer.picture.name for answer in found if answer.problem] == ["100", "101", "103"]
+    assert [answer.image.name for answer in found] == [f"{n:03}" for n in range(200)]
+    assert [answer.image.name for answer in found if answer.problem] == ["100", "101", "103"]
     for number, answer in enumerate(found):
         if answer.probabilities is not None:
             assert answer.probabilities.argmax() == int((number * 7) % 250 / 25.6)
@@ -226,9 +226,9 @@ def test_the_network_sees_whole_blocks_alone(tmp_path: Path) -> None:
     large.write_bytes(path.read_bytes() + bytes(BATCH_BYTES))
     for files in ([path], [path] * 33, [large] * 3, [large] * 9):
         predictor = Brightness()
-        listed = [Picture(str(number), str(file)) for number, file in enumerate(files)]
-        found = [answer.picture.name for answer in predict(predictor, listed, workers=1)]
-        assert found == [picture.name for picture in listed]
+        listed = [InputImage(str(number), str(file)) for number, file in enumerate(files)]
+        found = [answer.image.name for answer in predict(predictor, listed, workers=1)]
+        assert found == [image.name for image in listed]
         assert {size % MULTIPLE for size in predictor.batches} == {0}
         assert sum(predictor.batches) < len(files) + MULTIPLE
 
@@ -248,15 +248,15 @@ def test_no_answer_depends_on_the_images_beside_it(project: tuple[Path, list[str
         assert answers(file) == {file.name: together[file.name]}
 
 
-def test_no_more_pictures_are_held_than_are_under_way(tmp_path: Path) -> None:
+def test_no_more_images_are_held_than_are_under_way(tmp_path: Path) -> None:
     path = str(gray(tmp_path / "0.png", 100))
     asked = 0
 
-    def endless() -> Iterator[Picture]:
+    def endless() -> Iterator[InputImage]:
         nonlocal asked
         while True:
             asked += 1
-            yield Picture(str(asked), path)
+            yield InputImage(str(asked), path)
 
     answers = predict(Brightness(), endless(), workers=1)
     for _ in range(500):
@@ -297,7 +297,7 @@ def test_every_output_says_what_evaluate_said(
     assert cli.main(["predict", str(root / "in"), "--rev", "main", *outputs]) == 1
     captured = capsys.readouterr()
     assert "broken.png: skipped, damaged or cut off" in captured.err
-    assert "1 of 21 pictures were skipped." in captured.err
+    assert "1 of 21 images were skipped." in captured.err
     printed = [line.split() for line in captured.out.splitlines() if ".png" in line]
     assert [line[1] for line in printed] == expected
 

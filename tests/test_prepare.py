@@ -1,4 +1,4 @@
-"""Prepared arrays hold what one picture at a time would give, whatever the number of workers."""
+"""Prepared arrays hold what one image at a time would give, whatever the number of workers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +27,8 @@ CLASSES = ["cat", "dog"]
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    pictures = [(CLASSES[seed % 2], photo(seed, (30 + seed, 26))) for seed in range(30)]
-    packed(tmp_path / "raw", [*pictures, ("", photo(99))])
+    images = [(CLASSES[seed % 2], photo(seed, (30 + seed, 26))) for seed in range(30)]
+    packed(tmp_path / "raw", [*images, ("", photo(99))])
     return tmp_path / "raw"
 
 
@@ -45,7 +45,7 @@ def run(raw: Path, params: PreprocessParams, name: str = "prepared") -> Prepared
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_rows_are_the_pictures_in_the_order_of_their_ids(
+def test_rows_are_the_images_in_the_order_of_their_ids(
     raw: Path, resize: str, channels: int
 ) -> None:
     data = run(raw, replace(AUTO, image_size=20, resize=resize, channels=channels))
@@ -63,8 +63,8 @@ def test_rows_are_the_pictures_in_the_order_of_their_ids(
         ]
         for image, row in zip(images, rows, strict=True):
             place = manifest.shard[row], int(manifest.offset[row]), int(manifest.size[row])
-            picture = decode(read_bytes(raw, *place))
-            assert (image == to_array(picture, 20, channels, resize)).all()  # type: ignore[arg-type]
+            original = decode(read_bytes(raw, *place))
+            assert (image == to_array(original, 20, channels, resize)).all()  # type: ignore[arg-type]
         if split != "unlabelled":
             assert [CLASSES[label] for label in data.labels(split)] == manifest.label[rows].tolist()
             assert data.labels(split).dtype == np.int64
@@ -102,12 +102,12 @@ def test_channels_that_never_vary_are_not_divided_by_zero(tmp_path: Path) -> Non
     assert (data.meta["mean"], data.meta["std"]) == ([0.2], [1.0])
 
 
-def test_a_picture_that_fails_is_named(raw: Path) -> None:
+def test_a_image_that_fails_is_named(raw: Path) -> None:
     manifest = Manifest.read(raw)
     with (raw / manifest.shard[12]).open("r+b") as file:
         file.seek(int(manifest.offset[12]))
         file.write(b"broken")
-    with pytest.raises(UserError, match=f"picture '{manifest.id[12]}'"):
+    with pytest.raises(UserError, match=f"image '{manifest.id[12]}'"):
         run(raw, AUTO)
 
 

@@ -1,4 +1,4 @@
-"""The quality report counts what it says, and doubtful pictures are marked."""
+"""The quality report counts what it says, and doubtful images are marked."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from classifier.duplicates import NearDuplicates
-from classifier.quality import LISTED, picture_quality, report
+from classifier.quality import LISTED, image_quality, report
 from tests.manifests import made_up, photo
 
 
@@ -122,7 +122,7 @@ def test_a_search_that_was_cut_short_says_so() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_doubtful_pictures_are_marked(mode: str) -> None:
+def test_doubtful_images_are_marked(mode: str) -> None:
     noise = np.random.default_rng(0)
 
     def textured(seed: int) -> np.ndarray:
@@ -133,9 +133,9 @@ def test_doubtful_pictures_are_marked(mode: str) -> None:
     plain = [textured(seed) for seed in range(12)]
     blurred = np.asarray(Image.fromarray(plain[0]).filter(ImageFilter.GaussianBlur(4)))
     blank = np.full((40, 48, 3), 127, np.uint8)
-    pictures = [*plain, plain[1] // 6, 255 - plain[2] // 17, blurred, blank]
-    images = np.stack([np.asarray(Image.fromarray(p).convert(mode)) for p in pictures])
-    found = picture_quality(images.reshape(len(images), 40, 48, -1))
+    arrays = [*plain, plain[1] // 6, 255 - plain[2] // 17, blurred, blank]
+    images = np.stack([np.asarray(Image.fromarray(p).convert(mode)) for p in arrays])
+    found = image_quality(images.reshape(len(images), 40, 48, -1))
     kinds = ("dark", "bright", "blurred", "blank")
     marked = {name: np.flatnonzero(found[name]).tolist() for name in kinds}
     assert marked["dark"] == [12]
@@ -152,15 +152,15 @@ def test_odd_sizes_stand_out_and_ordinary_variety_does_not() -> None:
     images = np.zeros((30, 8, 8, 1), np.uint8)
     sizes = np.random.default_rng(0).integers(300, 500, (30, 2))
     sizes[4] = (400, 30)
-    found = picture_quality(images, sizes)["odd_size"]
+    found = image_quality(images, sizes)["odd_size"]
     assert np.flatnonzero(found).tolist() == [4]
-    assert len(picture_quality(images[:0], sizes[:0])["odd_size"]) == 0
+    assert len(image_quality(images[:0], sizes[:0])["odd_size"]) == 0
 
 
 def test_real_digits_are_not_doubtful(tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 
     images = (load_digits().images[..., None] * 15.9375).astype(np.uint8)
-    found = picture_quality(images)
+    found = image_quality(images)
     for name in ("blank", "dark", "bright", "blurred"):
         assert found[name].sum() == 0, name

@@ -26,7 +26,7 @@ def test_curves_lie_on_those_of_scikit_learn(ties: bool) -> None:
     assert pr_curve(scores, positive, at) == pytest.approx(reached)
 
 
-def test_weights_count_as_repeated_pictures() -> None:
+def test_weights_count_as_repeated_images() -> None:
     scores, positive = ranked()
     weights = np.random.default_rng(1).integers(0, 4, (300, 5)).astype(np.float32)
     auc, precision = areas(scores, positive, weights)

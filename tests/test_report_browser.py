@@ -61,7 +61,7 @@ def page(browser: Any, report: Path) -> Iterator[Any]:
     context.close()
 
 
-def test_opens_quietly_with_all_its_pictures_and_asks_for_nothing(page: Any, report: Path) -> None:
+def test_opens_quietly_with_all_its_images_and_asks_for_nothing(page: Any, report: Path) -> None:
     images = page.locator("img")
     assert images.count() > 60
     assert images.evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
@@ -113,9 +113,9 @@ def test_a_chart_opens_at_full_size_and_closes(page: Any) -> None:
 
 def test_dark_page_has_light_text_on_dark(page: Any) -> None:
     page.emulate_media(color_scheme="dark")
-    colours = page.evaluate(
+    colors = page.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
     )
-    dark, light = (sum(map(int, text[4:-1].split(","))) / 3 for text in colours)
+    dark, light = (sum(map(int, text[4:-1].split(","))) / 3 for text in colors)
     assert dark < 40
     assert light > 200

@@ -25,7 +25,7 @@ def some_outcomes(
     logits = generator.normal(size=(count, classes)).astype(np.float32)
     logits[np.arange(count), labels] += 1.5
     logits[: count // 4, 1] = logits[: count // 4, 0]  # ties between classes
-    logits[-(count // 4) :] = logits[: count // 4]  # and, for ranking, between pictures
+    logits[-(count // 4) :] = logits[: count // 4]  # and, for ranking, between images
     return Outcomes(logits, labels, temperature)
 
 
@@ -85,8 +85,8 @@ def test_figures_of_each_class_are_those_of_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-def test_intervals_are_percentiles_over_resampled_pictures(classes: int) -> None:
-    """The vectorised resamples give what scoring each drawn set of pictures by itself gives."""
+def test_intervals_are_percentiles_over_resampled_images(classes: int) -> None:
+    """The vectorized resamples give what scoring each drawn set of images by itself gives."""
     outcomes = some_outcomes(60, classes)
     params = EvaluateParams(batch_size=64, top_k=3, seed=4, bootstrap_samples=40)
     found = score(outcomes, params)
@@ -103,7 +103,7 @@ def test_intervals_are_percentiles_over_resampled_pictures(classes: int) -> None
         assert found.bounds[name] == pytest.approx(tuple(bounds), rel=1e-5), name
 
 
-def test_interval_holds_the_figure_and_narrows_with_more_pictures() -> None:
+def test_interval_holds_the_figure_and_narrows_with_more_images() -> None:
     few, many = (score(some_outcomes(count), PARAMS) for count in (100, 10_000))
     for scores in (few, many):
         low, high = scores.bounds["accuracy"]
@@ -116,7 +116,7 @@ def _width(scores: Scores) -> float:
     return high - low
 
 
-def test_a_class_without_test_pictures() -> None:
+def test_a_class_without_test_images() -> None:
     outcomes = some_outcomes(80, 6)
     kept = outcomes.labels != 3
     outcomes = Outcomes(outcomes.logits[kept], outcomes.labels[kept])
@@ -132,11 +132,11 @@ def test_a_class_without_test_pictures() -> None:
         assert found.values[name] == pytest.approx(value, **EXACT), name
 
 
-def test_one_picture() -> None:
+def test_one_image() -> None:
     found = score(Outcomes(np.array([[2.0, 1.0]], np.float32), np.array([0])), PARAMS)
     assert found.values["accuracy"] == 1
     low, high = found.bounds["accuracy"]
-    assert low == pytest.approx(0.2065, abs=1e-4)  # one picture says next to nothing
+    assert low == pytest.approx(0.2065, abs=1e-4)  # one image says next to nothing
     assert high == 1
     assert found.values["mcc"] == 0  # as scikit-learn has it
     assert np.isnan(found.values["roc_auc"])
@@ -185,7 +185,7 @@ def test_a_thousand_classes() -> None:
     assert low <= found.values["roc_auc"] <= high
 
 
-def test_a_figure_lies_within_its_interval_with_few_pictures_a_class() -> None:
+def test_a_figure_lies_within_its_interval_with_few_images_a_class() -> None:
     generator = np.random.default_rng(0)
     labels = np.arange(600) % 60
     logits = generator.normal(size=(600, 60)).astype(np.float32)

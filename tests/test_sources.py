@@ -17,7 +17,7 @@ from classifier.sources import DownloadParams, Summary, download
 from tests.archives import make_cifar10, make_cifar100, make_idx, pin, serve, stage_command
 
 
-def picture(path: Path, seed: int = 0, size: tuple[int, int] = (12, 10)) -> Path:
+def image(path: Path, seed: int = 0, size: tuple[int, int] = (12, 10)) -> Path:
     """A small file of random pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -26,9 +26,9 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (12, 10)) -> Path
 
 
 def folder_of(root: Path, *names: str) -> Path:
-    """A folder with a small picture of its own at each name."""
+    """A folder with a small image of its own at each name."""
     for seed, name in enumerate(names):
-        picture(root / name, seed)
+        image(root / name, seed)
     return root
 
 
@@ -54,7 +54,7 @@ def out(tmp_path: Path) -> Path:
 
 def test_class_folders(tmp_path: Path, out: Path) -> None:
     root = folder_of(tmp_path / "in", "dog/b.png", "cat/a.png", "dog/old/c.PNG", "cat/é.jpg")
-    assert take(root, out) == Summary(pictures=4, classes=2, unlabelled=0, rejected=0, blank=[])
+    assert take(root, out) == Summary(images=4, classes=2, unlabelled=0, rejected=0, blank=[])
     manifest = Manifest.read(out)
     assert manifest.id.tolist() == ["cat/a.png", "cat/é.jpg", "dog/b.png", "dog/old/c.PNG"]
     assert manifest.label.tolist() == ["cat", "cat", "dog", "dog"]
@@ -63,7 +63,7 @@ def test_class_folders(tmp_path: Path, out: Path) -> None:
     assert manifest.height.tolist() == [10] * 4
     assert classes(out) == ["cat", "dog"]
     source = json.loads((out / "source.json").read_text(encoding="utf-8"))
-    assert (source["pictures"], source["origins"]) == (4, {"unsplit": 4})
+    assert (source["images"], source["origins"]) == (4, {"unsplit": 4})
 
 
 def test_the_files_are_kept_as_they_are(tmp_path: Path, out: Path) -> None:
@@ -119,44 +119,44 @@ def test_side_files_are_passed_over_and_strange_ones_listed(tmp_path: Path, out:
     take(root, out, max_rejected=1.0)
     assert Manifest.read(out).id.tolist() == ["cat/1.png", "dog/1.png"]
     assert {Path(path).name: reason for path, reason in rejected(out).items()} == {
-        "paper.pdf": ".pdf is not a picture format that can be read",
+        "paper.pdf": ".pdf is not an image format that can be read",
         "loose.png": "it lies in no class folder",
     }
 
 
-def test_broken_pictures_are_listed_with_the_reason(tmp_path: Path, out: Path) -> None:
+def test_broken_images_are_listed_with_the_reason(tmp_path: Path, out: Path) -> None:
     names = [f"{name}/{number}.png" for name in ("cat", "dog") for number in range(10)]
     root = folder_of(tmp_path / "in", *names)
-    whole = picture(tmp_path / "big.jpg", size=(80, 80)).read_bytes()
+    whole = image(tmp_path / "big.jpg", size=(80, 80)).read_bytes()
     (root / "cat" / "cut.jpg").write_bytes(whole[:900])
     (root / "cat" / "empty.png").write_bytes(b"")
-    (root / "dog" / "text.png").write_bytes(b"no picture")
+    (root / "dog" / "text.png").write_bytes(b"no image")
     assert take(root, out, max_rejected=0.2) == Summary(20, 2, 0, 3, [])
     reasons = {Path(path).name: reason for path, reason in rejected(out).items()}
     assert reasons["cut.jpg"].startswith("damaged or cut off")
     assert reasons["empty.png"] == "the file is empty"
-    assert reasons["text.png"] == "not a picture of a known format"
+    assert reasons["text.png"] == "not an image of a known format"
     with pytest.raises(UserError) as caught:
         take(root, tmp_path / "second", max_rejected=0.1)
     message = str(caught.value)
-    assert message.startswith("3 of 23 pictures cannot be used, more than download.max_rejected")
+    assert message.startswith("3 of 23 images cannot be used, more than download.max_rejected")
     assert "cut.jpg: damaged" in message
 
 
-def test_a_picture_bomb_is_one_rejected_picture(tmp_path: Path, out: Path) -> None:
+def test_a_image_bomb_is_one_rejected_image(tmp_path: Path, out: Path) -> None:
     root = folder_of(tmp_path / "in", "cat/1.png", "dog/1.png")
     Image.new("1", (10_000, 10_000)).save(root / "cat" / "bomb.png")
     take(root, out, max_rejected=0.5)
     assert "pixels" in next(iter(rejected(out).values()))
 
 
-def test_a_class_of_broken_pictures_only_is_refused(tmp_path: Path, out: Path) -> None:
+def test_a_class_of_broken_images_only_is_refused(tmp_path: Path, out: Path) -> None:
     root = folder_of(tmp_path / "in", "cat/1.png", "dog/1.png")
     (root / "dog" / "1.png").write_bytes(b"x")
     with pytest.raises(UserError) as caught:
         take(root, out, max_rejected=1.0)
     assert str(caught.value) == (
-        "class 'dog': none of its 1 files can be used (1: not a picture of a known format; the "
+        "class 'dog': none of its 1 files can be used (1: not an image of a known format; the "
         f"first is {root}/dog/1.png): convert or mend them, or remove the class."
     )
 
@@ -177,8 +177,8 @@ def test_the_files_do_not_depend_on_the_number_of_workers(
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ([], "holds no pictures in class folders"),
-        (["1.png", "2.png"], "holds no pictures in class folders"),
+        ([], "holds no images in class folders"),
+        (["1.png", "2.png"], "holds no images in class folders"),
         (["cat/1.png", "cat/2.png"], r"holds one class only \('cat'\)"),
         (["train/cat/1.png", "train/dog/1.png", "test/cow/1.png"], "class 'cow' is in .*test but"),
         (["test/cat/1.png", "val/cat/1.png"], "but no train folder"),
@@ -200,20 +200,20 @@ def test_a_missing_folder_or_a_file_in_its_place(tmp_path: Path, out: Path) -> N
     with pytest.raises(UserError, match=r"download.path: the folder .* does not exist"):
         take(tmp_path / "nowhere", out)
     with pytest.raises(UserError, match="is a file, not a folder"):
-        take(picture(tmp_path / "a.png"), out)
+        take(image(tmp_path / "a.png"), out)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are always text there")
 def test_a_name_that_is_no_text_is_rejected(tmp_path: Path, out: Path) -> None:
     root = folder_of(tmp_path / "in", "cat/1.png", "dog/1.png")
     (root / "cat" / "1.png").rename(os.fsdecode(os.fsencode(root / "cat") + b"/\xff.png"))
-    picture(root / "cat" / "2.png")
+    image(root / "cat" / "2.png")
     take(root, out, max_rejected=0.5)
     assert list(rejected(out).values()) == ["its name is not valid text: rename it"]
 
 
 def test_digits(tmp_path: Path, out: Path) -> None:
-    assert take(tmp_path, out, source="digits").pictures == 1797
+    assert take(tmp_path, out, source="digits").images == 1797
     manifest = Manifest.read(out)
     assert classes(out) == [str(digit) for digit in range(10)]
     assert set(manifest.mode.tolist()) == {"L"}
@@ -326,7 +326,7 @@ def test_the_stage_writes_all_or_nothing(tmp_path: Path) -> None:
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("40 pictures, 10 classes")
+    assert run.stdout.startswith("40 images, 10 classes")
     before = {path.name: path.read_bytes() for path in (tmp_path / "data/raw").iterdir()}
     (mirror / "t10k-labels-idx1-ubyte.gz").write_bytes(b"broken")
     run = subprocess.run(

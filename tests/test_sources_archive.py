@@ -122,7 +122,7 @@ def test_any_name_in_a_url_will_do(tmp_path: Path, out: Path, end: str) -> None:
     archive = pack(tmp_path / "moved.zip", folder_of(tmp_path / "in", "cat/1.png", "dog/1.png"))
     with serving(tmp_path) as server:
         server.moved = f"/{archive.name}"
-        assert unpacked(tmp_path, out, url=f"{url_of(server)}/x/{end}").pictures == 2
+        assert unpacked(tmp_path, out, url=f"{url_of(server)}/x/{end}").images == 2
 
 
 def test_messages_and_tables_name_no_temporary_folder(tmp_path: Path, out: Path) -> None:

@@ -9,7 +9,7 @@ from classifier.errors import UserError
 from classifier.sources import classes
 from classifier.sources.listing import Rejected
 from tests.test_sources import classes as classes_of
-from tests.test_sources import folder_of, picture, take
+from tests.test_sources import folder_of, image, take
 from tests.test_sources_archive import pack
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300)
@@ -22,13 +22,13 @@ def out(tmp_path: Path) -> Path:
 
 def as_folder(root: Path, names: list[str]) -> tuple[str, Path]:
     for seed, name in enumerate(names):
-        picture(root / name / "1.png", seed)
+        image(root / name / "1.png", seed)
     return "folder", root
 
 
 def as_table(root: Path, names: list[str]) -> tuple[str, Path]:
     for seed, _ in enumerate(names):
-        picture(root / f"{seed}.png", seed)
+        image(root / f"{seed}.png", seed)
     rows = [f"{seed}.png,{name}" for seed, name in enumerate(names)]
     (root / "train.csv").write_text("\n".join(["image,label", *rows]), encoding="utf-8")
     return "csv", root
@@ -94,8 +94,8 @@ def test_a_class_of_other_formats_is_not_lost(
 ) -> None:
     root = tmp_path / "in"
     for number in range(100):
-        picture(root / f"dog/{number}.png", number)
-        picture(root / f"cat/{number}.png", 100 + number)
+        image(root / f"dog/{number}.png", number)
+        image(root / f"cat/{number}.png", 100 + number)
     (root / "owl").mkdir()
     for number in range(2):
         (root / f"owl/IMG_{number}.HEIC").write_bytes(HEIC)

@@ -1,4 +1,4 @@
-"""Tables name pictures and labels; whatever does not fit together is told in one sentence."""
+"""Tables name images and labels; whatever does not fit together is told in one sentence."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from classifier.errors import UserError
 from classifier.manifest import Manifest
 from classifier.sources import Summary
-from tests.test_sources import classes, folder_of, picture, take
+from tests.test_sources import classes, folder_of, image, take
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Four pictures and a table of them."""
+    """Four images and a table of them."""
     folder = folder_of(tmp_path / "in", "a.png", "b.png", "c.png", "d.png")
     write(folder / "train.csv", "image,label\na.png,cat\nb.png,dog\nc.png,cat\nd.png,dog\n")
     return folder
@@ -31,7 +31,7 @@ def table(root: Path, out: Path, **settings: object) -> Summary:
     return take(root, out, source="csv", **settings)
 
 
-def test_a_table_beside_its_pictures(root: Path, out: Path) -> None:
+def test_a_table_beside_its_images(root: Path, out: Path) -> None:
     assert table(root, out) == Summary(4, 2, 0, 0, [])
     manifest = Manifest.read(out)
     assert manifest.id.tolist() == ["a.png", "b.png", "c.png", "d.png"]
@@ -70,7 +70,7 @@ def test_an_unlabelled_test_table_with_the_same_ids(tmp_path: Path, out: Path) -
 
 
 def test_a_labelled_test_table(root: Path, out: Path) -> None:
-    picture(root / "e.png", 9)
+    image(root / "e.png", 9)
     write(root / "test.csv", "label,image\ncat,e.png\n")
     table(root, out, test_table="test.csv")
     manifest = Manifest.read(out)
@@ -83,7 +83,7 @@ def test_a_labelled_test_table(root: Path, out: Path) -> None:
     ("text", "sentence"),
     [
         ("image,labels\na.png,cat\n", r"no column 'label' \(did you mean 'labels'\?\); it has"),
-        ("picture,label\na.png,cat\n", r"no column 'image'.*'picture', 'label': set .*image_col"),
+        ("image,label\na.png,cat\n", r"no column 'image'.*'image', 'label': set .*image_col"),
         ("image,label\na.png,cat\nz.png,dog\ny,dog\n", r"2 of 3 rows name a file .*z.png, y"),
         ("image,label\na.png,cat\nb.png,dog\na.png,dog\n", r"duplicates, 'a.png' in rows 2 and 4"),
         ("image,label\na.png,cat\nb.png,cat\n", r"holds one class only \('cat'\)"),
@@ -95,7 +95,7 @@ def test_a_labelled_test_table(root: Path, out: Path) -> None:
     ],
 )
 def test_tables_that_do_not_fit(root: Path, out: Path, text: str, sentence: str) -> None:
-    picture(root.parent / "train.png")
+    image(root.parent / "train.png")
     write(root / "train.csv", text)
     with pytest.raises(UserError, match=sentence):
         table(root, out)
@@ -111,20 +111,20 @@ def test_tables_that_are_no_text(root: Path, out: Path) -> None:
     ("text", "sentence"),
     [
         ("image,label\ne.png,cow\n", "class 'cow' is not among the training table's classes"),
-        ("image\na.png\n", r"row 2 names a.png, a picture that row 2 of .*train.csv names too"),
-        ("picture\ne.png\n", "no column 'image'"),
+        ("image\na.png\n", r"row 2 names a.png, an image that row 2 of .*train.csv names too"),
+        ("image\ne.png\n", "no column 'image'"),
         ("image,label\n" + "".join(f"{n},cat\n" for n in range(10)), "template for submissions"),
     ],
 )
 def test_test_tables_that_do_not_fit(root: Path, out: Path, text: str, sentence: str) -> None:
-    picture(root / "e.png", 9)
+    image(root / "e.png", 9)
     write(root / "test.csv", text)
     with pytest.raises(UserError, match=sentence):
         table(root, out, test_table="test.csv")
 
 
 def test_names_that_fit_two_files(root: Path, out: Path) -> None:
-    picture(root / "a.jpg")
+    image(root / "a.jpg")
     write(root / "train.csv", "image,label\na,cat\nb,dog\n")
     with pytest.raises(UserError, match=r"a fits a.jpg, a.png"):
         table(root, out)

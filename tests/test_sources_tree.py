@@ -10,7 +10,7 @@ from classifier.errors import UserError
 from classifier.manifest import Manifest
 from classifier.sources.tree import files_below
 from tests import workspace
-from tests.test_sources import folder_of, picture, rejected, take
+from tests.test_sources import folder_of, image, rejected, take
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def test_a_link_back_up_is_refused(tmp_path: Path, out: Path) -> None:
 def test_what_is_passed_over_may_be_a_link(tmp_path: Path, out: Path) -> None:
     root = folder_of(tmp_path / "in", "cat/1.png", "dog/1.png")
     (root / ".git").symlink_to(folder_of(tmp_path / "store", "1.png"), target_is_directory=True)
-    assert take(root, out).pictures == 2
+    assert take(root, out).images == 2
 
 
 def test_links_to_files_and_the_folder_itself_as_a_link_are_followed(
     tmp_path: Path, out: Path
 ) -> None:
-    store = picture(tmp_path / "store" / "x.png", 9)
+    store = image(tmp_path / "store" / "x.png", 9)
     root = folder_of(tmp_path / "in", "cat/1.png", "dog/1.png")
     (root / "cat" / "2.png").symlink_to(store)
     (root / "cat" / "dead.png").symlink_to("nowhere")
@@ -62,7 +62,7 @@ def test_a_dvc_repository_below_is_refused(tmp_path: Path, out: Path) -> None:
     with pytest.raises(UserError, match="in/dog is a DVC repository of its own"):
         take(root, out)
     (root / "dog" / ".dvc").rename(root / ".dvc")  # DVC does look into the folder that it is given
-    assert take(root, out).pictures == 2
+    assert take(root, out).images == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none")
@@ -109,19 +109,19 @@ def images_of(place: workspace.Workspace) -> int:
 def test_dvc_notices_what_changes_behind_links(tmp_path: Path) -> None:
     place = workspace.fresh(tmp_path / "project", with_results=False)
     root = folder_of(tmp_path / "in", "cat/1.png", "dog/1.png")
-    store = picture(tmp_path / "store" / "x.png", 9)
+    store = image(tmp_path / "store" / "x.png", 9)
     (root / "cat" / "2.png").symlink_to(store)
     (tmp_path / "link").symlink_to(root, target_is_directory=True)
     place.set(download__source="folder", download__path=str(tmp_path / "link"))
     place.dvc("repro", "download")
     before = Manifest.read(place.path / "data" / "raw").content.tolist()
 
-    picture(store, 10)  # behind the link to a file
+    image(store, 10)  # behind the link to a file
     place.dvc("repro", "download")
     after = Manifest.read(place.path / "data" / "raw").content.tolist()
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
 
-    picture(root / "cat" / "3.png", 11)  # behind the folder's own link
+    image(root / "cat" / "3.png", 11)  # behind the folder's own link
     place.dvc("repro", "download")
     assert images_of(place) == 4
 

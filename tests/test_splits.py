@@ -72,7 +72,7 @@ def test_the_order_of_the_rows_does_not_matter_and_the_seed_does(tmp_path: Path)
     assert (assign(manifest, replace(DEFAULT, seed=1)) != assign(manifest, DEFAULT)).any()
 
 
-def test_a_new_picture_moves_few_others() -> None:
+def test_a_new_image_moves_few_others() -> None:
     many = made_up(labels(a=500, b=500))
     keep = np.arange(1000) != 250
     fewer = Manifest(**{f.name: getattr(many, f.name)[keep] for f in fields(many)})
@@ -162,14 +162,14 @@ def test_an_official_test_set_leaves_validation_to_be_divided() -> None:
     assert Counter(splits[:100].tolist()) == {"train": 90, "val": 10}
 
 
-def test_unlabelled_pictures_stay_apart() -> None:
+def test_unlabelled_images_stay_apart() -> None:
     manifest = made_up([*["a", "b"] * 50, *[""] * 20], origin=["train"] * 100 + ["test"] * 20)
     splits = assign(manifest, DEFAULT)
     assert (splits[100:] == "unlabelled").all()
     assert Counter(splits[:100].tolist()) == {"train": 72, "val": 8, "test": 20}
 
 
-def test_copies_of_official_test_pictures_are_excluded() -> None:
+def test_copies_of_official_test_images_are_excluded() -> None:
     content = [f"{row}" for row in range(100)]
     content[3] = content[95]
     manifest = made_up(["a", "b"] * 50, content=content, origin=["train"] * 80 + ["test"] * 20)
@@ -357,7 +357,7 @@ def test_the_table_round_trips_and_must_match_the_manifest(tmp_path: Path) -> No
     splits = assign(manifest, DEFAULT)
     write_splits(tmp_path / "split.csv", manifest, splits)
     assert (read_splits(tmp_path / "split.csv", manifest) == splits).all()
-    with pytest.raises(UserError, match="other pictures"):
+    with pytest.raises(UserError, match="other images"):
         read_splits(tmp_path / "split.csv", made_up(labels(a=20, b=21)))
     with pytest.raises(UserError, match="dvc repro split"):
         read_splits(tmp_path / "none.csv", manifest)
@@ -377,7 +377,7 @@ def test_the_stage_refuses_a_division_that_leaks(
     assert not list(tmp_path.rglob("split.csv"))
 
 
-def test_sixty_thousand_pictures_take_about_a_second() -> None:
+def test_sixty_thousand_images_take_about_a_second() -> None:
     manifest = made_up([f"c{row % 100}" for row in range(60_000)])
     started = time.perf_counter()
     assign(manifest, replace(DEFAULT, folds=5, fold=4))

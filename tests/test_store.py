@@ -1,4 +1,4 @@
-"""Shards are tar files of bounded size, with the same bytes for the same pictures."""
+"""Shards are tar files of bounded size, with the same bytes for the same images."""
 
 import tarfile
 from pathlib import Path
@@ -8,18 +8,18 @@ import pytest
 from classifier.manifest import Manifest
 from classifier.store import Record, ShardWriter, read_bytes, write_manifest
 
-PICTURES = [(f"cats/été {number}.png", bytes([number]) * (700 * number)) for number in range(1, 8)]
+IMAGES = [(f"cats/été {number}.png", bytes([number]) * (700 * number)) for number in range(1, 8)]
 
 
 def write(folder: Path, limit: int = 4000) -> list[tuple[str, int, int]]:
     folder.mkdir()
     with ShardWriter(folder, limit) as shards:
-        return [shards.add(name, data) for name, data in PICTURES]
+        return [shards.add(name, data) for name, data in IMAGES]
 
 
 def test_bytes_come_back_from_their_place(tmp_path: Path) -> None:
     places = write(tmp_path / "a")
-    assert [read_bytes(tmp_path / "a", *place) for place in places] == [d for _, d in PICTURES]
+    assert [read_bytes(tmp_path / "a", *place) for place in places] == [d for _, d in IMAGES]
 
 
 def test_shards_are_ordinary_tar_files_of_bounded_size(tmp_path: Path) -> None:
@@ -31,10 +31,10 @@ def test_shards_are_ordinary_tar_files_of_bounded_size(tmp_path: Path) -> None:
         assert shard.stat().st_size <= 4000 + 4900 + 3 * 512 + tarfile.RECORDSIZE
         with tarfile.open(shard) as tar:
             found |= {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
-    assert found == dict(PICTURES)
+    assert found == dict(IMAGES)
 
 
-def test_the_same_pictures_give_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_bytes(tmp_path: Path) -> None:
     write(tmp_path / "a")
     write(tmp_path / "b")
     for shard in (tmp_path / "a").iterdir():

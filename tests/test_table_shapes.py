@@ -76,8 +76,8 @@ def test_tables_of_every_usual_shape(root: Path, out: Path, shape: str) -> None:
     assert classes(out) == ["cat", "dog"]
     assert as_test(root, out, name) == dict(rows)
     found = as_predicted(root, name)
-    assert [picture.name for picture in found] == [name for name, _ in rows]
-    assert not any(picture.problem for picture in found)
+    assert [image.name for image in found] == [name for name, _ in rows]
+    assert not any(image.problem for image in found)
 
 
 @pytest.mark.parametrize("names", [DISK, [name.rpartition(".")[0] for name in DISK]])
@@ -86,7 +86,7 @@ def test_a_list_of_names_loses_no_row(
 ) -> None:
     write(root / "list.txt", "".join(f"{name}\n" for name in names))
     assert as_test(root, out, "list.txt") == dict.fromkeys(names, "")
-    assert [picture.name for picture in as_predicted(root, "list.txt")] == list(names)
+    assert [image.name for image in as_predicted(root, "list.txt")] == list(names)
     assert capsys.readouterr().err.count(f"no header row: in its first row, '{names[0]}'") == 2
 
 
@@ -243,7 +243,7 @@ def test_a_validation_table(root: Path, out: Path) -> None:
             "image,label\nz0.png,Cat\n",
             r"class 'Cat' is not .*\(but 'cat' is: they differ in letter c",
         ),
-        ("image,label\nA.png,cat\n", "names A.png, a picture that row 2 of .*t.csv names too"),
+        ("image,label\nA.png,cat\n", "names A.png, an image that row 2 of .*t.csv names too"),
     ],
 )
 def test_validation_tables_that_do_not_fit(

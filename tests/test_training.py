@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from classifier.augment import AugmentParams
-from classifier.batches import normalise
+from classifier.batches import normalize
 from classifier.errors import UserError
 from classifier.models import ModelParams, build
 from classifier.models.cnn import CnnParams
@@ -33,7 +33,7 @@ def test_the_first_loss_is_that_of_a_guess(data: PreparedData) -> None:
     torch.manual_seed(0)
     network = build("cnn", {}, classes=10, channels=1, image_size=8)
     images = torch.from_numpy(np.array(data.images("train")))
-    logits = network(normalise(images, data.meta["mean"], data.meta["std"]))
+    logits = network(normalize(images, data.meta["mean"], data.meta["std"]))
     loss = F.cross_entropy(logits, torch.from_numpy(data.labels("train"))).item()
     assert loss == pytest.approx(math.log(10), rel=0.02)
 
@@ -41,7 +41,7 @@ def test_the_first_loss_is_that_of_a_guess(data: PreparedData) -> None:
 def test_the_network_learns_one_batch_by_heart(data: PreparedData) -> None:
     torch.manual_seed(0)
     network = build("cnn", {}, classes=10, channels=1, image_size=8)
-    images = normalise(torch.from_numpy(data.images("train")[:32].copy()), [0.3], [0.4])
+    images = normalize(torch.from_numpy(data.images("train")[:32].copy()), [0.3], [0.4])
     labels = torch.from_numpy(data.labels("train")[:32])
     optimizer = build_optimizer(network, "adamw", lr=0.003)
     for _ in range(30):

@@ -42,7 +42,7 @@ def test_a_reloaded_model_scores_what_training_reported(
     assert (scores["accuracy"], scores["loss"]) == (reported["val_accuracy"], reported["val_loss"])
     assert 0.05 <= spec.temperature <= 20
     assert spec.classes == tuple("0123456789")
-    # While training, each epoch is scored by one view of a picture.
+    # While training, each epoch is scored by one view of an image.
     network.test_time_augmentation = "none"
     plain = predict_logits(network, data.images("val"), *facts)
     best = trained.history[trained.best_epoch - 1]
@@ -50,7 +50,7 @@ def test_a_reloaded_model_scores_what_training_reported(
     assert np.array_equal(plain, logits) == (augmentation == "none")
 
 
-def test_validation_takes_no_more_pictures_at_a_time_than_a_training_step(
+def test_validation_takes_no_more_images_at_a_time_than_a_training_step(
     data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: set[tuple[bool, int]] = set()

@@ -41,7 +41,7 @@ def test_twice_is_the_same_to_the_bit_and_another_seed_is_not(data: PreparedData
 def test_random_streams_do_not_shift_each_other(
     data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a setting does not name stays: first weights, orders, augmented pictures, dropout."""
+    """What a setting does not name stays: first weights, orders, augmented images, dropout."""
     seen: dict[str, list[str]] = {}
 
     def watch(name: str, find: Callable[..., Any], show: Callable[[Any], bytes]) -> None:
@@ -56,10 +56,10 @@ def test_random_streams_do_not_shift_each_other(
     def weights(network: torch.nn.Module) -> bytes:
         return b"".join(p.detach().numpy().tobytes() for p in network.parameters())
 
-    where = {"weights": "build_optimizer", "order": "epoch_order", "augmented": "standardise"}
+    where = {"weights": "build_optimizer", "order": "epoch_order", "augmented": "standardize"}
     watch("weights", session.build_optimizer, weights)
     watch("order", session.epoch_order, lambda order: order.numpy().tobytes())
-    watch("augmented", session.standardise, lambda x: x.contiguous().numpy().tobytes())
+    watch("augmented", session.standardize, lambda x: x.contiguous().numpy().tobytes())
 
     def streams(model: ModelParams = SMALL, augment: AugmentParams = SHIFT, **changes: Any) -> Any:
         seen.clear()
@@ -83,7 +83,7 @@ def test_random_streams_do_not_shift_each_other(
     assert all(another_seed[name] != plain[name] for name in plain)
 
 
-def test_streamed_pictures_give_the_same_model(data: PreparedData) -> None:
+def test_streamed_images_give_the_same_model(data: PreparedData) -> None:
     assert digest(fit(data, data_placement="stream")) == digest(
         fit(data, data_placement="resident")
     )

@@ -54,7 +54,7 @@ def make(params: ModelParams, facts: dict[str, Any]) -> tuple[Classifier, ModelS
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    """A trained model of 3 classes on 16×16 colour images, with batch statistics of its own."""
+    """A trained model of 3 classes on 16×16 color images, with batch statistics of its own."""
     params = ModelParams("cnn", cnn=CNN)
     torch.manual_seed(0)
     network = build("cnn", params.args(), classes=3, channels=3, image_size=16)
@@ -99,8 +99,8 @@ def test_images_of_another_size_are_resized_to_the_weights(file: str) -> None:
         assert torch.equal(network.eval().backbone(images), old.backbone(larger))
 
 
-def test_gray_images_into_colour_weights_are_exact(file: str, tmp_path: Path) -> None:
-    """The same as making colour pictures of the gray ones and using the weights' mean and std."""
+def test_gray_images_into_color_weights_are_exact(file: str, tmp_path: Path) -> None:
+    """The same as making color images of the gray ones and using the weights' mean and std."""
     network, spec = make(ModelParams("cnn", pretrained=file, cnn=CNN), GRAY)
     old, old_spec = load(file)
     gray = torch.rand(4, 1, 16, 16)
@@ -114,11 +114,11 @@ def test_gray_images_into_colour_weights_are_exact(file: str, tmp_path: Path) ->
         save(second, network, spec)
         assert torch.equal(load(second)[0].backbone(gray), expected)
         third, _ = make(ModelParams("cnn", pretrained=str(second), cnn=CNN), meta())
-        colour = torch.randn(4, 3, 16, 16)
-        assert torch.equal(third.eval().backbone(colour), old.backbone(colour))
+        color = torch.randn(4, 3, 16, 16)
+        assert torch.equal(third.eval().backbone(color), old.backbone(color))
 
 
-def test_colour_images_into_gray_weights_are_refused(tmp_path: Path) -> None:
+def test_color_images_into_gray_weights_are_refused(tmp_path: Path) -> None:
     params = ModelParams("cnn", cnn=CNN)
     network = build("cnn", params.args(), classes=2, channels=1, image_size=8)
     spec = ModelSpec("cnn", params.args(), ("a", "b"), 1, 8, "squash", (0.5,), (0.2,))
@@ -322,7 +322,7 @@ def test_files_that_are_not_weights_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_transfer_beats_training_from_scratch() -> None:
-    """Eight classes of CIFAR-10 first, then 50 pictures each of the other two."""
+    """Eight classes of CIFAR-10 first, then 50 images each of the other two."""
     if "CIFAR10_IMAGES" not in os.environ:
         pytest.skip("set CIFAR10_IMAGES to a folder with train/CLASS/*.jpg and test/CLASS/*.jpg")
     from benchmarks.transfer import measure

@@ -12,11 +12,11 @@ from classifier import modelfile
 from classifier.array_types import AnyArray
 from classifier.errors import UserError
 from classifier.evaluation import _check
+from classifier.image_list import InputImage
 from classifier.images import decode, to_array
 from classifier.inference import Predictor, TorchPredictor, open_predictor
 from classifier.manifest import Manifest
 from classifier.models import ModelParams, build
-from classifier.picture_list import Picture
 from classifier.predict import predict
 from classifier.prepare import PreparedData, PreprocessParams, automatic_channels, prepare
 from classifier.transfer import plan
@@ -28,7 +28,7 @@ TWELVE_BITS = {"integer": (0, 4095)}
 
 
 def values(seed: int, square: bool) -> AnyArray:
-    """A 12-bit picture of noise, with or without a brighter square; no high byte is above 15."""
+    """A 12-bit image of noise, with or without a brighter square; no high byte is above 15."""
     found = np.random.default_rng(seed).integers(0, 2600, (12, 12))
     found[3:9, 3:9] += 1400 * square
     return found.astype(np.uint16)
@@ -51,7 +51,7 @@ def prepared(root: Path, folder: Path) -> PreparedData:
 
 
 def see_through(array: AnyArray) -> AnyArray:
-    """As colour and alpha; its lowest row is transparent, and white below that."""
+    """As color and alpha; its lowest row is transparent, and white below that."""
     values, alpha = np.dstack([array, array // 2, array // 3]), np.full_like(array, 65535)
     values[-1], alpha[-1] = 65535, 0
     return np.dstack([values, alpha])
@@ -180,7 +180,7 @@ def test_the_model_file_keeps_it(model: tuple[Path, PreparedData]) -> None:
 def answers(predictor: Predictor, data: PreparedData, root: Path) -> None:
     """Predicting the files must be predicting the prepared rows."""
     named = data.ids("test")
-    found = list(predict(predictor, [Picture(name, str(root / name)) for name in named], 1))
+    found = list(predict(predictor, [InputImage(name, str(root / name)) for name in named], 1))
     assert [one.problem for one in found] == [""] * len(named)
     rows = data.images("test")
     for one, row in zip(found, rows, strict=True):

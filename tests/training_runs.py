@@ -18,11 +18,11 @@ PARAMS = TrainParams(
 )
 
 
-def fit(pictures: PreparedData, augment: AugmentParams = SHIFT, **changes: Any) -> Trained:
+def fit(images: PreparedData, augment: AugmentParams = SHIFT, **changes: Any) -> Trained:
     options = {name: changes.pop(name) for name in ("checkpoints", "on_epoch") if name in changes}
     model = changes.pop("model", SMALL)
     params = dataclasses.replace(PARAMS, **changes)
-    return train(params, model, augment, pictures, say=lambda line: None, **options)
+    return train(params, model, augment, images, say=lambda line: None, **options)
 
 
 def digest(trained: Trained) -> str:

@@ -1,6 +1,6 @@
-"""Random changes to training pictures: on whole batches, different for each picture.
+"""Random changes to training images: on whole batches, different for each image.
 
-Everything random is drawn from one CPU generator, so that the same seed gives the same pictures
+Everything random is drawn from one CPU generator, so that the same seed gives the same images
 on every device.
 """
 
@@ -47,14 +47,14 @@ class AugmentParams:
 
 
 class Augmenter:
-    """Augments batches of training pictures; a pure function of them and the generator's state.
+    """Augments batches of training images; a pure function of them and the generator's state.
 
     Args:
         params: what to do, and how strongly.
-        image_size: side of the pictures in pixels.
+        image_size: side of the images in pixels.
         channels: 1 (gray) or 3 (red, green, blue).
-        fill: the colour of erased parts, in 0..1 for each channel. The mean of the training
-            pictures becomes 0 when they are standardised, which is what the papers use.
+        fill: the color of erased parts, in 0..1 for each channel. The mean of the training
+            images becomes 0 when they are standardized, which is what the papers use.
     """
 
     def __init__(
@@ -108,14 +108,14 @@ class Augmenter:
         """Augment a batch: move, apply the policy, recolour, erase, in this order.
 
         Args:
-            images: float [N,C,H,W] in 0..1, not yet standardised; fastest when channels-last.
+            images: float [N,C,H,W] in 0..1, not yet standardized; fastest when channels-last.
             generator: a CPU generator, whatever the images' device.
-            rows: integer [N] on any device, the position of each picture in the training set;
+            rows: integer [N] on any device, the position of each image in the training set;
                 needed by ``horizontal_flip: alternate`` alone.
             epoch: the number of the epoch, for the same setting.
 
         Returns:
-            Pictures of the same shape, dtype, device and range.
+            Images of the same shape, dtype, device and range.
         """
         dtype = images.dtype
         if self._resamples or self._recolors or self.params.policy != "none":
@@ -133,12 +133,12 @@ class Augmenter:
     def mix(
         self, images: Tensor, labels: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Mix each picture with its neighbour in the batch, and their labels in proportion.
+        """Mix each image with its neighbor in the batch, and their labels in proportion.
 
         With both mixup and cutmix on, each batch takes one of them at random.
 
         Args:
-            images: float [N,C,S,S] of any size, before or after standardising.
+            images: float [N,C,S,S] of any size, before or after standardizing.
             labels: float [N,K], each row summing to 1 (one-hot, or smoothed).
             generator: a CPU generator.
 
@@ -166,7 +166,7 @@ class Augmenter:
         params, n, device = self.params, len(images), images.device
         if params.horizontal_flip == "alternate":
             if rows is None:
-                raise ValueError("horizontal_flip: alternate needs the rows of the pictures")
+                raise ValueError("horizontal_flip: alternate needs the rows of the images")
             flip_x = geometric.alternate(rows.cpu(), epoch)
         else:
             flip_x = _happens(0.5 * (params.horizontal_flip == "random"), n, generator)

@@ -1,4 +1,4 @@
-"""Changes of pixel values, one strength for each picture.
+"""Changes of pixel values, one strength for each image.
 
 Images are float32 [N,C,H,W] in 0..1 with one (gray) or three (red, green, blue) channels, and so
 are the results; strengths are float [N] on the same device. Definitions follow
@@ -16,19 +16,19 @@ def brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Move away from the picture's mean gray: 0 is plain gray, 1 changes nothing."""
+    """Move away from the image's mean gray: 0 is plain gray, 1 changes nothing."""
     return _blend(images, gray(images).mean((1, 2, 3), keepdim=True), factor)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Move each pixel away from its own gray: 0 is a gray picture, 1 changes nothing."""
+    """Move each pixel away from its own gray: 0 is a gray image, 1 changes nothing."""
     return _blend(images, gray(images), factor)
 
 
 def hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue, in turns of the colour circle (0.5 is the opposite colour).
+    """Turn the hue, in turns of the color circle (0.5 is the opposite color).
 
-    Saturation and value of the HSV colour stay; gray pictures do not change.
+    Saturation and value of the HSV color stay; gray images do not change.
     """
     if images.shape[1] == 1:
         return images
@@ -58,7 +58,7 @@ def gray(images: Tensor) -> Tensor:
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
-    """Move away from a smoothed picture: 0 is smoothed, 1 changes nothing. Edge pixels stay."""
+    """Move away from a smoothed image: 0 is smoothed, 1 changes nothing. Edge pixels stay."""
     if min(images.shape[2:]) < 3:
         return images
     smooth = images.clone()
@@ -112,7 +112,7 @@ def equalize(images: Tensor) -> Tensor:
 def blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
     """Gaussian blur with a standard deviation in pixels; a deviation of 0 changes nothing.
 
-    ``radius`` is where the kernel ends, in pixels, for all pictures; less than the side.
+    ``radius`` is where the kernel ends, in pixels, for all images; less than the side.
     """
     distance = torch.arange(-radius, radius + 1, device=images.device)
     weights = torch.exp(-0.5 * (distance / sigma.clamp(min=1e-2)[:, None]) ** 2)

@@ -1,4 +1,4 @@
-"""Where each pixel of a picture comes from: exact moves by whole pixels, and affine maps."""
+"""Where each pixel of an image comes from: exact moves by whole pixels, and affine maps."""
 
 import math
 from typing import Literal
@@ -19,9 +19,9 @@ def move(
     shift_y: Tensor,
     padding: Padding = "reflect",
 ) -> Tensor:
-    """Flip, then shift each picture by whole pixels: pixel values are copied, never computed.
+    """Flip, then shift each image by whole pixels: pixel values are copied, never computed.
 
-    All pictures are gathered in one pass over their pixels, which a channels-last layout keeps
+    All images are gathered in one pass over their pixels, which a channels-last layout keeps
     together: on two CPU cores several times as fast as padding and cutting out.
 
     Args:
@@ -30,7 +30,7 @@ def move(
         flip_y: bool [N], mirror top and bottom.
         shift_x: integer [N], pixels to the right (negative: to the left); at most W - 1.
         shift_y: integer [N], pixels down (negative: up); at most H - 1.
-        padding: what appears at the edge left behind; "reflect" mirrors the picture without
+        padding: what appears at the edge left behind; "reflect" mirrors the image without
             repeating its outermost pixels, "zero" is black.
 
     Returns:
@@ -40,8 +40,8 @@ def move(
     n, height, width, channels = pixels.shape
     columns, inside_x = _sources(width, flip_x, shift_x)
     rows, inside_y = _sources(height, flip_y, shift_y)
-    picture = torch.arange(n, device=images.device)[:, None]
-    rows = (picture * height + rows) * width
+    image = torch.arange(n, device=images.device)[:, None]
+    rows = (image * height + rows) * width
     source = pixels.view(-1, channels)
     if padding == "zero":
         # One black pixel at the end, and indices that reach at least there from outside.
@@ -65,14 +65,14 @@ def _sources(size: int, flip: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def alternate(rows: Tensor, epoch: int) -> Tensor:
-    """Which pictures to mirror: a fixed half in even epochs, the other half in odd ones.
+    """Which images to mirror: a fixed half in even epochs, the other half in odd ones.
 
-    In two epochs the network sees each picture once each way, which learns faster than flipping
+    In two epochs the network sees each image once each way, which learns faster than flipping
     at random (Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, arXiv:2404.00498).
     The half is the top bit of a multiplicative hash of the row.
 
     Args:
-        rows: integer [N], the position of each picture in the training set.
+        rows: integer [N], the position of each image in the training set.
         epoch: the number of the epoch.
 
     Returns:
@@ -82,7 +82,7 @@ def alternate(rows: Tensor, epoch: int) -> Tensor:
 
 
 # Affine maps are 3×3 matrices [N,3,3] on homogeneous pixel coordinates (x right, y down) around
-# the picture's centre. Each maps the old place of a pixel to its new place.
+# the image's center. Each maps the old place of a pixel to its new place.
 
 
 def scaling(x: Tensor, y: Tensor) -> Tensor:
@@ -108,13 +108,13 @@ def shearing(x: Tensor, y: Tensor) -> Tensor:
 
 
 def random_crop(least: float, n: int, size: int, generator: torch.Generator) -> Tensor:
-    """Enlarge random rectangles of n pictures to the whole side (random resized crop of Szegedy
+    """Enlarge random rectangles of n images to the whole side (random resized crop of Szegedy
     et al. 2015, Going Deeper with Convolutions, arXiv:1409.4842).
 
     Args:
-        least: least area of a rectangle, as a part of the picture; the greatest is 1, and sides
+        least: least area of a rectangle, as a part of the image; the greatest is 1, and sides
             are as 3:4 to 4:3.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
         generator: a CPU generator.
     """
     area, aspect, x, y = torch.rand(4, n, generator=generator)
@@ -127,13 +127,13 @@ def random_crop(least: float, n: int, size: int, generator: torch.Generator) -> 
 
 
 def resample(images: Tensor, matrix: Tensor, padding: Padding = "reflect") -> Tensor:
-    """Apply one affine map to each picture, with bilinear interpolation.
+    """Apply one affine map to each image, with bilinear interpolation.
 
     Args:
         images: float32 [N,C,H,W].
         matrix: [N,3,3] on the CPU, a product of the maps above; the rightmost is applied
             first.
-        padding: what appears where the picture was moved away from, as in ``move``.
+        padding: what appears where the image was moved away from, as in ``move``.
 
     Returns:
         float32 [N,C,H,W] in the same range.
@@ -141,7 +141,7 @@ def resample(images: Tensor, matrix: Tensor, padding: Padding = "reflect") -> Te
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2
     y = torch.arange(height, device=images.device) - (height - 1) / 2
-    # grid_sample asks for the source of each target pixel, with the outermost pixel centres at ±1:
+    # grid_sample asks for the source of each target pixel, with the outermost pixel centers at ±1:
     # its reflection is then that of ``move``. Sums instead of a matrix product on the device
     # keep full precision where a GPU would multiply matrices in TF32.
     half = torch.tensor([max(width - 1, 1) / 2, max(height - 1, 1) / 2])

@@ -1,4 +1,4 @@
-"""Parts of pictures erased, and pictures mixed with each other."""
+"""Parts of images erased, and images mixed with each other."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Boxes(NamedTuple):
-    """One rectangle of whole pixels for each of N pictures: the pixels in a row and a column of it.
+    """One rectangle of whole pixels for each of N images: the pixels in a row and a column of it.
 
     Attributes:
         rows: bool [N,H].
@@ -20,13 +20,13 @@ class Boxes(NamedTuple):
     columns: Tensor
 
     def areas(self) -> Tensor:
-        """The part of each picture that is inside, float [N], 0..1."""
+        """The part of each image that is inside, float [N], 0..1."""
         pixels = self.rows.shape[1] * self.columns.shape[1]
         return self.rows.sum(1) * self.columns.sum(1) / pixels
 
 
 def boxes(center: Tensor, height: Tensor, width: Tensor, size: int) -> Boxes:
-    """Rectangles cut off at the edges of pictures of a side of ``size`` pixels.
+    """Rectangles cut off at the edges of images of a side of ``size`` pixels.
 
     Args:
         center: float [2,N], from the top and from the left, in pixels.
@@ -36,7 +36,7 @@ def boxes(center: Tensor, height: Tensor, width: Tensor, size: int) -> Boxes:
 
 
 def random_boxes(n: int, size: int, generator: torch.Generator) -> Boxes:
-    """Rectangles of 2 % to 33 % of the area, sides as 3:10 to 10:3, inside the picture where they
+    """Rectangles of 2 % to 33 % of the area, sides as 3:10 to 10:3, inside the image where they
     fit (Zhong et al. 2020, Random Erasing Data Augmentation, arXiv:1708.04896); on the CPU."""
     area, aspect, y, x = torch.rand(4, n, generator=generator)
     area = size**2 * (0.02 + 0.31 * area)
@@ -52,7 +52,7 @@ def paste(images: Tensor, other: Tensor, inside: Boxes) -> Tensor:
 
     Args:
         images: float [N,C,H,W]; fastest when channels-last.
-        other: the same shape, or [1,C,H,W] for all pictures; same dtype and device.
+        other: the same shape, or [1,C,H,W] for all images; same dtype and device.
         inside: on any device.
 
     Returns:
@@ -78,7 +78,7 @@ def beta(alpha: float, n: int, generator: torch.Generator) -> Tensor:
 
 
 def mixup(images: Tensor, labels: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Add to ``share`` of each picture the rest of its neighbour (Zhang et al. 2018, mixup:
+    """Add to ``share`` of each image the rest of its neighbor (Zhang et al. 2018, mixup:
     Beyond Empirical Risk Minimization, arXiv:1710.09412).
 
     Args:
@@ -92,7 +92,7 @@ def mixup(images: Tensor, labels: Tensor, share: Tensor) -> tuple[Tensor, Tensor
 
 
 def cutmix(images: Tensor, labels: Tensor, inside: Boxes) -> tuple[Tensor, Tensor]:
-    """Put into a box of each picture the same part of its neighbour, with labels by area (Yun
+    """Put into a box of each image the same part of its neighbor, with labels by area (Yun
     et al. 2019, CutMix: Regularization Strategy to Train Strong Classifiers, arXiv:1905.04899).
 
     Args:

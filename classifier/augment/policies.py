@@ -1,7 +1,7 @@
-"""Learned and random policies: a few operations drawn for each picture from one fixed list.
+"""Learned and random policies: a few operations drawn for each image from one fixed list.
 
 AutoAugment (Cubuk et al. 2019, arXiv:1805.09501), RandAugment (Cubuk et al. 2020,
-arXiv:1909.13719) and TrivialAugment (Müller & Hutter 2021, arXiv:2103.10158). Pictures of a batch
+arXiv:1909.13719) and TrivialAugment (Müller & Hutter 2021, arXiv:2103.10158). Images of a batch
 that drew the same operation are changed together. Unlike the papers' code, geometric operations
 interpolate bilinearly, and what they leave behind is padded as ``augment.padding`` says.
 """
@@ -44,13 +44,13 @@ def draw(
     operations: int = 2,
     magnitude: float = 9,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Draw for n pictures what a policy does, in order.
+    """Draw for n images what a policy does, in order.
 
     Args:
         policy: not "none".
-        image_size: side of the pictures in pixels.
+        image_size: side of the images in pixels.
         generator: a CPU generator.
-        operations: how many operations RandAugment applies to each picture.
+        operations: how many operations RandAugment applies to each image.
         magnitude: their strength, 0..30.
 
     Returns:
@@ -84,7 +84,7 @@ def apply(
     strength: Tensor,
     padding: geometric.Padding = "reflect",
 ) -> Tensor:
-    """Apply one drawn operation to each picture.
+    """Apply one drawn operation to each image.
 
     Args:
         images: float32 [N,C,H,W] in 0..1, on any device.
@@ -103,7 +103,7 @@ def apply(
     matrices = _matrices(operation[moved], strength[moved], images.shape[-1])
     groups.append((moved, lambda chosen, _: geometric.resample(chosen, matrices, padding)))
     for chosen, change in groups:
-        index = chosen.nonzero()[:, 0]  # on the CPU, where it needs no synchronisation
+        index = chosen.nonzero()[:, 0]  # on the CPU, where it needs no synchronization
         if len(index):
             place = index.to(images.device)
             out[place] = change(images[place], strength[index].to(images.device))
@@ -166,7 +166,7 @@ def _wide(image_size: int) -> dict[str, float]:
     }
 
 
-# The policies that AutoAugment found: for each picture one row is drawn, and its two operations
+# The policies that AutoAugment found: for each image one row is drawn, and its two operations
 # are applied with their probabilities and levels (of 9).
 AUTO: Mapping[str, tuple[tuple[tuple[str, float, int], tuple[str, float, int]], ...]] = {
     "cifar10": (

@@ -1,4 +1,4 @@
-"""What each augmentation does to real pictures: arrays, so that a figure is drawn without torch."""
+"""What each augmentation does to real images: arrays, so that a figure is drawn without torch."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def preview(
     fill: Sequence[float] | None = None,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Apply each augmentation alone, and all that are on together, to the same pictures.
+    """Apply each augmentation alone, and all that are on together, to the same images.
 
     Args:
         images: uint8 [n,H,W,C], C is 1 or 3; mixup and cutmix show something from two on.
@@ -49,18 +49,18 @@ def preview(
         seed: of the random draws.
 
     Returns:
-        before: uint8 [n,H,W,C], the pictures as given.
+        before: uint8 [n,H,W,C], the images as given.
         after: uint8 [n,H,W,C], with everything that is on; equal to ``before`` when all is off.
-        names: text [k], the k augmentations and policies; those of colour not for gray pictures.
+        names: text [k], the k augmentations and policies; those of color not for gray images.
         settings: text [k], the value that each is shown at, as in params.yaml.
         on: bool [k], whether it is on in ``params``.
-        pictures: uint8 [k,n,H,W,C], with that augmentation alone.
+        images: uint8 [k,n,H,W,C], with that augmentation alone.
     """
     off = AugmentParams()
     given = dataclasses.asdict(params)
     # What is no augmentation by itself, but says how others are done.
     manner = {key: given[key] for key in ("padding", "rand_operations", "rand_magnitude")}
-    names, settings, on, pictures = [], [], [], []
+    names, settings, on, shown = [], [], [], []
     for key, example in _EXAMPLES.items():
         if key in _OF_COLOR and images.shape[-1] == 1:
             continue
@@ -69,22 +69,22 @@ def preview(
         names.append(key)
         settings.append(f"{value:g}" if isinstance(value, float) else str(value).lower())
         on.append(is_on)
-        # Seeds of their own, or one picture would change little or much in all of them.
+        # Seeds of their own, or one image would change little or much in all of them.
         alone = AugmentParams(**manner, **{key: value})
-        pictures.append(_augment(images, alone, fill, seed + len(names)))
+        shown.append(_augment(images, alone, fill, seed + len(names)))
     for policy in get_args(PolicyName)[1:]:
         names.append("policy")
         settings.append(policy)
         on.append(params.policy == policy)
         alone = AugmentParams(**manner, policy=policy)
-        pictures.append(_augment(images, alone, fill, seed + len(names)))
+        shown.append(_augment(images, alone, fill, seed + len(names)))
     return {
         "before": images,
         "after": _augment(images, params, fill, seed),
         "names": np.array(names),
         "settings": np.array(settings),
         "on": np.array(on),
-        "pictures": np.stack(pictures),
+        "images": np.stack(shown),
     }
 
 

@@ -74,7 +74,7 @@ def _section(item: Comparison, top: int, markdown: bool, number: int) -> str:
     title = f"{item.other} against {item.base}: {item.verdict}"
     correction = f", {_p(item.corrected)} after Holm's correction" if number > 1 else ""
     says = (
-        f"{item.pictures} test images, {len(item.fixed)} fixed and {len(item.broken)} broken; "
+        f"{item.images} test images, {len(item.fixed)} fixed and {len(item.broken)} broken; "
         f"McNemar p = {_p(item.p)}{correction}."
     )
     rows = []
@@ -132,7 +132,7 @@ def _plain(item: Comparison) -> dict[str, Any]:
         "base": item.base,
         "other": item.other,
         "verdict": item.verdict,
-        "pictures": item.pictures,
+        "images": item.images,
         "confidence": item.confidence,
         "mcnemar_p": item.p,
         "mcnemar_p_holm": item.corrected,

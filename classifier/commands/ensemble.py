@@ -16,7 +16,7 @@ from classifier.errors import UserError
 from classifier.files import replacing, write_json
 from classifier.outcomes import Outcomes
 from classifier.params import load
-from classifier.revisions import PULL, Predictions, Revision, predictions, resolve, same_pictures
+from classifier.revisions import PULL, Predictions, Revision, predictions, resolve, same_images
 from classifier.scoring import EvaluateParams, Scores, score
 
 NAME = "ensemble"
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Combine, score on the test pictures beside each member, and save what is asked for."""
+    """Combine, score on the test images beside each member, and save what is asked for."""
     if len(args.revisions) < 2:
         raise UserError("an ensemble needs two or more revisions: name another.")
     if len(set(args.revisions)) < len(args.revisions):
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--model {args.model}: the name of a model file ends in .safetensors.")
     members = [resolve(name, pull=args.pull) for name in args.revisions]
     test = [predictions(member) for member in members]
-    same_pictures(test)
+    same_images(test)
     val = _validation(members, needed=args.method != "mean")
     combination = combine(args.method, val, len(members))
     combined = [_combined(combination, part) for part in (test, val) if part]
@@ -104,7 +104,7 @@ def _validation(members: list[Revision], needed: bool) -> list[Predictions]:
     """Validation predictions; [] where a mean can do without, as with models of several folds."""
     try:
         val = [predictions(member, "val") for member in members]
-        same_pictures(val)
+        same_images(val)
     except UserError:
         if needed:
             raise

@@ -17,8 +17,8 @@ from classifier.prepare import PreparedData
 DATA, RAW = Path("data/prepared"), Path("data/raw")
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".weights.safetensors"}
 TOLERANCE = 1e-4  # of a probability, where no resizing happens
-ORIGINALS = 500  # pictures of other sizes that the resizing is tried on
-NOISE = 256  # made-up pictures, where there are no prepared ones
+ORIGINALS = 500  # images of other sizes that the resizing is tried on
+NOISE = 256  # made-up images, where there are no prepared ones
 
 Answer = Callable[[Any], Any]
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     chosen_model.add_arguments(parser)
     parser.add_argument("--format", choices=tuple(ENDINGS), default="onnx", help="(default: onnx)")
     parser.add_argument(
-        "--int8", action="store_true", help="ONNX in 8-bit integers, fitted to training pictures"
+        "--int8", action="store_true", help="ONNX in 8-bit integers, fitted to training images"
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="(default: models/model with the format's ending)"
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     data = _prepared(source.spec)
     if args.int8 and (data is None or "train" not in data.splits):
         raise UserError(
-            f"--int8 needs the pictures that the model was trained on, and {DATA} does not "
+            f"--int8 needs the images that the model was trained on, and {DATA} does not "
             "have them: run dvc repro, or dvc pull."
         )
     if args.format == "safetensors":
@@ -88,7 +88,7 @@ def _onnx(
 
 
 def _prepared(spec: ModelSpec) -> PreparedData | None:
-    """The prepared pictures, if they are what the model was trained on."""
+    """The prepared images, if they are what the model was trained on."""
     try:
         data = PreparedData.open(DATA)
     except UserError:
@@ -115,15 +115,15 @@ def _compare(
 
     split = next((name for name in ("test", "val", "train") if data and name in data.splits), None)
     if data and split:
-        pictures, words = data.images(split), f"{split} pictures"
+        images, words = data.images(split), f"{split} images"
     else:
         shape = (NOISE, spec.image_size, spec.image_size, spec.channels)
-        pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        words = "made-up pictures"
-    ours, theirs = (export.in_batches(answer, pictures) for answer in (expected, found))
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        words = "made-up images"
+    ours, theirs = (export.in_batches(answer, images) for answer in (expected, found))
     result = export.agreement(ours, theirs)
     print(
-        f"against torch on {result.pictures:,} {words}: same class for {result.same_class:.4%}, "
+        f"against torch on {result.images:,} {words}: same class for {result.same_class:.4%}, "
         f"probabilities differ by at most {result.largest_difference:.1e}"
     )
     if exact and result.largest_difference > TOLERANCE:
@@ -138,7 +138,7 @@ def _compare(
         if (RAW / "manifest.csv").exists():
             _compare_originals(expected, found, spec, data, split)
     for number in (1, 64):
-        batch = np.array(pictures[:number])
+        batch = np.array(images[:number])
         taken, torch_took = (export.latency(answer, batch) for answer in (found, expected))
         print(f"batch of {len(batch)}: {taken:.2f} ms (torch: {torch_took:.2f} ms)")
 
@@ -153,6 +153,6 @@ def _compare_originals(
         same.append(expected(ready[None]).argmax() == found(whole[None]).argmax())
     if same:
         print(
-            f"pictures of other sizes, resized in the graph: same class for {np.mean(same):.2%} "
+            f"images of other sizes, resized in the graph: same class for {np.mean(same):.2%} "
             f"of {len(same):,}"
         )

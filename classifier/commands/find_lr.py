@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--highest", type=float, default=10.0, help="last rate (default 10)")
     parser.add_argument("--steps", type=int, default=200, help="batches to train on (default 200)")
     parser.add_argument(
-        "--picture",
+        "--image",
         type=Path,
         default=Path(".run/learning_rate.png"),
         help="where the curve is drawn (default .run/learning_rate.png)",
@@ -41,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
         highest=args.highest,
         steps=args.steps,
     )
-    learning_rate_finder.draw(found, args.picture)
-    print(f"suggested: train.lr={found.suggestion:g} (the curve is in {args.picture})")
+    learning_rate_finder.draw(found, args.image)
+    print(f"suggested: train.lr={found.suggestion:g} (the curve is in {args.image})")
     return 0

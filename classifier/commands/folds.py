@@ -93,5 +93,5 @@ def run(args: argparse.Namespace) -> int:
     write_json(output / "folds.json", {"experiments": list(experiments), "metrics": facts})
     head = [f"{args.k} folds", "validation", "test", "out of fold, pooled"]
     print(table(head, rows, args.md))
-    print(f"\nPredictions of all {len(whole.ids)} pictures: {output / 'out_of_fold.csv'}")
+    print(f"\nPredictions of all {len(whole.ids)} images: {output / 'out_of_fold.csv'}")
     return 0

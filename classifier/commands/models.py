@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `models`; sizes default to those of the prepared data."""
     parser.add_argument("--torchvision", action="store_true", help="list its networks too (slow)")
     parser.add_argument("--classes", type=int, help="number of classes")
-    parser.add_argument("--channels", type=int, choices=(1, 3), help="1 (gray) or 3 (colour)")
+    parser.add_argument("--channels", type=int, choices=(1, 3), help="1 (gray) or 3 (color)")
     parser.add_argument("--image-size", type=int, help="side of the images in pixels")
 
 

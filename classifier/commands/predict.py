@@ -1,4 +1,4 @@
-"""`predict`: say what is in pictures that the model never saw."""
+"""`predict`: say what is in images that the model never saw."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from classifier import chosen_model, prediction_files
 from classifier.errors import UserError
-from classifier.picture_list import pictures
+from classifier.image_list import images
 
 SHOWN = 40  # lines in the terminal when the answers also go to a file
 
@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a picture, a folder (searched with its folders), a pattern in quotes, or a table "
-        "(.csv, .tsv, .txt, .jsonl) that names pictures",
+        help="an image, a folder (searched with its folders), a pattern in quotes, or a table "
+        "(.csv, .tsv, .txt, .jsonl) that names images",
     )
     chosen_model.add_arguments(parser)
     parser.add_argument("--top", type=int, default=3, help="classes to tell of each (default: 3)")
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gallery",
         type=Path,
         metavar="FILE",
-        help=f"also show the first {prediction_files.GALLERY} pictures, as .html or .png",
+        help=f"also show the first {prediction_files.GALLERY} images, as .html or .png",
     )
     parser.add_argument("--submission", type=Path, metavar="FILE", help="also write id and class")
     parser.add_argument(
@@ -56,13 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict every picture; 1 if one had to be skipped."""
+    """Predict every image; 1 if one had to be skipped."""
     columns = args.submission_columns.split(",")
     if len(columns) != 2 or not all(columns):
         raise UserError("--submission-columns: give two names with a comma, such as id,label.")
     if args.top < 1 or args.workers < 0:
         raise UserError("--top must be at least 1 and --workers at least 0.")
-    found = pictures(args.paths, args.image_column, args.image_folder)
+    found = images(args.paths, args.image_column, args.image_folder)
     first = next(found)  # a wrong path is known before the network is loaded
     chosen = chosen_model.choose(args)
 
@@ -88,11 +88,11 @@ def run(args: argparse.Namespace) -> int:
             done += answer.probabilities is not None
             if answer.problem:
                 skipped += 1
-                print(f"{answer.picture.name}: skipped, {answer.problem}", file=sys.stderr)
+                print(f"{answer.image.name}: skipped, {answer.problem}", file=sys.stderr)
             for sink in sinks:
                 sink(answer)
     if files:
-        print(f"\n{done:,} pictures, written to {', '.join(map(str, files))}")
+        print(f"\n{done:,} images, written to {', '.join(map(str, files))}")
     if skipped:
-        print(f"{skipped:,} of {done + skipped:,} pictures were skipped.", file=sys.stderr)
+        print(f"{skipped:,} of {done + skipped:,} images were skipped.", file=sys.stderr)
     return 1 if skipped else 0

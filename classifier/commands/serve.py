@@ -36,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what computes (default: ONNX Runtime for an .onnx file, else torch)",
     )
     parser.add_argument(
-        "--max-batch", type=int, default=64, help="pictures computed together (default: 64)"
+        "--max-batch", type=int, default=64, help="images computed together (default: 64)"
     )
     parser.add_argument(
         "--max-wait", type=float, default=0, metavar="MS",
-        help="milliseconds that a picture waits for others while nothing is computed (default: 0)",
+        help="milliseconds that an image waits for others while nothing is computed (default: 0)",
     )  # fmt: skip
     parser.add_argument(
         "--max-body", type=float, default=32, metavar="MIB", help="of a request (default: 32)"
@@ -50,13 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of all requests under way (default: 256, or --max-body if that is more)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-pixels", type=int, default=40_000_000, help="of a picture (default: 40,000,000)"
+        "--max-pixels", type=int, default=40_000_000, help="of an image (default: 40,000,000)"
     )
     parser.add_argument(
-        "--max-files", type=int, default=64, help="pictures in a request (default: 64)"
+        "--max-files", type=int, default=64, help="images in a request (default: 64)"
     )
     parser.add_argument(
-        "--max-queue", type=int, default=512, help="pictures under way (default: 512)"
+        "--max-queue", type=int, default=512, help="images under way (default: 512)"
     )
     parser.add_argument(
         "--max-per-client", type=int, default=256,

@@ -55,9 +55,9 @@ def _copy_workspace(root: Path, clone: Path) -> None:
     """A clone of the repository with what is new or changed here and not committed."""
     git(root, "clone", "--quiet", "--no-hardlinks", str(root), str(clone))
     changed = git(root, "diff", "--name-only", "-z", "--diff-filter=ACMR", "HEAD").split("\0")
-    pictures = _pictures(root)
+    images = _images(root)
     new = git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
-    changed += [name for name in new if pictures not in (Path(name), *Path(name).parents)]
+    changed += [name for name in new if images not in (Path(name), *Path(name).parents)]
     for name in filter(None, changed):
         if not (root / name).is_file():
             continue
@@ -65,12 +65,12 @@ def _copy_workspace(root: Path, clone: Path) -> None:
         shutil.copy2(root / name, clone / name)
     for name in filter(None, git(root, "diff", "--name-only", "-z", "--diff-filter=D").split("\0")):
         (clone / name).unlink(missing_ok=True)
-    _link_pictures(root, clone)
+    _link_images(root, clone)
 
 
-def _link_pictures(root: Path, clone: Path) -> None:
-    """Untracked pictures do not travel with a clone: let download.path reach the original."""
-    path = _pictures(root)
+def _link_images(root: Path, clone: Path) -> None:
+    """Untracked images do not travel with a clone: let download.path reach the original."""
+    path = _images(root)
     if path.is_absolute() or not (root / path).exists():
         return
     target = clone / path
@@ -81,7 +81,7 @@ def _link_pictures(root: Path, clone: Path) -> None:
         target.symlink_to((root / path).resolve())
 
 
-def _pictures(root: Path) -> Path:
+def _images(root: Path) -> Path:
     """What download.path says."""
     from classifier.params import read
 

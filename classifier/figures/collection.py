@@ -36,7 +36,7 @@ MOST_CURVES = 200  # classes that get a ranking curve; of more, the weakest
 class Drawn:
     """A figure that was drawn: its section of the report, its file, and how to read it.
 
-    ``tiles`` are the pictures of a gallery, which the report lays out by itself.
+    ``tiles`` are the images of a gallery, which the report lays out by itself.
     """
 
     section: str
@@ -46,8 +46,8 @@ class Drawn:
     tiles: Sequence[Tile] = ()
 
 
-def draw_all(results: Results, folder: Path, pictures: int) -> list[Drawn]:
-    """Write every figure as ``folder/NAME.png``, galleries with up to ``pictures`` pictures."""
+def draw_all(results: Results, folder: Path, images: int) -> list[Drawn]:
+    """Write every figure as ``folder/NAME.png``, galleries with up to ``images`` images."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     with rc_context(style.STYLE):
@@ -56,7 +56,7 @@ def draw_all(results: Results, folder: Path, pictures: int) -> list[Drawn]:
             if figure is not None:
                 style.save(figure, folder / f"{chart.name}.png")
                 drawn.append(chart)
-        for gallery in galleries(results, pictures):
+        for gallery in galleries(results, images):
             style.save(
                 sheet(gallery.tiles, gallery.side, gallery.columns), folder / f"{gallery.name}.png"
             )
@@ -113,7 +113,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             "The same with every row adding up to 100 %: the diagonal is the recall of each "
             "class, whatever its size.",
         ),
-        partial(confusion.normalised, matrix, classes),
+        partial(confusion.normalized, matrix, classes),
     )
     yield (
         Drawn(
@@ -152,8 +152,8 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
         Drawn(
             "data",
             "class_counts",
-            "Pictures by class and split",
-            "Bars of about one length are a balanced set; a class with few training pictures "
+            "Images by class and split",
+            "Bars of about one length are a balanced set; a class with few training images "
             "is a reason for a weak score.",
         ),
         partial(data.class_counts, _class_counts(results), classes),
@@ -164,7 +164,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             Drawn(
                 "data",
                 "sizes",
-                "Sizes of the pictures",
+                "Sizes of the images",
                 "Width and height before resizing. Far from the dashed diagonal the resize "
                 "distorts or cuts; far beyond the cross it throws detail away.",
             ),
@@ -177,7 +177,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
                 "embedding",
                 "Test images as the network sees them",
                 "Each point is a test image, placed by the two main directions of what the last "
-                "layer sees, in the colour of its actual class; a cross is a mistake. Groups that "
+                "layer sees, in the color of its actual class; a cross is a mistake. Groups that "
                 "touch are classes that get confused.",
             ),
             partial(_embedding, results),

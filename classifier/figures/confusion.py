@@ -17,7 +17,7 @@ def counts(matrix: np.ndarray, classes: list[str]) -> Figure:
     return _matrix(matrix.astype(float), texts, classes, "test images")
 
 
-def normalised(matrix: np.ndarray, classes: list[str]) -> Figure:
+def normalized(matrix: np.ndarray, classes: list[str]) -> Figure:
     """Draw the counts as shares of each row, so that the diagonal is the recall of each class."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     texts = [[_percent(value) for value in row] for row in shares.tolist()]
@@ -83,7 +83,7 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
     top = float(values.max()) or 1.0
     # The square root keeps rare mistakes visible beside a full diagonal.
     shades = np.sqrt(values / top)
-    picture = axes.imshow(shades, cmap=style.SHADES, vmin=0, vmax=1, aspect="equal")
+    image = axes.imshow(shades, cmap=style.SHADES, vmin=0, vmax=1, aspect="equal")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     _names(axes, names, cell)
@@ -92,10 +92,10 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
         for row in range(number):
             for column in range(number):
                 if texts[row][column]:
-                    colour = style.text_on(float(shades[row, column]))
+                    color = style.text_on(float(shades[row, column]))
                     axes.text(
                         column, row, texts[row][column], ha="center", va="center",
-                        fontsize=size, color=colour,
+                        fontsize=size, color=color,
                     )  # fmt: skip
         edges = np.arange(number + 1) - 0.5
         axes.hlines(edges, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
@@ -106,7 +106,7 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
         axes.hlines(every, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
         axes.vlines(every, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
     axes.spines[:].set_visible(True)
-    bar = figure.colorbar(picture, ax=axes, fraction=0.03, pad=0.02, shrink=0.6)
+    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, shrink=0.6)
     marks = np.array([0, 0.05, 0.25, 0.5, 0.75, 1.0])
     percent = label.startswith("share")
     bar.set_ticks(

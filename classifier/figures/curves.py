@@ -33,7 +33,7 @@ def training(history: Mapping[str, Sequence[float]], best_epoch: int | None) -> 
         panel.set_title(title)
         panel.set_ylabel(label)
         if best_epoch is not None:
-            panel.axvline(best_epoch, color=style.GREY, linewidth=1, linestyle=(0, (4, 3)))
+            panel.axvline(best_epoch, color=style.GRAY, linewidth=1, linestyle=(0, (4, 3)))
         if title == "Accuracy":
             panel.set_ylim(top=min(1.0, panel.get_ylim()[1]) + 0.005)
             style.percent_axis(panel, "y")
@@ -46,14 +46,12 @@ def training(history: Mapping[str, Sequence[float]], best_epoch: int | None) -> 
 
 
 def _line(panel: Axes, epochs: np.ndarray, values: np.ndarray, key: str, name: str) -> None:
-    colour = style.VALIDATION if key.startswith("val") else style.TRAIN
-    colour = style.GREEN if key == "lr" else colour
+    color = style.VALIDATION if key.startswith("val") else style.TRAIN
+    color = style.GREEN if key == "lr" else color
     # A single epoch would be an invisible line; a few epochs are points rather than a trend.
     marker = "o" if len(epochs) <= 15 else None
     known = np.isfinite(values)
-    panel.plot(
-        epochs[known], values[known], color=colour, marker=marker, markersize=3.5, label=name
-    )
+    panel.plot(epochs[known], values[known], color=color, marker=marker, markersize=3.5, label=name)
 
 
 def _mark_best(panel: Axes, best_epoch: int, epochs: np.ndarray) -> None:
@@ -65,6 +63,6 @@ def _mark_best(panel: Axes, best_epoch: int, epochs: np.ndarray) -> None:
         xytext=(-5 if late else 5, 0),
         textcoords="offset points",
         ha="right" if late else "left",
-        color=style.GREY,
+        color=style.GRAY,
         fontsize=9,
     )

@@ -1,4 +1,4 @@
-"""Galleries of what may be wrong with the data: labels, duplicates, and the pictures themselves."""
+"""Galleries of what may be wrong with the data: labels, duplicates, and the images themselves."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -6,10 +6,10 @@ from itertools import zip_longest
 import numpy as np
 
 from classifier.figures.tiles import Tile
-from classifier.quality import picture_quality
+from classifier.quality import image_quality
 from classifier.results import Results
 
-# Kinds of doubtful pictures, as classifier.quality names them, in words.
+# Kinds of doubtful images, as classifier.quality names them, in words.
 DOUBTS = {
     "blank": "blank",
     "dark": "dark",
@@ -19,17 +19,17 @@ DOUBTS = {
 }
 
 
-# Pairs of pictures, as metrics/quality.json lists them, the most harmful first.
+# Pairs of images, as metrics/quality.json lists them, the most harmful first.
 EXACT = ("label_conflicts", "exact_duplicates")
 PAIRS = ("near_duplicates_across_splits", *EXACT, "near_duplicate_label_conflicts",
          "near_duplicates_within_splits")  # fmt: skip
 
 
 def label_errors(results: Results, most: int) -> list[Tile]:
-    """Pictures of val and test whose label is in doubt, most suspicious first."""
+    """Images of val and test whose label is in doubt, most suspicious first."""
     return [
         Tile(
-            [results.picture(row["split"], row["row"])],
+            [results.image(row["split"], row["row"])],
             f"given {row['given']}",
             f"rather {row['suggested']}?",
         )
@@ -38,7 +38,7 @@ def label_errors(results: Results, most: int) -> list[Tile]:
 
 
 def duplicates(results: Results, most: int) -> list[Tile]:
-    """Pairs of identical and of near pictures, within and across splits."""
+    """Pairs of identical and of near images, within and across splits."""
     listed = results.metrics("quality").get("pairs", {})
     tiles: dict[tuple[str, str], Tile] = {}
     # A few of each kind rather than all of one.
@@ -63,7 +63,7 @@ def _pair(
                       for what in ("label", "split"))  # fmt: skip
     doubtful = splits[0] != splits[1] or labels[0] != labels[1]
     return Tile(
-        [results.picture(split, row) for split, row in places],
+        [results.image(split, row) for split, row in places],
         " · ".join(dict.fromkeys(labels)),
         f"{'= ' if exact else ''}{' · '.join(splits)}",
         "wrong" if doubtful else "plain",
@@ -72,10 +72,10 @@ def _pair(
 
 
 def doubtful(results: Results, most: int) -> list[Tile]:
-    """Pictures that `classifier.quality.picture_quality` marks, of every split."""
+    """Images that `classifier.quality.image_quality` marks, of every split."""
     found: dict[str, list[Tile]] = {name: [] for name in DOUBTS}
     for split in results.data.splits:
-        measured = picture_quality(results.data.images(split), results.data.sizes(split))
+        measured = image_quality(results.data.images(split), results.data.sizes(split))
         ids = results.data.ids(split)
         shown: set[int] = set()
         for name, tiles in found.items():
@@ -83,7 +83,7 @@ def doubtful(results: Results, most: int) -> list[Tile]:
             for row in rows[: most - len(tiles)]:
                 shown.add(row)
                 doubts = ", ".join(word for kind, word in DOUBTS.items() if measured[kind][row])
-                tiles.append(Tile([results.picture(split, row)], f"{doubts}, {split}", ids[row]))
+                tiles.append(Tile([results.image(split, row)], f"{doubts}, {split}", ids[row]))
     # A few of each kind rather than all of one.
     kinds = list(found.values())
     order = sorted((place, kind) for kind, tiles in enumerate(kinds) for place in range(len(tiles)))

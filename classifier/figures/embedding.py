@@ -9,7 +9,7 @@ from matplotlib.patheffects import withStroke
 from classifier.figures import style
 
 NAMED = 15  # classes
-COLOURED_UP_TO = 10  # classes: beyond it no set of colours stays apart, names do the work
+COLORED_UP_TO = 10  # classes: beyond it no set of colors stays apart, names do the work
 
 
 def plane(
@@ -24,7 +24,7 @@ def plane(
     figure = style.new_figure(height=5.2)
     axes = figure.subplots()
     numbers = np.asarray(actual)
-    few = len(classes) <= COLOURED_UP_TO
+    few = len(classes) <= COLORED_UP_TO
     size = float(np.clip(9000 / max(1, len(points)), 3, 18))
     markers = "osD^vP<>p*"
     for number in range(len(classes)):
@@ -35,7 +35,7 @@ def plane(
             points[here, 0], points[here, 1], s=size, linewidth=0, alpha=0.6 if few else 0.45,
             color=hue, marker=markers[number] if few else "o",
         )  # fmt: skip
-        # In the colour of the class, or many mistakes would hide where the classes lie.
+        # In the color of the class, or many mistakes would hide where the classes lie.
         axes.scatter(
             points[missed, 0], points[missed, 1], s=size * 1.6, linewidth=0.9, color=hue, marker="x"
         )
@@ -46,9 +46,9 @@ def plane(
     # Of many classes only those with the most mistakes are named, or the names hide the points.
     present.sort(key=lambda number: -int(((numbers == number) & ~right).sum()))
     present = present[:NAMED]
-    centres = np.array([np.median(points[numbers == number], axis=0) for number in present])
-    centres = _apart(centres, np.ptp(points, axis=0))
-    for number, (x, y) in zip(present, centres.tolist(), strict=True):
+    centers = np.array([np.median(points[numbers == number], axis=0) for number in present])
+    centers = _apart(centers, np.ptp(points, axis=0))
+    for number, (x, y) in zip(present, centers.tolist(), strict=True):
         axes.text(
             x, y, style.shorten(classes[number], 16), ha="center", va="center",
             path_effects=halo, fontsize=9 if few else 6.5,
@@ -84,5 +84,5 @@ def _apart(places: np.ndarray, span: np.ndarray) -> np.ndarray:
 def _hue(number: int, total: int) -> tuple[float, float, float, float]:
     from matplotlib import colormaps
 
-    # Neighbouring class numbers get colours far apart.
+    # Neighboring class numbers get colors far apart.
     return colormaps["viridis"]((number * 0.618034) % 1.0 * 0.95)

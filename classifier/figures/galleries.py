@@ -1,4 +1,4 @@
-"""The galleries of a run: which pictures they show, in what order, with what captions."""
+"""The galleries of a run: which images they show, in what order, with what captions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from classifier.figures import data_quality
-from classifier.figures.tiles import Tile, Tone, colour, heat, shaded
+from classifier.figures.tiles import Tile, Tone, color, heat, shaded
 from classifier.results import Results, Row
 from classifier.softmax import softmax
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Tiles of one kind, the pixels to show a picture at, and a sentence on how to read them."""
+    """Tiles of one kind, the pixels to show an image at, and a sentence on how to read them."""
 
     section: str
     name: str
@@ -25,13 +25,13 @@ class Gallery:
 
 
 def galleries(results: Results, most: int) -> Iterator[Gallery]:
-    """Yield every gallery that has pictures, of up to ``most`` tiles each."""
+    """Yield every gallery that has images, of up to ``most`` tiles each."""
     found = (
         Gallery(
             "data",
             "samples",
-            "Training pictures of each class",
-            "As the network gets them, after resizing. Look for pictures that do not belong.",
+            "Training images of each class",
+            "As the network gets them, after resizing. Look for images that do not belong.",
             64,
             _samples(results),
         ),
@@ -39,9 +39,9 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "data",
             "augmentation",
             "Augmentation",
-            "The same training pictures under each augmentation alone. What is on is shown at "
+            "The same training images under each augmentation alone. What is on is shown at "
             "its own strength, what is off at one that is easy to see. The class must stay "
-            "recognisable.",
+            "recognizable.",
             48,
             _augmented(results),
         ),
@@ -58,7 +58,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "mistakes",
             "mistakes",
             "Most confident mistakes",
-            "Predicted and actual class. Often the label is at fault, or the picture shows both.",
+            "Predicted and actual class. Often the label is at fault, or the image shows both.",
             96,
             _mistakes(results, most),
         ),
@@ -91,16 +91,16 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "quality",
             "duplicates",
             "Duplicates",
-            "Pairs of identical pictures (=), and of near ones, whose perceptual hashes are almost "
+            "Pairs of identical images (=), and of near ones, whose perceptual hashes are almost "
             "the same. Marked are pairs across splits, which flatter the score, and with two "
-            "labels, one of which is wrong. An excluded picture takes no part.",
+            "labels, one of which is wrong. An excluded image takes no part.",
             80,
             data_quality.duplicates(results, most),
         ),
         Gallery(
             "quality",
-            "doubtful_pictures",
-            "Doubtful pictures",
+            "doubtful_images",
+            "Doubtful images",
             "Blank, dark, bright, blurred or oddly sized ones, in all splits: worth a look before "
             "you trust the scores.",
             96,
@@ -128,7 +128,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "explanation",
             "feature_maps",
             "One image through the network",
-            "The strongest responses of each stage to one picture, from edges to coarse parts.",
+            "The strongest responses of each stage to one image, from edges to coarse parts.",
             72,
             _feature_maps(results),
             1,
@@ -150,8 +150,8 @@ def _samples(results: Results) -> list[Tile]:
         if len(rows):
             # Spread over the split, so that a sorted source shows more than its first minutes.
             rows = rows[np.linspace(0, len(rows) - 1, min(each, len(rows))).astype(int)]
-            pictures = [results.picture(split, row) for row in rows.tolist()]
-            tiles.append(Tile(pictures, name, places=each))
+            images = [results.image(split, row) for row in rows.tolist()]
+            tiles.append(Tile(images, name, places=each))
     return tiles
 
 
@@ -169,7 +169,7 @@ def _augmented(results: Results) -> list[Tile]:
         is_on = bool(shown["on"][row])
         note = "on" if is_on else "off"
         tone: Tone = "right" if is_on else "plain"
-        tiles.append(Tile(list(shown["pictures"][row]), f"{name} {setting}", note, tone))
+        tiles.append(Tile(list(shown["images"][row]), f"{name} {setting}", note, tone))
     return tiles
 
 
@@ -186,7 +186,7 @@ def _predictions(results: Results, most: int) -> list[Tile]:
         surely = softmax(results.logits[row].astype(np.float64), temperature).max()
         tiles.append(
             Tile(
-                [results.picture("test", row)],
+                [results.image("test", row)],
                 f"{classes[predicted]} · {_percent(surely)}",
                 "" if right else f"is {classes[actual]}",
                 "right" if right else "wrong",
@@ -198,7 +198,7 @@ def _predictions(results: Results, most: int) -> list[Tile]:
 def _mistakes(results: Results, most: int) -> list[Tile]:
     return [
         Tile(
-            [results.picture("test", row["row"])],
+            [results.image("test", row["row"])],
             f"{row['predicted']} · {_percent(row['probability'])}",
             f"is {row['actual']}",
             "wrong",
@@ -210,7 +210,7 @@ def _mistakes(results: Results, most: int) -> list[Tile]:
 def _uncertain(results: Results, most: int) -> list[Tile]:
     return [
         Tile(
-            [results.picture("test", row["row"])],
+            [results.image("test", row["row"])],
             f"{row['predicted']} · {_percent(row['probability'])}",
             f"or {row['runner_up']}" + _unless(row["actual"], row["predicted"], row["runner_up"]),
             "right" if row["actual"] == row["predicted"] else "wrong",
@@ -227,13 +227,13 @@ def _pairs(results: Results) -> list[Tile]:
     tiles = []
     for row in results.explained("confused_pairs", count=int, share=float)[:12]:
         rows = [int(place) for place in row["rows"].split()][:5]
-        pictures = [results.picture("test", place) for place in rows]
-        images = "1 image" if row["count"] == 1 else f"{row['count']} images"
+        images = [results.image("test", place) for place in rows]
+        count = "1 image" if row["count"] == 1 else f"{row['count']} images"
         tiles.append(
             Tile(
-                pictures,
+                images,
                 f"{row['actual']} → {row['predicted']}",
-                f"{images}, {100 * row['share']:.0f}\N{NO-BREAK SPACE}% of {row['actual']}",
+                f"{count}, {100 * row['share']:.0f}\N{NO-BREAK SPACE}% of {row['actual']}",
                 places=5,
             )
         )
@@ -241,25 +241,25 @@ def _pairs(results: Results) -> list[Tile]:
 
 
 def _gradcam(results: Results) -> list[Tile]:
-    pictures, maps = results.array("gradcam_images"), results.array("gradcam_heat")
-    if pictures is None or maps is None:
+    images, maps = results.array("gradcam_images"), results.array("gradcam_heat")
+    if images is None or maps is None:
         return []
     tiles = []
     for row in results.explained("gradcam", index=int, probability=float):
         index = row["index"]
-        pair = [colour(pictures[index]), heat(pictures[index], maps[index])]
+        pair = [color(images[index]), heat(images[index], maps[index])]
         tiles.append(_judged(row, pair))
     return tiles
 
 
-def _judged(row: Row, pictures: Sequence[np.ndarray]) -> Tile:
+def _judged(row: Row, images: Sequence[np.ndarray]) -> Tile:
     right = row["actual"] == row["predicted"]
     return Tile(
-        pictures,
+        images,
         f"{row['predicted']} · {_percent(row['probability'])}",
         "" if right else f"is {row['actual']}",
         "right" if right else "wrong",
-        len(pictures),
+        len(images),
     )
 
 
@@ -267,15 +267,15 @@ def _filters(results: Results) -> list[Tile]:
     weights = results.array("filters")
     if weights is None:
         return []
-    pictures = []
+    images = []
     for kernel in np.asarray(weights)[:64]:
         if kernel.shape[0] == 3:
             span = np.ptp(kernel) or 1.0
-            picture = (255 * (kernel - kernel.min()) / span).round().astype(np.uint8)
-            pictures.append(picture.transpose(1, 2, 0))
+            image = (255 * (kernel - kernel.min()) / span).round().astype(np.uint8)
+            images.append(image.transpose(1, 2, 0))
         else:
-            pictures.append(shaded(kernel.mean(axis=0)))
-    return [Tile(pictures[at : at + 8], places=8) for at in range(0, len(pictures), 8)]
+            images.append(shaded(kernel.mean(axis=0)))
+    return [Tile(images[at : at + 8], places=8) for at in range(0, len(images), 8)]
 
 
 def _feature_maps(results: Results) -> list[Tile]:
@@ -283,9 +283,9 @@ def _feature_maps(results: Results) -> list[Tile]:
     if not path.exists():
         return []
     with np.load(path) as stages:
-        tiles = [Tile([stages["picture"]], "the picture")]
+        tiles = [Tile([stages["image"]], "the image")]
         for name in stages.files:
-            if name != "picture":
+            if name != "image":
                 maps = stages[name][:12]
                 note = " × ".join(str(edge) for edge in maps.shape[1:])
                 tiles.append(Tile([shaded(one) for one in maps], name, note, places=len(maps)))

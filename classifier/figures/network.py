@@ -22,9 +22,9 @@ KINDS = (
 
 
 def diagram(summary: Mapping[str, Any], input_shape: Sequence[int]) -> Figure:
-    """Draw ``models/summary.json``; ``input_shape`` is (channels, height, width) of the pictures.
+    """Draw ``models/summary.json``; ``input_shape`` is (channels, height, width) of the images.
 
-    Each layer is a row: a box in the colour of its kind, the shape it puts out, and bars on a
+    Each layer is a row: a box in the color of its kind, the shape it puts out, and bars on a
     common scale for its share of the weights and of the multiply-adds.
     """
     layers = _folded(summary["layers"])
@@ -38,8 +38,8 @@ def diagram(summary: Mapping[str, Any], input_shape: Sequence[int]) -> Figure:
     work = max(1, sum(layer["multiply_adds"] for layer in layers))
     heads = ((2, "layer"), (42, "output"), (59, "weights"), (81, "multiply-adds"))
     for x, text in heads:
-        axes.text(x, -1, text, fontsize=8.5, color=style.GREY, va="center")
-    _box(axes, 0, "#FFFFFF", f"input · {'×'.join(map(str, input_shape))} picture")
+        axes.text(x, -1, text, fontsize=8.5, color=style.GRAY, va="center")
+    _box(axes, 0, "#FFFFFF", f"input · {'×'.join(map(str, input_shape))} image")
     for row, layer in enumerate(layers, start=1):
         _box(axes, row, _kind(layer)[1], _title(layer))
         shape = "×".join(str(edge) for edge in layer["output"])
@@ -50,7 +50,7 @@ def diagram(summary: Mapping[str, Any], input_shape: Sequence[int]) -> Figure:
     axes.text(
         2, last + 0.2,
         f"{summary['parameters']:,} weights · {short(summary['multiply_adds'])} multiply-adds "
-        "a picture",
+        "an image",
         fontsize=9, fontweight="bold", va="center",
     )  # fmt: skip
     return figure
@@ -94,17 +94,17 @@ def _kind(layer: Mapping[str, Any]) -> tuple[str, str, str]:
     return next(entry for entry in KINDS if entry[0] in kind)
 
 
-def _box(axes: Any, row: float, colour: str, text: str) -> None:
+def _box(axes: Any, row: float, color: str, text: str) -> None:
     box = FancyBboxPatch(
         (1, row - 0.36), 39, 0.72,
         boxstyle="round,pad=0,rounding_size=0.3", mutation_aspect=0.3,
         facecolor="#F7F7F7", edgecolor=style.FAINT, linewidth=0.8,
     )  # fmt: skip
     axes.add_patch(box)
-    if colour != "#FFFFFF":
+    if color != "#FFFFFF":
         axes.add_patch(
             FancyBboxPatch(
-                (1, row - 0.36), 0.8, 0.72, boxstyle="square,pad=0", facecolor=colour, linewidth=0
+                (1, row - 0.36), 0.8, 0.72, boxstyle="square,pad=0", facecolor=color, linewidth=0
             )
         )
     axes.text(3, row, text, fontsize=8, va="center")

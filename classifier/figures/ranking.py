@@ -41,7 +41,7 @@ def curves(
     measure = "ROC AUC" if kind == "roc" else "average precision"
     title = f"weakest of {len(lines)} classes,\n{measure}" if many else f"class, {measure}"
     if kind == "roc":
-        axes.plot([0, 1], [0, 1], color=style.GREY, linewidth=1, linestyle=(0, (2, 3)))
+        axes.plot([0, 1], [0, 1], color=style.GRAY, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
     else:

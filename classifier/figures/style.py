@@ -1,7 +1,7 @@
-"""The one look of all figures: colours, fonts, sizes, and how a figure becomes a file.
+"""The one look of all figures: colors, fonts, sizes, and how a figure becomes a file.
 
-Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which stay apart for the
-colour-blind; areas run from white to dark blue in one direction of lightness. Figures are drawn
+Colors are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which stay apart for the
+color-blind; areas run from white to dark blue in one direction of lightness. Figures are drawn
 on white: the report inverts them, hue kept, on a dark page.
 """
 
@@ -21,9 +21,9 @@ PURPLE, SKY, YELLOW, INK = "#CC79A7", "#56B4E9", "#F0E442", "#222222"
 SERIES = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, "#8B6914", INK)
 TRAIN, VALIDATION, TEST = BLUE, ORANGE, GREEN
 RIGHT, WRONG = BLUE, VERMILLION
-GREY, FAINT = "#6B6B6B", "#D9D9D9"
+GRAY, FAINT = "#6B6B6B", "#D9D9D9"
 
-# White to dark blue: lightness falls evenly, so that the order survives grey print.
+# White to dark blue: lightness falls evenly, so that the order survives gray print.
 SHADES = LinearSegmentedColormap.from_list(
     "shades", ["#FFFFFF", "#D6E6F4", "#9CC7E2", "#4F9BCB", "#1764AB", "#08306B"]
 )
@@ -33,7 +33,7 @@ WIDTH = 5.6  # inches: 840 pixels, so that 10-point text is legible at the width
 
 STYLE: Any = {
     "axes.axisbelow": True,
-    "axes.edgecolor": GREY,
+    "axes.edgecolor": GRAY,
     "axes.grid": True,
     "axes.labelcolor": INK,
     "axes.labelsize": 10,
@@ -60,10 +60,10 @@ STYLE: Any = {
     "savefig.dpi": DPI,
     "text.color": INK,
     "text.parse_math": False,  # class names may hold dollar signs
-    "xtick.color": GREY,
+    "xtick.color": GRAY,
     "xtick.labelcolor": INK,
     "xtick.labelsize": 9,
-    "ytick.color": GREY,
+    "ytick.color": GRAY,
     "ytick.labelcolor": INK,
     "ytick.labelsize": 9,
 }
@@ -100,7 +100,7 @@ def percent_axis(axes: Axes, which: str) -> None:
 
 
 def text_on(shade: float) -> str:
-    """Return the text colour that is legible on ``SHADES(shade)``, ``shade`` in 0..1."""
+    """Return the text color that is legible on ``SHADES(shade)``, ``shade`` in 0..1."""
     red, green, blue, _ = SHADES(shade)
     luminance = float(np.dot((red, green, blue), (0.299, 0.587, 0.114)))
     return "white" if luminance < 0.55 else INK

@@ -1,6 +1,6 @@
-"""Pictures with captions: tiles, and the sheets that lay them out.
+"""Images with captions: tiles, and the sheets that lay them out.
 
-A tile is one picture or a strip of a few that belong together. The sheets are PNG files of their
+A tile is one image or a strip of a few that belong together. The sheets are PNG files of their
 own; the report lays the same tiles out by itself, so that captions reflow on a phone.
 """
 
@@ -16,28 +16,28 @@ from classifier.figures import style
 
 Tone = Literal["plain", "right", "wrong"]
 
-GAP = 2  # pixels between the pictures of a strip, at the strip's own scale
+GAP = 2  # pixels between the images of a strip, at the strip's own scale
 
 
 @dataclass(frozen=True)
 class Tile:
-    """uint8 pictures [H, W, C] of one shape, a caption, a second line, and right or wrong.
+    """uint8 images [H, W, C] of one shape, a caption, a second line, and right or wrong.
 
-    ``places`` is how many pictures the strip has room for; what is missing stays empty.
+    ``places`` is how many images the strip has room for; what is missing stays empty.
     """
 
-    pictures: Sequence[np.ndarray]
+    images: Sequence[np.ndarray]
     caption: str = ""
     note: str = ""
     tone: Tone = "plain"
     places: int = 1
 
     def strip(self, side: int) -> np.ndarray:
-        """Return the pictures in a row, each about ``side`` pixels: uint8 [h, w, 4].
+        """Return the images in a row, each about ``side`` pixels: uint8 [h, w, 4].
 
         The gaps between them are transparent.
         """
-        parts = [scaled(picture, side) for picture in self.pictures]
+        parts = [scaled(image, side) for image in self.images]
         height, width = parts[0].shape[:2]
         number = max(self.places, len(parts))
         row = np.zeros((height, number * (width + GAP) - GAP, 4), dtype=np.uint8)
@@ -48,37 +48,37 @@ class Tile:
         return row
 
 
-def colour(picture: np.ndarray) -> np.ndarray:
-    """Return uint8 [H, W, 3] of a uint8 picture [H, W], [H, W, 1] or [H, W, 3]."""
-    if picture.ndim == 2:
-        picture = picture[:, :, None]
-    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture[:, :, :3]
+def color(image: np.ndarray) -> np.ndarray:
+    """Return uint8 [H, W, 3] of a uint8 image [H, W], [H, W, 1] or [H, W, 3]."""
+    if image.ndim == 2:
+        image = image[:, :, None]
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
 
 
-def scaled(picture: np.ndarray, side: int) -> np.ndarray:
-    """Bring a picture to about ``side`` pixels: tiny ones by whole factors, large ones averaged.
+def scaled(image: np.ndarray, side: int) -> np.ndarray:
+    """Bring an image to about ``side`` pixels: tiny ones by whole factors, large ones averaged.
 
-    Whole factors keep the pixels of an 8x8 picture square and sharp.
+    Whole factors keep the pixels of an 8x8 image square and sharp.
     """
-    picture = colour(picture)
-    longest = max(picture.shape[:2])
+    image = color(image)
+    longest = max(image.shape[:2])
     if longest <= side:
         factor = max(1, round(side / longest))
-        return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    height, width = (max(1, round(edge * side / longest)) for edge in picture.shape[:2])
-    image = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+        return image.repeat(factor, axis=0).repeat(factor, axis=1)
+    height, width = (max(1, round(edge * side / longest)) for edge in image.shape[:2])
+    smaller = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(smaller)
 
 
-def heat(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Lay a map of evidence, float [H, W] in 0..1, over a uint8 picture [H, W, C].
+def heat(image: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Lay a map of evidence, float [H, W] in 0..1, over a uint8 image [H, W, C].
 
-    Where there is no evidence the picture is shown dimmed, where there is much in full light under
-    a warm colour, so that what the network looked at can still be recognised.
+    Where there is no evidence the image is shown dimmed, where there is much in full light under
+    a warm color, so that what the network looked at can still be recognized.
     """
     from matplotlib import colormaps
 
-    base = colour(picture).astype(np.float32) / 255
+    base = color(image).astype(np.float32) / 255
     warm = colormaps["inferno"](np.clip(strength, 0, 1))[..., :3].astype(np.float32)
     weight = 0.65 * np.clip(strength, 0, 1)[..., None]
     mixed = base * (0.75 - 0.3 * weight) * (1 - weight) + warm * weight + base * 0.1
@@ -95,7 +95,7 @@ def shaded(values: np.ndarray) -> np.ndarray:
 
 
 def sheet(tiles: Sequence[Tile], side: int, columns: int | None = None) -> Figure:
-    """Lay tiles out in a grid, pictures of about ``side`` pixels, their captions below them.
+    """Lay tiles out in a grid, images of about ``side`` pixels, their captions below them.
 
     Everything is placed in pixels, so that a pixel of a tile is a whole number of pixels of the
     figure and stays sharp.
@@ -128,7 +128,7 @@ def sheet(tiles: Sequence[Tile], side: int, columns: int | None = None) -> Figur
                     ha="left",
                     va="top",
                     fontsize=8,
-                    color=style.GREY if place else tones[tile.tone],
+                    color=style.GRAY if place else tones[tile.tone],
                 )
     figure.figimage(canvas, 0, 0, origin="upper")
     return figure

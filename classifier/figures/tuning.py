@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from classifier.figures.style import BLUE, FAINT, GREY, ORANGE, new_figure
+from classifier.figures.style import BLUE, FAINT, GRAY, ORANGE, new_figure
 
 
 def search_history(
@@ -42,7 +42,7 @@ def search_importance(shares: Mapping[str, float]) -> Figure:
     axes = figure.add_subplot()
     names = sorted(shares, key=lambda name: shares[name])
     bars = axes.barh(names, [shares[name] for name in names], color=BLUE, height=0.6)
-    axes.bar_label(bars, [f"{shares[name]:.0%}" for name in names], padding=4, color=GREY)
+    axes.bar_label(bars, [f"{shares[name]:.0%}" for name in names], padding=4, color=GRAY)
     axes.set(
         title="Which parameters mattered", xlabel="share of the spread explained", xlim=(0, 1.1)
     )

@@ -1,4 +1,4 @@
-"""The rules of decoding: from encoded bytes to 8-bit gray or colour, upright."""
+"""The rules of decoding: from encoded bytes to 8-bit gray or color, upright."""
 
 import io
 import warnings
@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Decoded(NamedTuple):
-    """An upright image, in 8-bit gray ("L") or colour ("RGB") or in the values that it has beyond
+    """An upright image, in 8-bit gray ("L") or color ("RGB") or in the values that it has beyond
     8 bits, and the mode that it was stored in: Pillow's, or "RGB;16", "RGBA;16", "LA;16"."""
 
     pixels: Image.Image | Values
@@ -26,18 +26,18 @@ class Decoded(NamedTuple):
 
     @property
     def preview(self) -> Image.Image:
-        """8-bit gray or colour, whatever range of values the set has."""
+        """8-bit gray or color, whatever range of values the set has."""
         return self.pixels.preview() if isinstance(self.pixels, Values) else self.pixels
 
 
 def decode(data: bytes, ranges: Ranges | None = None, most: int = MAX_PIXELS) -> Image.Image:
-    """Decode a whole image into 8-bit gray ("L") or colour ("RGB"), upright.
+    """Decode a whole image into 8-bit gray ("L") or color ("RGB"), upright.
 
     The rules, in this order:
 
     - The first frame of an animation or of a multi-page file is the image.
     - Black-and-white and gray stay gray; palette, CMYK, YCbCr, HSV and Lab become RGB. Embedded
-      colour profiles and gamma values are not applied.
+      color profiles and gamma values are not applied.
     - Values beyond 8 bits (whole numbers, floats) are brought to 0..255 by the range of the set;
       without one, by that of the format: 0..65535, which keeps the high byte, and 0..1. An image
       whose opaque pixels use the low bits alone is refused then.

@@ -43,9 +43,9 @@ class UnknownFormatError(ValueError):
         start = data[:1024]
         for pattern, name, remedy in _OTHERS:
             if re.match(pattern, start, re.DOTALL | re.IGNORECASE):
-                super().__init__(f"not a picture of a known format: it is {name}; {remedy}")
+                super().__init__(f"not an image of a known format: it is {name}; {remedy}")
                 return
-        super().__init__("not a picture of a known format")
+        super().__init__("not an image of a known format")
 
 
 class TooLargeError(ValueError):

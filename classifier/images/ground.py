@@ -7,7 +7,7 @@ _LIGHT = 230
 
 
 def laid_over(image: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Lay a gray or colour image over a ground where ``alpha`` (gray, 255 is opaque) asks for it.
+    """Lay a gray or color image over a ground where ``alpha`` (gray, 255 is opaque) asks for it.
 
     The ground is white, as pages and slides are. Under a drawing that is nearly white itself it
     is black.

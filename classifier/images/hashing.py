@@ -14,7 +14,7 @@ from classifier.images.values import SIXTEEN_BITS, Values
 def content_hash(pixels: Image.Image | Values) -> str:
     """The same 32 hex digits for the same pixels, whatever the file format: BLAKE2b of the RGB.
 
-    A gray image equals its colour copy, since both mean the same pixels. Beyond 8 bits the values
+    A gray image equals its color copy, since both mean the same pixels. Beyond 8 bits the values
     count as they are stored; those that 8 bits can express equal them.
     """
     if isinstance(pixels, Values):
@@ -41,7 +41,7 @@ def _exact(values: Values) -> Image.Image | bytes:
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """A 64-bit pHash: pictures that look alike differ in few bits (see `perceptual_hashes`)."""
+    """A 64-bit pHash: images that look alike differ in few bits (see `perceptual_hashes`)."""
     return perceptual_hashes([thumbnail(image)])[0]
 
 
@@ -57,12 +57,12 @@ def hash_hex(value: int) -> str:
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
-    """The 32×32 gray picture (uint8) that the perceptual hash looks at."""
+    """The 32×32 gray image (uint8) that the perceptual hash looks at."""
     return np.asarray(scaled(converted(image, "L"), (_THUMBNAIL, _THUMBNAIL), None))
 
 
 def perceptual_hashes(thumbnails: Sequence[np.ndarray]) -> list[int]:
-    """pHash of 32×32 gray pictures (uint8): 64-bit integers, compared by Hamming distance.
+    """pHash of 32×32 gray images (uint8): 64-bit integers, compared by Hamming distance.
 
     Each bit says whether one of the 8×8 lowest frequencies of the discrete cosine transform is
     above the median of the 64 (C. Zauner, "Implementation and Benchmarking of Perceptual Image

@@ -14,11 +14,11 @@ REDUCING_GAP = 2.0
 
 
 def to_array(image: Image.Image, size: int, channels: int, resize: Resize = "squash") -> np.ndarray:
-    """Resize a decoded picture to a square: uint8 [size, size, channels], channels 1 or 3.
+    """Resize a decoded image to a square: uint8 [size, size, channels], channels 1 or 3.
 
     ``squash`` stretches both sides to ``size``; ``crop`` scales the shorter side to ``size`` and
-    keeps the centre; ``pad`` scales the longer side to ``size`` and centres it on black. The
-    filter is bilinear with antialiasing. Gray to colour repeats the channel; colour to gray is
+    keeps the center; ``pad`` scales the longer side to ``size`` and centers it on black. The
+    filter is bilinear with antialiasing. Gray to color repeats the channel; color to gray is
     ITU-R 601-2 luma.
     """
     image = converted(image, "L" if channels == 1 else "RGB")
@@ -47,7 +47,7 @@ def converted(image: Image.Image, mode: str) -> Image.Image:
 def scaled(
     image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None
 ) -> Image.Image:
-    """The part ``box`` (left, top, right, bottom; None: all) of a picture at another size.
+    """The part ``box`` (left, top, right, bottom; None: all) of an image at another size.
 
     Cells of whole pixels are averaged first, then rows are filtered, then columns. Pillow's resize
     could do all three at once, but in an order that depends on its version, and each step rounds;

@@ -11,7 +11,7 @@ from classifier.array_types import AnyArray, BoolArray, UInt8Array, UInt16Array
 from classifier.images.formats import FORMATS
 from classifier.images.values import LOW_BITS, Values
 
-# Pillow's names for how 16-bit colour lies in a file, without the byte order that ends them, and
+# Pillow's names for how 16-bit color lies in a file, without the byte order that ends them, and
 # the mode that it has in the manifest. Pillow calls it RGB or RGBA and keeps the high bytes alone.
 _LAYOUTS = {
     "RGB;16": "RGB;16", "RGBX;16": "RGB;16", "RGBA;16": "RGBA;16", "RGBa;16": "RGBA;16",
@@ -25,7 +25,7 @@ _BITS, _CHANNELS, _PLANES, _APART = 258, 277, 284, 2
 
 
 def mode(opened: Image.Image) -> str:
-    """The mode of an image that is not loaded yet: Pillow's, but for 16-bit colour."""
+    """The mode of an image that is not loaded yet: Pillow's, but for 16-bit color."""
     if _ppm_maximum(opened):
         return "RGB;16"
     return _LAYOUTS.get(_layout(opened)[:-1], opened.mode)
@@ -44,7 +44,7 @@ def in_planes(opened: Image.Image) -> bool:
 
 
 def is_plain(opened: Image.Image) -> bool:
-    """Whether Pillow's high bytes are those of the image: opaque 16-bit colour, up to 65535.
+    """Whether Pillow's high bytes are those of the image: opaque 16-bit color, up to 65535.
 
     A ground behind transparent parts would hide how dark the rest is.
     """
@@ -116,7 +116,7 @@ def _ppm(data: bytes, opened: Any, maximum: int) -> UInt16Array:
 
 
 def _bytes(data: bytes, layout: str) -> tuple[UInt8Array, UInt8Array]:
-    """The high and the low bytes, [H, W, 2 to 4], of gray or colour and perhaps alpha."""
+    """The high and the low bytes, [H, W, 2 to 4], of gray or color and perhaps alpha."""
     if layout.startswith("LA"):  # two values of two bytes, as if they were four of one
         both = _loaded(data, "RGBA")
         return both[..., 0::2], both[..., 1::2]

@@ -63,7 +63,7 @@ class Values:
         return self.array.shape[1], self.array.shape[0]
 
     def image(self, ranges: Ranges) -> Image.Image:
-        """As 8-bit gray or colour, over a ground where it is transparent.
+        """As 8-bit gray or color, over a ground where it is transparent.
 
         Whole numbers low..high fall into 256 bins of one width, floats are rounded to the nearest
         of 256 levels. What lies outside of the range becomes 0 or 255.

@@ -2,7 +2,7 @@
 
 Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks",
 2012, https://papers.nips.cc/paper/4824; channel counts of its one-column form, Krizhevsky,
-"One weird trick", 2014, https://arxiv.org/abs/1404.5997. Without local response normalisation,
+"One weird trick", 2014, https://arxiv.org/abs/1404.5997. Without local response normalization,
 which later work found to have no effect.
 """
 
@@ -12,7 +12,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Interval
 from torch import nn
 
-from classifier.models.base import Classifier, FlattenMaps, dense_head, he_initialise
+from classifier.models.base import Classifier, FlattenMaps, dense_head, he_initialize
 
 _LARGE = 64  # pixels; from here on the first convolution takes the paper's steps of 4
 _LARGEST_DENSE_MAP = 6  # the paper's map before the dense layers
@@ -62,5 +62,5 @@ def alexnet(params: AlexnetParams, classes: int, channels: int, image_size: int)
     hidden = (params.dense_units, params.dense_units)
     dense = dense_head(c5 * side**2, hidden, classes, params.dropout)
     network = Classifier(stages, nn.Sequential(*fit, FlattenMaps(side), *dense))
-    he_initialise(network)
+    he_initialize(network)
     return network

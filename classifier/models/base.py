@@ -60,7 +60,7 @@ class Classifier(nn.Module):
 
     ``backbone``: a Sequential of named stages; a convolutional stage returns maps [N, C, H, W].
     ``head``: pooling, perhaps hidden layers, and a last ``nn.Linear``.
-    Input: standardised floats [N, channels, H, W]; output: logits [N, classes].
+    Input: standardized floats [N, channels, H, W]; output: logits [N, classes].
     ``test_time_augmentation``: what the logits are the mean of, but in training; see
     `weighted_views`.
     """
@@ -77,7 +77,7 @@ class Classifier(nn.Module):
         self.test_time_augmentation = test_time_augmentation
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, classes] of standardised images [N, channels, H, W]."""
+        """Logits [N, classes] of standardized images [N, channels, H, W]."""
         if self.training or self.test_time_augmentation == "none":
             logits: Tensor = self.head(self.backbone(images))
             return logits
@@ -92,7 +92,7 @@ class Classifier(nn.Module):
         training from scratch, and never changed by loading a model.
 
         Args:
-            batches: begins anew with standardised floats [N, channels, H, W]; not called, and so
+            batches: begins anew with standardized floats [N, channels, H, W]; not called, and so
                 nothing is read, where no layer asks for data.
         """
         self.eval()
@@ -136,9 +136,9 @@ class Entry(nn.Module):
     """Turn prepared images into what pretrained weights were trained on. Has no weights.
 
     Resizes to ``size`` × ``size`` pixels (bilinear, antialiased when shrinking); if ``mean`` and
-    ``std`` are given, repeats the one gray channel, in 0..1, and standardises each copy with the
+    ``std`` are given, repeats the one gray channel, in 0..1, and standardizes each copy with the
     weights' own figures. That is exact, where summing the first layer's weights is not: zero
-    padding stands for the mean colour, which differs between channels.
+    padding stands for the mean color, which differs between channels.
     """
 
     mean: Tensor
@@ -229,7 +229,7 @@ def dense_head(
     return [*layers, nn.Linear(features, classes)]
 
 
-def he_initialise(network: nn.Module) -> None:
+def he_initialize(network: nn.Module) -> None:
     """Draw weights that keep the signal's variance through ReLU layers, norm or no norm.
 
     He et al., "Delving deep into rectifiers", 2015, https://arxiv.org/abs/1502.01852.
@@ -242,7 +242,7 @@ def he_initialise(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def transformer_initialise(network: nn.Module) -> None:
+def transformer_initialize(network: nn.Module) -> None:
     """Normal weights of deviation 0.02, zero biases: what ViT and ConvNeXt start from."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

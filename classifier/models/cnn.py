@@ -21,7 +21,7 @@ from classifier.models.base import (
     activation,
     dense_head,
     halved,
-    he_initialise,
+    he_initialize,
 )
 
 # Maps above this side are averaged down to it before the dense layer, which would otherwise grow
@@ -68,7 +68,7 @@ def cnn(params: CnnParams, classes: int, channels: int, image_size: int) -> Clas
     hidden = (params.dense_units,) if params.dense_units else ()
     dense = dense_head(inputs * side**2, hidden, classes, params.dropout, params.activation)
     network = Classifier(stages, nn.Sequential(*pool, FlattenMaps(side), *dense))
-    he_initialise(network)
+    he_initialize(network)
     return network
 
 

@@ -13,7 +13,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from classifier.errors import UserError
-from classifier.models.base import Classifier, halved, transformer_initialise
+from classifier.models.base import Classifier, halved, transformer_initialize
 
 # Blocks start with this share of their branch. The paper's 1e-6 is for deeper networks and longer
 # training; 0.1 is what CaiT uses at this depth (https://arxiv.org/abs/2103.17239).
@@ -61,7 +61,7 @@ def convnext(params: ConvnextParams, classes: int, channels: int, image_size: in
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(inputs), nn.Linear(inputs, classes)
     )
     network = Classifier(stages, head)
-    transformer_initialise(network)
+    transformer_initialize(network)
     return network
 
 

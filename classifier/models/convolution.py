@@ -19,7 +19,7 @@ class Convolution(nn.Conv2d):
 
     - Before a pooling by 2 (``pooled``) it does not compute the last row and column of maps with an
       odd side, which the pooling would drop: 13 of 49 values at a side of 7.
-    - While it learns, small maps of several pictures are convolved side by side on a processor
+    - While it learns, small maps of several images are convolved side by side on a processor
       with AMX, see `classifier.models.side_by_side`; on others the gradient of the weights is a
       matrix product, see `_ByProduct`.
 
@@ -55,7 +55,7 @@ class _ByProduct(torch.autograd.Function):
 
     Each row of one is the 3×3 patch that made an output, each row of the other that output's
     gradient. torch's own kernel works along a map's rows, and these are short in a small map. Some
-    pictures at a time, so that their patches, nine times their maps, stay in the cache; the parts
+    images at a time, so that their patches, nine times their maps, stay in the cache; the parts
     are summed in float32.
     """
 
@@ -80,14 +80,14 @@ class _ByProduct(torch.autograd.Function):
 def _weight_gradient(maps: Tensor, gradient: Tensor, padding: int) -> Tensor:
     """Of maps [N, C, H, W] and what came back for the outputs [N, out, h, w]: [out, C, 3, 3]."""
     channels, (outputs, height, width) = maps.shape[1], gradient.shape[1:]
-    pictures = max(1, _ROWS // (height * width))
+    images = max(1, _ROWS // (height * width))
     total = torch.zeros(outputs, 9 * channels)
-    for part, back in zip(maps.split(pictures), gradient.split(pictures), strict=True):
+    for part, back in zip(maps.split(images), gradient.split(images), strict=True):
         padded = F.pad(part, [padding] * 4).permute(0, 2, 3, 1).contiguous()
-        by_picture, by_row, by_column, _ = padded.stride()
+        by_image, by_row, by_column, _ = padded.stride()
         patches = padded.as_strided(
             (len(part), height, width, 3, 3, channels),
-            (by_picture, by_row, by_column, by_row, by_column, 1),
+            (by_image, by_row, by_column, by_row, by_column, 1),
         ).reshape(-1, 9 * channels)
         total += back.permute(0, 2, 3, 1).reshape(-1, outputs).T @ patches
     return total.view(outputs, 3, 3, channels).permute(0, 3, 1, 2)

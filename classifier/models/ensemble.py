@@ -13,7 +13,7 @@ from classifier.models.base import Classifier
 class Members(nn.Module):
     """Networks side by side: images in 0..1 -> their log-probabilities, [N, members * classes].
 
-    Each standardises the images with its own mean and deviation.
+    Each standardizes the images with its own mean and deviation.
     """
 
     def __init__(

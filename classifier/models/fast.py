@@ -129,7 +129,7 @@ class Residual(nn.Module):
 class Whitening(nn.Module):
     """Projects each patch of pixels on eigenvectors of the patches' covariance, both ways.
 
-    Its outputs are uncorrelated and of unit variance on the pictures that it was fitted to, and
+    Its outputs are uncorrelated and of unit variance on the images that it was fitted to, and
     what follows learns faster. Each eigenvector comes with its negative, as an activation follows.
     All of it is in buffers: never trained, and part of the model file.
 
@@ -169,7 +169,7 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Take the weights from standardised images, float, batches of [N, C, H, W]."""
+        """Take the weights from standardized images, float, batches of [N, C, H, W]."""
         if not self.fitted:
             return
         found: _Moments | None = None

@@ -13,7 +13,7 @@ import torch
 from annotated_types import Gt, Interval
 from torch import Tensor, nn
 
-from classifier.models.base import Classifier, conv_norm, halved, he_initialise, pooled_head
+from classifier.models.base import Classifier, conv_norm, halved, he_initialize, pooled_head
 
 _LARGE = 64  # pixels; from here on the stem shrinks the image by 8, as the paper's
 
@@ -70,7 +70,7 @@ def inception(params: InceptionParams, classes: int, channels: int, image_size: 
             layers.append(module)
         stages[name] = nn.Sequential(*layers)
     network = Classifier(stages, pooled_head(inputs, classes, params.dropout))
-    he_initialise(network)
+    he_initialize(network)
     return network
 
 

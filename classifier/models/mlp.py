@@ -1,4 +1,4 @@
-"""Multilayer perceptron: no notion of neighbouring pixels, the baseline under every convolution.
+"""Multilayer perceptron: no notion of neighboring pixels, the baseline under every convolution.
 
 Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", 1986,
 https://doi.org/10.1038/323533a0.
@@ -10,7 +10,7 @@ from typing import Annotated
 from annotated_types import Ge, Interval
 from torch import nn
 
-from classifier.models.base import ActivationName, Classifier, activation, he_initialise
+from classifier.models.base import ActivationName, Classifier, activation, he_initialize
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,5 @@ def mlp(params: MlpParams, classes: int, channels: int, image_size: int) -> Clas
         stages[f"hidden{number}"] = nn.Sequential(*layers)
         features = units
     network = Classifier(stages, nn.Linear(features, classes))
-    he_initialise(network)
+    he_initialize(network)
     return network

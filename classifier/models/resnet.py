@@ -12,7 +12,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from classifier.models.base import Classifier, conv_norm, halved, he_initialise, pooled_head
+from classifier.models.base import Classifier, conv_norm, halved, he_initialize, pooled_head
 
 _LARGE = 64  # pixels; from here on the stem shrinks the image by 4, as the paper's for ImageNet
 
@@ -49,7 +49,7 @@ def resnet(params: ResnetParams, classes: int, channels: int, image_size: int) -
         rest = (block(inputs, width, 1) for _ in range(count - 1))
         stages[f"stage{number}"] = nn.Sequential(first, *rest)
     network = Classifier(stages, pooled_head(inputs, classes))
-    he_initialise(network)
+    he_initialize(network)
     return network
 
 

@@ -1,7 +1,7 @@
 """3×3 convolutions of small maps in long rows, for processors that multiply tiles (Intel's AMX).
 
 A tile holds 16 positions of a row. The rows of a map of 7×7 fill half of one, those of 3×3 a fifth.
-Here the maps of several pictures lie side by side, a column of zeros between them, and are
+Here the maps of several images lie side by side, a column of zeros between them, and are
 convolved as one wide map. Measured in benchmarks/fast.md.
 """
 
@@ -60,11 +60,11 @@ class _Layout:
         row = self.together, self.pitch
         canvas = maps.new_zeros(wide, self.above + height, *row, channels)
         places = canvas[:, self.above :, :, :width].transpose(1, 2)  # [wide, together, H, W, C]
-        pictures = maps.permute(0, 2, 3, 1)
+        images = maps.permute(0, 2, 3, 1)
         full, rest = divmod(self.count, self.together)
-        places[:full] = pictures[: self.count - rest].unflatten(0, (full, self.together))
+        places[:full] = images[: self.count - rest].unflatten(0, (full, self.together))
         if rest:
-            places[full, :rest] = pictures[-rest:]
+            places[full, :rest] = images[-rest:]
         return canvas.flatten(2, 3).permute(0, 3, 1, 2)
 
     def take(self, canvas: Tensor, width: int) -> Tensor:

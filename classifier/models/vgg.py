@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Interval
 from torch import nn
 
-from classifier.models.base import Classifier, dense_head, halved, he_initialise
+from classifier.models.base import Classifier, dense_head, halved, he_initialize
 
 # Convolutions in each of the five stages; three dense layers complete the depth (table 1, A B D E).
 _CONVOLUTIONS = {
@@ -57,5 +57,5 @@ def vgg(params: VggParams, classes: int, channels: int, image_size: int) -> Clas
     hidden = (params.dense_units, params.dense_units)
     dense = dense_head(inputs, hidden, classes, params.dropout)
     network = Classifier(stages, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *dense))
-    he_initialise(network)
+    he_initialize(network)
     return network

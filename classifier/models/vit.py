@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classifier.errors import UserError
-from classifier.models.base import Classifier, pooled_head, transformer_initialise
+from classifier.models.base import Classifier, pooled_head, transformer_initialize
 from classifier.models.convnext import ChannelNorm
 
 _PATCHES_A_SIDE = 8  # when the patch size is chosen for the image size
@@ -57,7 +57,7 @@ def vit(params: VitParams, classes: int, channels: int, image_size: int) -> Clas
         "norm": ChannelNorm(params.width),
     }
     network = Classifier(stages, pooled_head(params.width, classes))
-    transformer_initialise(network)
+    transformer_initialize(network)
     return network
 
 

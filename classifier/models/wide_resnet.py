@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
 from classifier.errors import UserError
-from classifier.models.base import Classifier, halved, he_initialise, pooled_head
+from classifier.models.base import Classifier, halved, he_initialize, pooled_head
 
 _LARGE = 64  # pixels; from here on the stem shrinks the image by 4
 
@@ -58,7 +58,7 @@ def wide_resnet(
         stages[f"stage{number}"] = nn.Sequential(*blocks)
     stages["norm"] = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(inplace=True))
     network = Classifier(stages, pooled_head(inputs, classes))
-    he_initialise(network)
+    he_initialize(network)
     return network
 
 

@@ -66,7 +66,7 @@ class ModelCard(BaseModel):
     backend: str = Field(description='What computes: "torch" or "onnx".')
     classes: list[str]
     image_size: int = Field(description="Side of what the network sees, in pixels.")
-    channels: int = Field(description="1 (gray) or 3 (colour).")
+    channels: int = Field(description="1 (gray) or 3 (color).")
     resize: str = Field(description="How pictures are brought to that size: squash, crop or pad.")
     temperature: float
     metrics: dict[str, Any] = Field(description="Of its evaluation, where they are known.")

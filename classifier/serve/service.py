@@ -119,7 +119,7 @@ def _overlay(picture: UInt8Array, heat: Float32Array) -> str:
 
     # Both are enlarged first, so that a picture of few pixels gets a smooth map.
     factor = -(-_SHOWN // len(picture))
-    large = tiles.colour(picture).repeat(factor, axis=0).repeat(factor, axis=1)
+    large = tiles.color(picture).repeat(factor, axis=0).repeat(factor, axis=1)
     smooth = Image.fromarray(heat).resize(large.shape[1::-1], Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     Image.fromarray(tiles.heat(large, np.asarray(smooth))).save(buffer, "PNG")

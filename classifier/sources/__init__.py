@@ -1,4 +1,4 @@
-"""Where pictures come from: one module a kind of source, all ending in the same form."""
+"""Where images come from: one module a kind of source, all ending in the same form."""
 
 import sys
 from collections.abc import Iterator
@@ -59,12 +59,12 @@ def check_path(params: DownloadParams) -> None:
     if not Path(params.path).exists():
         raise UserError(
             f"download.path: {params.path} does not exist: name the folder, or for an archive the "
-            "file, that holds your pictures; sources that need none take data/images."
+            "file, that holds your images; sources that need none take data/images."
         )
 
 
 def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
-    """Take the pictures of the chosen source in and write them to ``out``.
+    """Take the images of the chosen source in and write them to ``out``.
 
     Args:
         params: which source, and its settings.
@@ -81,7 +81,7 @@ def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
         summary = ingest(listing, out, max_rejected=params.max_rejected, workers=params.workers)
     if summary.blank:
         print(
-            f"warning: {len(summary.blank):,} of {summary.pictures:,} images are blank, of one "
+            f"warning: {len(summary.blank):,} of {summary.images:,} images are blank, of one "
             f"color alone ({first(summary.blank)}): look at how they were made.",
             file=sys.stderr,
         )

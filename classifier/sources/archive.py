@@ -1,4 +1,4 @@
-"""Pictures in one zip or tar file, here or behind a URL, laid out as class folders or a table."""
+"""Images in one zip or tar file, here or behind a URL, laid out as class folders or a table."""
 
 import hashlib
 import sys
@@ -22,7 +22,7 @@ from classifier.sources.unpack import unpack
 def listing(
     archive: Path, table: str, read_table: Callable[[Files, Path], Listing], cache: Path
 ) -> Iterator[Listing]:
-    """Unpack an archive and list its pictures; the unpacked files last as long as the context.
+    """Unpack an archive and list its images; the unpacked files last as long as the context.
 
     Args:
         archive: the zip or tar file.

@@ -39,7 +39,7 @@ CIFAR100 = Layout(("train.bin",), ("test.bin",), "fine_label_names.txt", label_b
 
 
 def read(archive: Path, layout: Layout) -> tuple[tuple[str, ...], list[Item]]:
-    """The class names in their official order, and the pictures of train and test.
+    """The class names in their official order, and the images of train and test.
 
     Holds the whole archive in memory, 184 MB for the real ones.
 

@@ -1,7 +1,7 @@
-"""Pictures in one folder a class, with or without train, val and test folders above them.
+"""Images in one folder a class, with or without train, val and test folders above them.
 
 `classifier.sources.naming` says which files count, `classifier.sources.layout` which folders stand
-for splits. Folders inside a class folder belong to the class. A folder without pictures is no
+for splits. Folders inside a class folder belong to the class. A folder without images is no
 class: neither Git nor DVC would carry it to the next machine.
 """
 
@@ -19,7 +19,7 @@ _TRAINED = ("train", "")  # the splits that define the classes
 
 
 def listing(files: Files, root: Path, name: str = "folder", empty: Iterable[str] = ()) -> Listing:
-    """List the pictures among ``files``; ids are their paths, in sorted order.
+    """List the images among ``files``; ids are their paths, in sorted order.
 
     Classes are the sorted class folders of the training part, or of the whole if it is not
     divided, so that an index means the same class in every split. Where one folder holds
@@ -57,14 +57,14 @@ def listing(files: Files, root: Path, name: str = "folder", empty: Iterable[str]
         else:
             rejected.append(_rejected(item.id, inner, "it lies in no class folder"))
     labelled.sort(key=lambda item: item.id)
-    about = About(name, f"pictures in class folders ({len(classes)} classes)")
+    about = About(name, f"images in class folders ({len(classes)} classes)")
     return Listing(about, tuple(classes), labelled, len(labelled), tuple(rejected), tuple(notes))
 
 
 def _sorted_out(
     files: Files, root: Path, layout: Layout
 ) -> tuple[list[Item], list[Item], list[Rejected]]:
-    """The pictures in class folders, those in none, and the files that cannot be read."""
+    """The images in class folders, those in none, and the files that cannot be read."""
     labelled: list[Item] = []
     loose: list[Item] = []
     rejected: list[Rejected] = []
@@ -89,7 +89,7 @@ def _too_few(classes: Sequence[str], root: Path, bare: Sequence[str]) -> UserErr
     hint = f" (no images in {first(bare)})" if bare else ""
     if not classes:
         return UserError(
-            f"{root} holds no pictures in class folders{hint}: put each class's pictures into a "
+            f"{root} holds no images in class folders{hint}: put each class's images into a "
             f"folder of its own, such as {root / 'cat' / '1.jpg'}, and check download.path."
         )
     return UserError(
@@ -111,7 +111,7 @@ def _of_classes(
         if not match:
             raise UserError(
                 f"class {quoted(item.label)} is in {root / part} but not in the training folder: "
-                "add training pictures of it or remove its folder."
+                "add training images of it or remove its folder."
             )
         known[item.label] = match
         notes.append(

@@ -41,14 +41,14 @@ def read(path: Path) -> np.ndarray:
 
 
 def items(origin: str, images: Path, labels: Path, classes: tuple[str, ...]) -> Iterator[Item]:
-    """The pictures of one split, from a file of images [N, H, W] and one of labels [N].
+    """The images of one split, from a file of images [N, H, W] and one of labels [N].
 
     Raises:
         UserError: the files do not belong together.
     """
     pixels, indices = read(images), read(labels)
     if pixels.ndim != 3 or indices.shape != pixels.shape[:1]:
-        raise UserError(f"{labels} has not one label for each picture of {images}: replace both.")
+        raise UserError(f"{labels} has not one label for each image of {images}: replace both.")
     if indices.max(initial=0) >= len(classes):
         raise UserError(f"{labels} has a label above {len(classes) - 1}: replace it.")
     for index, (image, label) in enumerate(zip(pixels, indices, strict=True)):

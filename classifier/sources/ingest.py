@@ -1,4 +1,4 @@
-"""Take a source's pictures in: decode each one fully, hash it, pack it, and list what is broken."""
+"""Take a source's images in: decode each one fully, hash it, pack it, and list what is broken."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from classifier.sources.classes import check_kept
 from classifier.sources.listing import Item, Listing, Rejected, Span, read
 from classifier.sources.naming import suffix, why_no_image
 
-# A piece of work is small enough that a few of them fit into memory whatever their pictures.
+# A piece of work is small enough that a few of them fit into memory whatever their images.
 _CHUNK_ITEMS = 256
 _CHUNK_BYTES = 8 * 2**20
 
@@ -29,7 +29,7 @@ _PIXELS = Path("pixels.png")  # stands for pixel arrays, which need not travel b
 class Summary(NamedTuple):
     """What was taken in."""
 
-    pictures: int
+    images: int
     classes: int
     unlabelled: int
     rejected: int
@@ -37,7 +37,7 @@ class Summary(NamedTuple):
 
 
 class _Taken(NamedTuple):
-    """What a worker hands back for one picture: its facts and bytes, or the reason against it."""
+    """What a worker hands back for one image: its facts and bytes, or the reason against it."""
 
     item: Item
     data: bytes
@@ -51,19 +51,19 @@ class _Taken(NamedTuple):
 
 
 def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int = 0) -> Summary:
-    """Write a source's pictures to ``folder`` (made here) as tar shards and a manifest.
+    """Write a source's images to ``folder`` (made here) as tar shards and a manifest.
 
-    The pictures keep their encoded bytes; pixel arrays become uncompressed PNG. The files depend
-    on the pictures alone, not on the number of workers.
+    The images keep their encoded bytes; pixel arrays become uncompressed PNG. The files depend
+    on the images alone, not on the number of workers.
 
     Args:
-        listing: the pictures, in the order that the manifest will have.
+        listing: the images, in the order that the manifest will have.
         folder: where manifest.csv, shard-*.tar, classes.json, rejected.csv, source.json go.
-        max_rejected: the share of broken pictures (0..1) above which the set is refused.
+        max_rejected: the share of broken images (0..1) above which the set is refused.
         workers: processes that decode; 0 for one a core.
 
     Raises:
-        UserError: too many pictures are broken, or a class has none that can be used.
+        UserError: too many images are broken, or a class has none that can be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rejected = list(listing.rejected)
@@ -74,7 +74,7 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
         for taken in ordered_map(_take_all, _chunks(listing.items), workers):
             for one in taken:
                 if one.reason:
-                    item, path = one.item, _shown(one.item.picture)
+                    item, path = one.item, _shown(one.item.image)
                     rejected.append(Rejected(item.id, path, one.reason, item.label, item.origin))
                 else:
                     records.append(_store(one, shards))
@@ -100,14 +100,14 @@ def write_classes(folder: Path, classes: Iterable[str]) -> None:
 
 
 def _take_all(items: list[Item]) -> list[_Taken]:
-    """Runs in a worker: decode and hash the pictures of one piece."""
+    """Runs in a worker: decode and hash the images of one piece."""
     taken: list[_Taken] = []
     thumbnails: list[np.ndarray] = []
     for item in items:
         try:
             data, decoded = _read(item)
         except ValueError as error:
-            reason = why_no_image(_shown(item.picture)) or str(error)
+            reason = why_no_image(_shown(item.image)) or str(error)
             taken.append(_Taken(item, b"", 0, 0, "", "", "", False, reason))
             continue
         except OSError as error:
@@ -117,7 +117,7 @@ def _take_all(items: list[Item]) -> list[_Taken]:
         image = decoded.preview
         thumbnails.append(images.thumbnail(image))
         content, blank = images.content_hash(decoded.pixels), images.is_blank(image)
-        kept = item._replace(picture=_PIXELS) if isinstance(item.picture, np.ndarray) else item
+        kept = item._replace(image=_PIXELS) if isinstance(item.image, np.ndarray) else item
         taken.append(_Taken(kept, data, *image.size, decoded.mode, content, "", blank, ""))
     hashes = iter(images.perceptual_hashes(thumbnails))
     return [
@@ -126,12 +126,12 @@ def _take_all(items: list[Item]) -> list[_Taken]:
 
 
 def _read(item: Item) -> tuple[bytes, images.Decoded]:
-    if not isinstance(item.picture, np.ndarray):
-        data = read(item.picture)
+    if not isinstance(item.image, np.ndarray):
+        data = read(item.image)
         return data, images.inspect(data)
-    image = Image.fromarray(item.picture)
+    image = Image.fromarray(item.image)
     buffer = io.BytesIO()
-    # Stored, not deflated: pictures this small hardly shrink, it takes no time, and the bytes
+    # Stored, not deflated: images this small hardly shrink, it takes no time, and the bytes
     # (so DVC's hash of the folder) do not depend on which zlib Pillow was built with.
     image.save(buffer, "PNG", compress_level=0)
     return buffer.getvalue(), images.Decoded(image, image.mode)
@@ -142,7 +142,7 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     size = 0
     for item in items:
         chunk.append(item)
-        size += _size(item.picture)
+        size += _size(item.image)
         if len(chunk) >= _CHUNK_ITEMS or size >= _CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
@@ -150,13 +150,13 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _size(picture: Path | Span | np.ndarray) -> int:
-    if isinstance(picture, np.ndarray):
-        return picture.nbytes
-    if isinstance(picture, Span):
-        return picture.size
+def _size(image: Path | Span | np.ndarray) -> int:
+    if isinstance(image, np.ndarray):
+        return image.nbytes
+    if isinstance(image, Span):
+        return image.size
     try:
-        return picture.stat().st_size
+        return image.stat().st_size
     except OSError:  # the worker says why
         return 0
 
@@ -164,7 +164,7 @@ def _size(picture: Path | Span | np.ndarray) -> int:
 def _store(one: _Taken, shards: store.ShardWriter) -> store.Record:
     item = one.item
     # Ids may lack the extension, and ids from a table may start outside of the table's folder.
-    extension = suffix(_shown(item.picture))
+    extension = suffix(_shown(item.image))
     name = item.id if item.id.lower().endswith(extension) else item.id + extension
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     location = shards.add("/".join(parts), one.data)
@@ -174,10 +174,10 @@ def _store(one: _Taken, shards: store.ShardWriter) -> store.Record:
     )  # fmt: skip
 
 
-def _shown(picture: Path | Span | np.ndarray) -> str:
-    if isinstance(picture, np.ndarray):
+def _shown(image: Path | Span | np.ndarray) -> str:
+    if isinstance(image, np.ndarray):
         return ""
-    return picture.name if isinstance(picture, Span) else picture.as_posix()
+    return image.name if isinstance(image, Span) else image.as_posix()
 
 
 def _check_share(rejected: list[Rejected], total: int, limit: float) -> None:
@@ -186,7 +186,7 @@ def _check_share(rejected: list[Rejected], total: int, limit: float) -> None:
     first = "; ".join(f"{one.path}: {one.reason}" for one in rejected[:3])
     more = f"; and {len(rejected) - 3:,} more" if len(rejected) > 3 else ""
     raise UserError(
-        f"{len(rejected):,} of {total:,} pictures cannot be used, more than "
+        f"{len(rejected):,} of {total:,} images cannot be used, more than "
         f"download.max_rejected = {limit:g} allows ({first}{more}): mend or remove them, "
         "or raise download.max_rejected."
     )
@@ -201,7 +201,7 @@ def _facts(
     return {
         **asdict(listing.about),
         "classes": len(listing.classes),
-        "pictures": len(records),
+        "images": len(records),
         "unlabelled": sum(not record.label for record in records),
         "rejected": len(rejected),
         "origins": origins,
@@ -210,4 +210,4 @@ def _facts(
 
 def _progress(total: int) -> "tqdm[NoReturn]":
     # disable=None: quiet where stderr is not a terminal.
-    return tqdm(total=total, unit=" pictures", desc="decode", disable=None, dynamic_ncols=True)
+    return tqdm(total=total, unit=" images", desc="decode", disable=None, dynamic_ncols=True)

@@ -1,4 +1,4 @@
-"""What every source hands over: which pictures there are, before any of them is decoded."""
+"""What every source hands over: which images there are, before any of them is decoded."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-LARGEST_FILE = 1 << 30  # bytes; more is no picture, and reading it would fill the memory
+LARGEST_FILE = 1 << 30  # bytes; more is no image, and reading it would fill the memory
 
 
 class Span(NamedTuple):
@@ -24,9 +24,9 @@ Files = Mapping[str, Path | Span]
 
 
 class Item(NamedTuple):
-    """One picture to take in.
+    """One image to take in.
 
-    ``picture`` is a file, or the pixels themselves (uint8, [H, W] or [H, W, 3]) where a data set
+    ``image`` is a file, or the pixels themselves (uint8, [H, W] or [H, W, 3]) where a data set
     comes as raw arrays. ``label`` is a class name, or empty where the source gives none;
     ``origin`` is the split that the source names (train, val, test) or empty.
     """
@@ -35,11 +35,11 @@ class Item(NamedTuple):
     label: str
     origin: str
     group: str
-    picture: Path | Span | np.ndarray
+    image: Path | Span | np.ndarray
 
 
 class Rejected(NamedTuple):
-    """One picture that is left out, and why; the class and the split that it was meant for."""
+    """One image that is left out, and why; the class and the split that it was meant for."""
 
     id: str
     path: str
@@ -50,7 +50,7 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True)
 class About:
-    """Where pictures come from, for source.json and the report."""
+    """Where images come from, for source.json and the report."""
 
     name: str
     description: str
@@ -61,7 +61,7 @@ class About:
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a source in their lasting order, and its class names in theirs.
+    """The images of a source in their lasting order, and its class names in theirs.
 
     ``notes`` are sentences on what was guessed or passed over, for the user to hear.
     """

@@ -100,7 +100,7 @@ SETS: dict[str, NamedSet] = {
     "cifar10": NamedSet(
         About(
             name="cifar10",
-            description="60,000 photographs of 10 kinds of animals and vehicles, 32×32 colour",
+            description="60,000 photographs of 10 kinds of animals and vehicles, 32×32 color",
             citation=_KRIZHEVSKY,
             homepage=_CIFAR_PAGE,
         ),
@@ -119,7 +119,7 @@ SETS: dict[str, NamedSet] = {
     "cifar100": NamedSet(
         About(
             name="cifar100",
-            description="60,000 photographs of 100 kinds of things, 32×32 colour",
+            description="60,000 photographs of 100 kinds of things, 32×32 color",
             citation=_KRIZHEVSKY,
             homepage=_CIFAR_PAGE,
         ),
@@ -158,7 +158,7 @@ SETS: dict[str, NamedSet] = {
     "fashion_mnist": NamedSet(
         About(
             name="fashion_mnist",
-            description="70,000 pictures of clothes from a shop's catalogue, 28×28 gray",
+            description="70,000 images of clothes from a shop's catalog, 28×28 gray",
             licence="MIT",
             citation="H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a Novel Image Dataset for "
             "Benchmarking Machine Learning Algorithms, arXiv:1708.07747, 2017",

@@ -64,7 +64,7 @@ def why_no_image(path: str) -> str:
     extension = suffix(path)
     if may_be_image(path) or extension in _SIDE_FILES:
         return ""
-    reason = f"{extension} is not a picture format that can be read"
+    reason = f"{extension} is not an image format that can be read"
     if extension not in _CONVERTIBLE:
         return reason
     return f"{reason}: convert it, as with magick mogrify -format png *{extension}"

@@ -69,7 +69,7 @@ class RowFiles:
                 use = self._uses.setdefault(match.path, _Use(table, line, name))
                 if use.table != table:
                     raise UserError(
-                        f"{table}: row {line} names {short(name)}, a picture that row {use.line} "
+                        f"{table}: row {line} names {short(name)}, an image that row {use.line} "
                         f"of {use.table} names too: remove one of the rows."
                     )
                 if use.line != line:

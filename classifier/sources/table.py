@@ -1,7 +1,7 @@
-"""Pictures named by tables: one row a picture, with the columns that the user points to.
+"""Images named by tables: one row an image, with the columns that the user points to.
 
 Further tables may name an official validation or test set, or a column of the first one may divide
-it. Test pictures without a label are unlabelled.
+it. Test images without a label are unlabelled.
 """
 
 import posixpath
@@ -63,17 +63,17 @@ def check_root(root: Path) -> None:
     if root.is_file():
         raise UserError(
             f"download.path: {root} is a table: set download.path to its folder {root.parent} and "
-            f"download.table to {root.name}, so that DVC tracks the pictures as well."
+            f"download.table to {root.name}, so that DVC tracks the images as well."
         )
 
 
 def listing(
     files: Files, root: Path, columns: Columns, parts: Mapping[str, Part], name: str = "csv"
 ) -> Listing:
-    """List the pictures that tables name; ids are the names as they stand there.
+    """List the images that tables name; ids are the names as they stand there.
 
     A name is a path below its folder; `Lookup` says how far it may differ from the file's. Where a
-    further table has an id that an earlier one has for another picture, its ids start with
+    further table has an id that an earlier one has for another image, its ids start with
     ``val/`` or ``test/``. Classes are the sorted labels of the training rows.
 
     Args:
@@ -84,7 +84,7 @@ def listing(
         name: of the source, for source.json.
 
     Raises:
-        UserError: a table, column or picture is missing, a picture stands twice, a row for
+        UserError: a table, column or image is missing, an image stands twice, a row for
             training or validation has no label, there is one class only, or a class that training
             lacks.
     """
@@ -116,7 +116,7 @@ def listing(
     if all(item.origin == "train" for item in items):
         items = [item._replace(origin="") for item in items]
     items.sort(key=lambda item: item.id)
-    about = About(name, f"pictures named in {parts['train'].table} ({len(classes)} classes)")
+    about = About(name, f"images named in {parts['train'].table} ({len(classes)} classes)")
     return Listing(about, classes, items, len(items), notes=tuple(notes))
 
 
@@ -167,7 +167,7 @@ def _rows(
         if not found.label and use != "test":
             raise UserError(
                 f"{table.path}: row {row.line} ({short(found.image)}) has no label; remove the "
-                "row, or name pictures without labels in download.test_table."
+                "row, or name images without labels in download.test_table."
             )
         rows.append(found)
     if not rows:
@@ -194,7 +194,7 @@ def _check_labels(rows: list[_Row], origin: str, path: Path, classes: tuple[str,
         hint = f" (but {quoted(near)} is: they differ in {differ} only)" if near else ""
         raise UserError(
             f"{path}: class {quoted(unknown.label)} is not among the training table's classes"
-            f"{hint}: add training pictures of it or mend its rows (such as row {unknown.line})."
+            f"{hint}: add training images of it or mend its rows (such as row {unknown.line})."
         )
     labels = {row.label for row in rows}
     if origin == "test" and len(labels) == 1 and "" not in labels and len(rows) >= _TEMPLATE_ROWS:

@@ -3,7 +3,7 @@
 Its files are written one behind the other into a single file: making tens of thousands of small
 ones takes longer than decoding them, and so no name of the archive's reaches the file system.
 Archives that hold names leading elsewhere (absolute, `..`), links or devices are refused all the
-same, as are those that would fill the disk; the limits are far above any data set of pictures,
+same, as are those that would fill the disk; the limits are far above any data set of images,
 which hardly compress.
 """
 

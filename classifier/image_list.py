@@ -1,4 +1,4 @@
-"""Which pictures a command line means: files, folders, patterns, tables, one after the other.
+"""Which images a command line means: files, folders, patterns, tables, one after the other.
 
 Files count by the rules of training (`classifier.sources.naming`), and tables are read and their
 names looked up as there. A folder of a million files costs no more memory than one of a thousand.
@@ -30,8 +30,8 @@ _BLOCK = 65_536  # names of one folder that are sorted together
 _USUAL_COLUMNS = ("image", "id", "image_id", "filename", "file", "file_name", "path", "name")
 
 
-class Picture(NamedTuple):
-    """A picture to predict: what the user calls it, and its file.
+class InputImage(NamedTuple):
+    """An image to predict: what the user calls it, and its file.
 
     ``problem`` is why it cannot be read, where that is known already; ``listed`` says that a table
     names it.
@@ -43,14 +43,14 @@ class Picture(NamedTuple):
     listed: bool = False
 
 
-def pictures(
+def images(
     paths: Sequence[str], column: str | None = None, folder: str | None = None
-) -> Iterator[Picture]:
-    """Yield the pictures that ``paths`` mean, in a lasting order.
+) -> Iterator[InputImage]:
+    """Yield the images that ``paths`` mean, in a lasting order.
 
     A file is taken whatever its name; a folder is searched with all its folders for files that
-    count as pictures (by name; in blocks of 65,536 where one folder holds more); a pattern is
-    filled in (``**`` means any folders); a table names one picture a row.
+    count as images (by name; in blocks of 65,536 where one folder holds more); a pattern is
+    filled in (``**`` means any folders); a table names one image a row.
 
     Args:
         paths: what the user gave.
@@ -58,8 +58,8 @@ def pictures(
         folder: that a table's names start from; None for the table's own.
 
     Raises:
-        UserError: a path that is not there, a folder or pattern without pictures, or a table
-            without such a column. Where it can be known at once, before the first picture.
+        UserError: a path that is not there, a folder or pattern without images, or a table
+            without such a column. Where it can be known at once, before the first image.
     """
     for path in paths:
         if not os.path.exists(path) and not glob.has_magic(path):  # noqa: PTH110
@@ -68,7 +68,7 @@ def pictures(
         yield from _meant(path, column, folder)
 
 
-def _meant(path: str, column: str | None, folder: str | None) -> Iterator[Picture]:
+def _meant(path: str, column: str | None, folder: str | None) -> Iterator[InputImage]:
     if os.path.isdir(path):  # noqa: PTH112
         found = _search(path)
         advice = "name another folder"
@@ -76,19 +76,19 @@ def _meant(path: str, column: str | None, folder: str | None) -> Iterator[Pictur
         if suffix(path) in TABLES:
             yield from _rows(Path(path), column, folder or os.path.dirname(path))  # noqa: PTH120
         else:
-            yield Picture(printable(path), path)
+            yield InputImage(printable(path), path)
         return
     else:
         found = _filled_in(path)
         advice = "check the pattern"
     one = next(found, None)
     if one is None:
-        raise UserError(f"{path}: no pictures there ({', '.join(sorted(EXTENSIONS))}): {advice}.")
+        raise UserError(f"{path}: no images there ({', '.join(sorted(EXTENSIONS))}): {advice}.")
     yield one
     yield from found
 
 
-def _filled_in(pattern: str) -> Iterator[Picture]:
+def _filled_in(pattern: str) -> Iterator[InputImage]:
     # What the user wrote out is meant, even where it is hidden.
     written = next(n for n, part in enumerate(Path(pattern).parts) if glob.has_magic(part))
     for path in _sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
@@ -97,7 +97,7 @@ def _filled_in(pattern: str) -> Iterator[Picture]:
             yield from _judged(path)
 
 
-def _search(top: str) -> Iterator[Picture]:
+def _search(top: str) -> Iterator[InputImage]:
     # A stack, not recursion: folders may be nested deeper than Python's calls.
     opened = [(top, _identity(top), _entries(top))]
     while opened:
@@ -106,7 +106,9 @@ def _search(top: str) -> Iterator[Picture]:
             path = next(entries, None)
         except OSError as error:
             path = None
-            yield Picture(printable(folder), folder, f"cannot be read ({error.strerror or error})")
+            yield InputImage(
+                printable(folder), folder, f"cannot be read ({error.strerror or error})"
+            )
         if path is None:
             opened.pop()
         elif path.endswith("/"):
@@ -129,18 +131,18 @@ def _identity(folder: str) -> tuple[int, int] | str:
 def _entries(folder: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         there = (entry for entry in entries if not is_hidden(entry.name))
-        # A folder's name with a slash sorts among the files as its pictures' paths do.
+        # A folder's name with a slash sorts among the files as its images' paths do.
         yield from _sorted(f"{e.path}/" if e.is_dir() else e.path for e in there)
 
 
-def _judged(path: str) -> Iterator[Picture]:
-    """The picture that a file is by its name, or why it is none; nothing for a side file."""
+def _judged(path: str) -> Iterator[InputImage]:
+    """The image that a file is by its name, or why it is none; nothing for a side file."""
     if printable(path) != path:
-        yield Picture(printable(path), path, NO_TEXT)
+        yield InputImage(printable(path), path, NO_TEXT)
     elif may_be_image(path):
-        yield Picture(path, path)
+        yield InputImage(path, path)
     elif reason := why_no_image(path):
-        yield Picture(path, path, reason)
+        yield InputImage(path, path, reason)
 
 
 def _sorted(names: Iterator[str]) -> Iterator[str]:
@@ -148,7 +150,7 @@ def _sorted(names: Iterator[str]) -> Iterator[str]:
         yield from block
 
 
-def _rows(path: Path, column: str | None, folder: str) -> Iterator[Picture]:
+def _rows(path: Path, column: str | None, folder: str) -> Iterator[InputImage]:
     files = lookup.on_disk()
 
     def is_file(name: str) -> bool:
@@ -165,7 +167,7 @@ def _rows(path: Path, column: str | None, folder: str) -> Iterator[Picture]:
     said = {""}
     for row in table.rows():
         name = row.cell(place)
-        match = files.find(folder, name) if name else lookup.Match(problem="names no picture")
+        match = files.find(folder, name) if name else lookup.Match(problem="names no image")
         if match.difference not in said:
             said.add(match.difference)
             _warn(
@@ -176,7 +178,7 @@ def _rows(path: Path, column: str | None, folder: str) -> Iterator[Picture]:
         problem = f"it {match.problem}" if match.problem else ""
         if match.problem == lookup.ABSENT:
             problem = f"it is not in {folder or '.'} (--image-folder names another folder)"
-        yield Picture(name or f"row {row.line}", where, problem, listed=True)
+        yield InputImage(name or f"row {row.line}", where, problem, listed=True)
 
 
 def _place(table: Table, top: Row, is_file: Callable[[str], bool]) -> int:
