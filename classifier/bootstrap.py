@@ -78,20 +78,20 @@ def interval(values: Weights, confidence: float) -> tuple[Weights, Weights]:
     return bounds[0], bounds[1]
 
 
-def wilson(shares: Weights, counts: Weights, confidence: float) -> tuple[Weights, Weights]:
+def wilson(fractions: Weights, counts: Weights, confidence: float) -> tuple[Weights, Weights]:
     """Score interval of a proportion (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
 
     It stays honest at 0 and at 1, where every resample is the same and a percentile interval has
     no width: of 100 images that are all right, 96.3 % to 100 % at 95 % confidence.
 
     Args:
-        shares: what was observed, 0..1, of any shape.
+        fractions: what was observed, 0..1, of any shape.
         counts: of how many images, above 0; of the same shape.
         confidence: 0..1.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    middle = (shares + z**2 / (2 * counts)) / (1 + z**2 / counts)
-    spread = np.sqrt(shares * (1 - shares) / counts + (z / (2 * counts)) ** 2)
+    middle = (fractions + z**2 / (2 * counts)) / (1 + z**2 / counts)
+    spread = np.sqrt(fractions * (1 - fractions) / counts + (z / (2 * counts)) ** 2)
     reach = z * spread / (1 + z**2 / counts)
-    # Rounding must not leave the share itself outside.
-    return np.clip(middle - reach, 0, shares), np.clip(middle + reach, shares, 1)
+    # Rounding must not leave the fraction itself outside.
+    return np.clip(middle - reach, 0, fractions), np.clip(middle + reach, fractions, 1)

@@ -65,7 +65,7 @@ class Reliability:
 
     count: Float64Array  # [B]
     confidence: Float64Array  # [B] mean probability of the predicted class
-    accuracy: Float64Array  # [B] share that is right
+    accuracy: Float64Array  # [B] fraction that is right
 
     @property
     def error(self) -> float:

@@ -171,7 +171,7 @@ def _resampled(
     """The figures of every model in the same resamples."""
     images, classes = outcomes[0].logits.shape
     blocks: list[dict[str, list[Float64Array]]] = [{} for _ in outcomes]
-    # Ranking is slow; it gets a share of the time that evaluate gives it.
+    # Ranking is slow; it gets a fraction of the time that evaluate gives it.
     ranked = max(FEWEST, RANKING_LOOKS // (4 * images * classes))
     for weights in resamples(images, params.bootstrap_samples, params.seed):
         for outcome, block in zip(outcomes, blocks, strict=True):

@@ -85,8 +85,8 @@ def fit_weights(logs: Sequence[Float64Array], labels: IntegerArray) -> Float64Ar
     own = np.maximum(own, np.finfo(np.float64).tiny)
     weights = np.full(len(logs), 1 / len(logs))
     for _ in range(10_000):
-        share = own * weights
-        following = (share / share.sum(axis=1, keepdims=True)).mean(axis=0)
+        fraction = own * weights
+        following = (fraction / fraction.sum(axis=1, keepdims=True)).mean(axis=0)
         if np.abs(following - weights).max() < 1e-9:
             break
         weights = following

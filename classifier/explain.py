@@ -13,7 +13,7 @@ calibrated probabilities:
   actual_probability; most confident mistake first.
 - ``uncertain.csv``: row, id, actual, predicted, probability, runner_up (second class),
   margin (probability of the first minus that of the second class); smallest margin first.
-- ``confused_pairs.csv``: actual, predicted, count, share (of the actual class's test images,
+- ``confused_pairs.csv``: actual, predicted, count, fraction (of the actual class's test images,
   0..1), rows (up to 8 test rows, separated by spaces, most confident first); largest count first.
 - ``label_errors.csv``: id, split (val or test), row, given, suggested, score (probability of the
   suggested minus that of the given class, -1..1); most suspicious first.
@@ -29,8 +29,8 @@ From the network (this module):
   the order of the network, its name -> float32 [up to 16, h, w] activations. (optional)
 - ``embedding.csv``: row, id, x, y, actual, predicted: principal components of the input of the last
   linear layer, for a random sample of the test split.
-- ``explain.json``: gradcam_stage (name of the backbone stage or null), embedding_variance (share of
-  the variance that x and y hold).
+- ``explain.json``: gradcam_stage (name of the backbone stage or null), embedding_variance (fraction
+  of the variance that x and y hold).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -187,7 +187,7 @@ def principal_plane(embeddings: Float32Array) -> tuple[Float64Array, list[float]
     """Project [N, D] on the two directions of largest variance.
 
     Returns:
-        [N, 2] coordinates, and the share of the variance (0..1) that each of the two holds. The
+        [N, 2] coordinates, and the fraction of the variance (0..1) that each of the two holds. The
         sign of a direction is free: here its largest component is positive.
     """
     from scipy.linalg import eigh

@@ -48,7 +48,7 @@ def write_explanations(
         images = torch.from_numpy(np.array(data.images("test")[rows])).to(device)
         return normalize(images, spec.mean, spec.std)
 
-    plane, shares = principal_plane(evaluation.embeddings)
+    plane, fractions = principal_plane(evaluation.embeddings)
     write_table(folder / "embedding.csv", embedding(evaluation, plane, ids))
     rows = examples(test, params.seed)
     heat = grad_cam(network, standardized(rows), test.predicted[rows].tolist())
@@ -65,7 +65,7 @@ def write_explanations(
         write_arrays(folder / "feature_maps.npz", {"image": image, **maps})
     write_json(
         folder / "explain.json",
-        {"gradcam_stage": heat.stage if heat else None, "embedding_variance": shares},
+        {"gradcam_stage": heat.stage if heat else None, "embedding_variance": fractions},
     )
 
 

@@ -177,7 +177,7 @@ def save_safetensors(path: Path, network: "Classifier", spec: ModelSpec) -> None
 @dataclass(frozen=True)
 class Agreement:
     """How two models agree on some images: the largest difference of a probability (0..1), and
-    the share of images (0..1) that get the same class."""
+    the fraction of images (0..1) that get the same class."""
 
     images: int
     largest_difference: float

@@ -6,7 +6,7 @@ from typing import Any
 
 # key in metrics/evaluate.json without "test_" -> name, meaning
 MEANINGS = {
-    "accuracy": ("Accuracy", "share of images that are right"),
+    "accuracy": ("Accuracy", "fraction of images that are right"),
     "balanced_accuracy": ("Balanced accuracy", "mean recall, every class counting the same"),
     "loss": ("Loss", "cross-entropy; lower is better"),
     "precision_macro": ("Precision, macro", "right among what is called a class, mean of classes"),

@@ -44,12 +44,12 @@ def class_weights(
         return None
     counts = np.bincount(labels, minlength=len(classes))
     drawn = counts if sampler == "shuffle" else counts > 0
-    shares = drawn / drawn.sum()
+    fractions = drawn / drawn.sum()
     if wanted == "balanced":
-        weights = 1 / np.where(shares > 0, shares, 1)
+        weights = 1 / np.where(fractions > 0, fractions, 1)
     else:
         weights = np.array(_in_order(wanted, classes))
-    mean = weights @ shares
+    mean = weights @ fractions
     if mean == 0:
         raise UserError(
             "train.class_weights gives every image of the train split the weight 0: give a class"

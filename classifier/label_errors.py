@@ -54,13 +54,13 @@ def find_label_errors(
     step = max(1, _CHUNK // classes)
     for start in range(0, len(labels), step):
         rows = slice(start, start + step)
-        shares = softmax(np.asarray(logits[rows], np.float64), temperature)
+        probabilities = softmax(np.asarray(logits[rows], np.float64), temperature)
         # A mean of equal numbers may exceed them by a rounding error.
-        shares[shares < thresholds - 1e-12] = -1.0
-        best = shares.argmax(axis=1)
-        confident = shares[np.arange(len(best)), best] >= 0
+        probabilities[probabilities < thresholds - 1e-12] = -1.0
+        best = probabilities.argmax(axis=1)
+        confident = probabilities[np.arange(len(best)), best] >= 0
         suggested[rows] = np.where(confident, best, labels[rows])
-        score[rows] = shares[np.arange(len(best)), best] - own[rows]
+        score[rows] = probabilities[np.arange(len(best)), best] - own[rows]
     doubtful = np.flatnonzero(suggested != labels)
     order = doubtful[np.argsort(-score[doubtful], kind="stable")]
     return LabelErrors(rows=order, suggested=suggested[order], score=score[order])

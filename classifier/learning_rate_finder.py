@@ -22,7 +22,7 @@ from classifier.prepare import PreparedData
 from classifier.session import Session
 from classifier.train_params import TrainParams
 
-MEMORY = 0.95  # share that the smoothed loss keeps at each step: an average over about 20
+MEMORY = 0.95  # fraction that the smoothed loss keeps at each step: an average over about 20
 DIVERGED = 4.0  # times the least loss
 MARGIN = 10.0  # the suggestion is this far below the rate with the least loss: Smith's and fastai's
 

@@ -48,13 +48,13 @@ def free_memory(system: Path = Path("/")) -> int:
     """
     import psutil  # not in the container that serves a model, which keeps its buffers as well
 
-    return min([psutil.virtual_memory().available, *_container_rooms(system)])
+    return min([psutil.virtual_memory().available, *_container_left(system)])
 
 
-def _container_rooms(system: Path) -> list[int]:
+def _container_left(system: Path) -> list[int]:
     """What the control group of this process, and each one above it, still has to give."""
     groups = system / "sys/fs/cgroup"
-    rooms = []
+    left = []
     try:
         lines = (system / "proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:  # not Linux
@@ -78,5 +78,5 @@ def _container_rooms(system: Path) -> list[int]:
             except (OSError, ValueError):  # no such group in this container, or "max": no limit
                 continue
             droppable = next((int(s.split()[1]) for s in statistics if s.split()[0] == cache), 0)
-            rooms.append(max(0, limit - used + droppable))
-    return rooms
+            left.append(max(0, limit - used + droppable))
+    return left

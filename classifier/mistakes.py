@@ -63,7 +63,7 @@ def least_certain(
 def confused_pairs(outcomes: Outcomes, classes: Sequence[str], most: int) -> pd.DataFrame:
     """Ordered pairs of classes that are mistaken for one another, largest count first.
 
-    Columns: actual, predicted, count, share (of the actual class's images, 0..1), rows (up to
+    Columns: actual, predicted, count, fraction (of the actual class's images, 0..1), rows (up to
     PAIR_EXAMPLES, separated by spaces, most confident first).
     """
     wrong = np.flatnonzero(~outcomes.right)
@@ -80,7 +80,7 @@ def confused_pairs(outcomes: Outcomes, classes: Sequence[str], most: int) -> pd.
             "actual": names[actual],
             "predicted": names[predicted],
             "count": counts[order],
-            "share": counts[order] / support[actual],
+            "fraction": counts[order] / support[actual],
             "rows": [" ".join(map(str, rows)) for rows in examples],
         }
     )

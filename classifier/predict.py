@@ -86,9 +86,11 @@ def _answers(predictor: Predictor, images: list[InputImage]) -> list[Answer]:
     pixels = [one for one in found if not isinstance(one, str)]
     # Whole blocks alone, so that no answer depends on which images were asked for with it.
     block = pixels + pixels[-1:] * (-len(pixels) % MULTIPLE)
-    shares = iter(predictor.probabilities(np.stack(block)) if block else ())
+    probabilities = iter(predictor.probabilities(np.stack(block)) if block else ())
     return [
-        Answer(image, None, None, one) if isinstance(one, str) else Answer(image, one, next(shares))
+        Answer(image, None, None, one)
+        if isinstance(one, str)
+        else Answer(image, one, next(probabilities))
         for image, one in zip(images, found, strict=True)
     ]
 

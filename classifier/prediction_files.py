@@ -38,10 +38,10 @@ def best(probabilities: np.ndarray, classes: Sequence[str], top: int) -> list[tu
     return [(classes[index], float(probabilities[index])) for index in order]
 
 
-def percent(share: float) -> str:
+def percent(probability: float) -> str:
     """A probability for people: 97.3 %, and never 100 % for less."""
-    text = f"{100 * share:.1f}"
-    return f"{'>99.9' if text == '100.0' and share < 1 else text} %"
+    text = f"{100 * probability:.1f}"
+    return f"{'>99.9' if text == '100.0' and probability < 1 else text} %"
 
 
 def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
@@ -61,8 +61,8 @@ def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
         name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
         width = min(_CLASS, max(map(len, classes)))
         cells = [
-            f"{kind[:_CLASS]:{width}} {percent(share):>7}"
-            for kind, share in best(answer.probabilities, classes, top)
+            f"{kind[:_CLASS]:{width}} {percent(probability):>7}"
+            for kind, probability in best(answer.probabilities, classes, top)
         ]
         print(f"{name:{_NAME}}  {'   '.join(cells)}")
 
@@ -95,7 +95,9 @@ def _csv(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
         def write(answer: Answer) -> None:
             if answer.probabilities is not None:
                 found = best(answer.probabilities, classes, top)
-                cells = [cell for kind, share in found for cell in (kind, f"{share:.6g}")]
+                cells = [
+                    cell for kind, probability in found for cell in (kind, f"{probability:.6g}")
+                ]
                 append([[answer.image.name, *cells]])
             elif answer.image.listed:
                 append([[answer.image.name, *("" for _ in columns)]])
@@ -116,8 +118,8 @@ def _json(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
                 entry["error"] = answer.problem
             else:
                 entry["classes"] = [
-                    {"class": kind, "probability": float(f"{share:.6g}")}
-                    for kind, share in best(answer.probabilities, classes, top)
+                    {"class": kind, "probability": float(f"{probability:.6g}")}
+                    for kind, probability in best(answer.probabilities, classes, top)
                 ]
             file.write(separator + json.dumps(entry, ensure_ascii=False))
             separator = ",\n"
@@ -146,8 +148,8 @@ def submission(
             image, found = answer.image, answer.probabilities
             name = image.name if image.listed else Path(image.name).stem
             if found is not None:
-                shares = [f"{share:.6g}" for share in found.tolist()] if probabilities else []
-                append([[name, *(shares or [classes[int(found.argmax())]])]])
+                cells = [f"{one:.6g}" for one in found.tolist()] if probabilities else []
+                append([[name, *(cells or [classes[int(found.argmax())]])]])
             elif image.listed:
                 append([[name, *("" for _ in columns[1:])]])
 
@@ -183,8 +185,8 @@ def gallery(path: Path, classes: Sequence[str]) -> Iterator[Sink]:
 
 def _caption(answer: Answer, classes: Sequence[str]) -> str:
     assert answer.probabilities is not None
-    ((kind, share),) = best(answer.probabilities, classes, 1)
-    return f"{kind} {percent(share)}"
+    ((kind, probability),) = best(answer.probabilities, classes, 1)
+    return f"{kind} {percent(probability)}"
 
 
 def _draw(path: Path, shown: list[Answer], classes: Sequence[str]) -> None:

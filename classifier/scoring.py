@@ -133,18 +133,18 @@ def _bounds(
     ends = np.full((2, *same.shape), np.nan)
     counts = _share_of(name, outcomes)
     if counts is not None:
-        # F1 = 2J / (1 + J) grows with J, the share that is right among the images that are the
+        # F1 = 2J / (1 + J) grows with J, the fraction that is right among the images that are the
         # class or are taken for it.
         f1 = name == "class_f1"
         with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.asarray(value / (2 - value) if f1 else value)
-            ends = np.stack(wilson(share, counts, params.confidence))
+            fraction = np.asarray(value / (2 - value) if f1 else value)
+            ends = np.stack(wilson(fraction, counts, params.confidence))
         ends = 2 * ends / (1 + ends) if f1 else ends
     return np.where(same, ends[0], low), np.where(same, ends[1], high)
 
 
 def _share_of(name: str, outcomes: Outcomes) -> Float64Array | None:
-    """The number of images that a figure is a share of, [K] for those of classes, or None."""
+    """The number of images that a figure is a fraction of, [K] for those of classes, or None."""
     if name == "recall_weighted" or (name.endswith("accuracy") and name != "balanced_accuracy"):
         return np.float64(len(outcomes.labels))  # type: ignore[return-value]
     actual, predicted, hits = (
@@ -177,7 +177,7 @@ def counting(
     precision, recall, f1 = (np.where(np.isnan(x), 0, x) for x in by_class.values())
     agreement = hits.sum(axis=0)
     # Chance agreement and the three covariances of Gorodkin 2004 (the multi-class MCC), from
-    # shares of images so that no product grows large.
+    # fractions of images so that no product grows large.
     p, a = predicted / total, actual / total
     both, own_p, own_a = (p * a).sum(axis=0), 1 - (p * p).sum(axis=0), 1 - (a * a).sum(axis=0)
     accuracy = agreement / total

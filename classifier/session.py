@@ -64,11 +64,11 @@ class Session:
         make_deterministic(self.device, params.deterministic)
         self.spec = transfer.plan(model, data.meta)
         self.labels, images = data.labels("train"), data.images("train")
-        self.pieces = ranks.size * params.accumulation_steps
-        self.batch_size = min(params.batch_size, len(self.labels)) // self.pieces * self.pieces
+        self.parts = ranks.size * params.accumulation_steps  # micro-batches of all ranks
+        self.batch_size = min(params.batch_size, len(self.labels)) // self.parts * self.parts
         if self.batch_size == 0:
             raise UserError(
-                f"{len(self.labels)} images cannot be trained on in {self.pieces} parts at a time."
+                f"{len(self.labels)} images cannot be trained on in {self.parts} parts at a time."
             )
         self.steps = len(self.labels) // self.batch_size
         self.growth = Growth(self.spec.image_size, **asdict(params.progressive))
@@ -162,10 +162,10 @@ class Session:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * lr_factor
-        inputs, aims = self._augmented(number, batch)
+        inputs, label_weights = self._augmented(number, batch)
         ours = self.ranks.part(self.batch_size)
         count = self.params.accumulation_steps
-        parts = [whole[ours].chunk(count) for whole in (inputs, aims, batch[1])]
+        parts = [whole[ours].chunk(count) for whole in (inputs, label_weights, batch[1])]
         torch.manual_seed(derive(self.params.seed, "dropout", number, self.ranks.rank))
         self.optimizer.zero_grad()
         sums = torch.stack([self._backward(*part) for part in zip(*parts, strict=True)]).sum(0)
@@ -185,28 +185,28 @@ class Session:
         Every rank augments the whole batch and then takes its part, so that the images are the
         same for any number of ranks; this costs a few percent of a step.
         """
-        pixels, aims, rows = batch
+        pixels, label_weights, rows = batch
         random = generator(self.params.seed, "augment", number)
         inputs = self.augmenter(to_unit(pixels), random, rows, number // self.steps)
         inputs = standardize(inputs, self.spec.mean, self.spec.std)
         inputs = shrunk(inputs, self.growth.size(number / (self.steps * self.params.epochs)))
         if self.augmenter.mixes:
-            aims = F.one_hot(aims, len(self.spec.classes)).to(inputs.dtype)
-            inputs, aims = self.augmenter.mix(inputs, aims, random)
-        return inputs, aims
+            label_weights = F.one_hot(label_weights, len(self.spec.classes)).to(inputs.dtype)
+            inputs, label_weights = self.augmenter.mix(inputs, label_weights, random)
+        return inputs, label_weights
 
-    def _backward(self, inputs: Tensor, aims: Tensor, targets: Tensor) -> Tensor:
+    def _backward(self, inputs: Tensor, label_weights: Tensor, targets: Tensor) -> Tensor:
         """Add the gradients of a micro-batch; its loss and right answers as `step` sums them."""
         self.inputs = inputs.contiguous(memory_format=self.numerics.layout)
         with torch.autocast(self.device.type, self.numerics.autocast, self.numerics.mixed):
             logits = self.forward(self.inputs).float()
-        losses = image_losses(logits, aims, self.class_weight, self.params.label_smoothing)
+        losses = image_losses(logits, label_weights, self.class_weight, self.params.label_smoothing)
         self.scaler.scale(losses.sum() / self.batch_size).backward()
         return torch.stack([losses.detach().sum(), (logits.argmax(1) == targets).sum()])
 
     def val_logits(self, autocast: torch.dtype | None = None) -> np.ndarray:
         """Of all val images, as many at a time as a training step could hold; float32 [N, K]."""
-        size = self.batch_size // self.pieces
+        size = self.batch_size // self.parts
         spec = self.spec
         return self.ranks.gather(
             predict_logits(

@@ -14,8 +14,8 @@ _CHUNK = 1 << 22  # logits that are held in double precision at a time
 def softmax(logits: Floats, temperature: float = 1.0) -> Floats:
     """Probabilities 0..1 of logits [..., K], which ``temperature`` divides, in their precision."""
     scaled = logits / temperature
-    shares = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return shares / shares.sum(axis=-1, keepdims=True)
+    probabilities = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return probabilities / probabilities.sum(axis=-1, keepdims=True)
 
 
 def softmax_parts(

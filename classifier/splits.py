@@ -201,7 +201,7 @@ class _Pool:
         """Mark about ``fraction`` of each class ``among`` the images, never part of a unit.
 
         Units of several images are placed first, large before small, each on the side that keeps
-        the class shares closest to the fraction; single images then fill what each class lacks,
+        the class fractions closest to the fraction; single images then fill what each class lacks,
         exactly. Each class keeps at least ``keep`` units unmarked, and has one marked where it can.
         """
         rows = np.flatnonzero(among)
@@ -219,8 +219,8 @@ class _Pool:
         rows = rows[single]
         label = self.label[rows]
         available = np.bincount(label, minlength=self.classes)
-        # Rounding the running sum over the classes gives every class its share rounded up or down,
-        # and the whole its share rounded.
+        # Rounding the running sum over the classes gives every class its fraction rounded up or
+        # down, and the whole its fraction rounded.
         running = np.concatenate([[0.0], np.cumsum(total * fraction - taken)])
         quota = np.diff(np.floor(running + 0.5)).astype(int)
         quota = np.maximum(quota, taken == 0)
@@ -261,7 +261,7 @@ class _Pool:
 def _place(
     units: list[_Unit], total: Int64Array, fraction: float, spare: list[int], wanting: list[bool]
 ) -> list[int]:
-    """The numbers of the units to mark: greedy on the chi-square distance to the wanted shares.
+    """The numbers of the units to mark: greedy on the chi-square distance to the wanted fractions.
 
     ``spare`` is how many units of each class may be marked, ``wanting`` says which classes have
     no single images to mark later.

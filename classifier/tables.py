@@ -52,11 +52,12 @@ def _prediction_rows(
     step = max(1, _CHUNK // len(classes))
     for start in range(0, len(logits), step):
         part = np.asarray(logits[start : start + step], np.float64)
-        shares = softmax(part, temperature)
+        probabilities = softmax(part, temperature)
         winners = part.argmax(axis=1).tolist()
-        for row, (share, winner) in enumerate(zip(shares.tolist(), winners, strict=True), start):
+        rows = zip(probabilities.tolist(), winners, strict=True)
+        for row, (values, winner) in enumerate(rows, start):
             # One format string for a whole row is the fastest way from floats to text.
-            cells = (numbers % tuple(share)).split(",")
+            cells = (numbers % tuple(values)).split(",")
             actual = [] if labels is None else [classes[labels[row]]]
             yield [ids[row], *actual, classes[winner], cells[winner], *cells]
 

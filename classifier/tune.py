@@ -190,7 +190,7 @@ def apply(search: Search, number: int) -> None:
 
 
 def importances(study: "Study") -> dict[str, float]:
-    """The share of the spread of results that each parameter explains; {} before it is known.
+    """The fraction of the spread of results that each parameter explains; {} before it is known.
 
     fANOVA: Hutter, Hoos and Leyton-Brown 2014.
     """

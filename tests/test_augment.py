@@ -225,7 +225,7 @@ def test_erasing_takes_its_probability_and_areas_from_the_paper():
     "setting", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}]
 )
 def test_mixing_keeps_the_label_mass_and_the_share_of_each_image(setting):
-    # InputImage i is the constant i, so that pixels tell the share of each image.
+    # Image i is the constant i, so that pixels tell the fraction of each image.
     n, size = 50, 16
     images = (torch.arange(n).float() / n).view(n, 1, 1, 1).expand(n, 3, size, size)
     labels = torch.eye(n)

@@ -146,7 +146,7 @@ def test_a_image_of_two_doubts_is_shown_once(tmp_path: Path) -> None:
 
 def test_a_class_that_is_always_mistaken_is_mistaken_at_100_per_cent(tmp_path: Path) -> None:
     where = make(tmp_path, classes=2, size=16, channels=1, test=20)
-    pairs = "actual,predicted,count,share,rows\na,b,10,1,0 2\nb,a,1,0.1,3\n"
+    pairs = "actual,predicted,count,fraction,rows\na,b,10,1,0 2\nb,a,1,0.1,3\n"
     (where.explain / "confused_pairs.csv").write_text(pairs)
     shown = {gallery.name: gallery for gallery in galleries(Results.open(where), 8)}
     notes = [tile.note.replace("\N{NO-BREAK SPACE}", " ") for tile in shown["pair_examples"].tiles]

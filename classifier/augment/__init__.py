@@ -151,11 +151,11 @@ class Augmenter:
         mixup = params.mixup > 0
         if mixup and params.cutmix:
             mixup = torch.rand((), generator=generator).item() < 0.5
-        share = mixing.beta(params.mixup if mixup else params.cutmix, n, generator)
+        fraction = mixing.beta(params.mixup if mixup else params.cutmix, n, generator)
         if mixup:
-            return mixing.mixup(images, labels, share)
+            return mixing.mixup(images, labels, fraction)
         size = images.shape[-1]
-        side = size * (1 - share).sqrt()
+        side = size * (1 - fraction).sqrt()
         center = size * torch.rand(2, n, generator=generator)
         inside = mixing.boxes(center, side, side, size)
         return mixing.cutmix(images, labels, inside)

@@ -77,18 +77,18 @@ def beta(alpha: float, n: int, generator: torch.Generator) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n).astype(np.float32))
 
 
-def mixup(images: Tensor, labels: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Add to ``share`` of each image the rest of its neighbor (Zhang et al. 2018, mixup:
+def mixup(images: Tensor, labels: Tensor, fraction: Tensor) -> tuple[Tensor, Tensor]:
+    """Add to ``fraction`` of each image the rest of its neighbor (Zhang et al. 2018, mixup:
     Beyond Empirical Risk Minimization, arXiv:1710.09412).
 
     Args:
         images: float [N,C,H,W].
         labels: float [N,K].
-        share: [N], 0..1; 1 changes nothing.
+        fraction: [N], 0..1; 1 changes nothing.
     """
-    share = share.to(images.device)
-    own = share.view(-1, 1, 1, 1).to(images.dtype)
-    return torch.lerp(images.roll(1, 0), images, own), _mix_labels(labels, share)
+    fraction = fraction.to(images.device)
+    own = fraction.view(-1, 1, 1, 1).to(images.dtype)
+    return torch.lerp(images.roll(1, 0), images, own), _mix_labels(labels, fraction)
 
 
 def cutmix(images: Tensor, labels: Tensor, inside: Boxes) -> tuple[Tensor, Tensor]:
@@ -104,8 +104,8 @@ def cutmix(images: Tensor, labels: Tensor, inside: Boxes) -> tuple[Tensor, Tenso
     return paste(images, images.roll(1, 0), inside), _mix_labels(labels, own)
 
 
-def _mix_labels(labels: Tensor, share: Tensor) -> Tensor:
-    return torch.lerp(labels.roll(1, 0), labels, share[:, None].to(labels.dtype))
+def _mix_labels(labels: Tensor, fraction: Tensor) -> Tensor:
+    return torch.lerp(labels.roll(1, 0), labels, fraction[:, None].to(labels.dtype))
 
 
 def _interval(center: Tensor, length: Tensor, size: int) -> Tensor:

@@ -133,6 +133,6 @@ def _report(study: "Study", search: Search, output: Path) -> None:
     if finished:
         figure = search_history(finished, stopped, search.metric, "loss" in search.metric)
         save(figure, output / "history.png")
-    if shares := importances(study):
-        save(search_importance(shares), output / "importance.png")
+    if fractions := importances(study):
+        save(search_importance(fractions), output / "importance.png")
     print(f"{len(finished)} trials finished, {len(stopped)} stopped early: {output}/trials.csv")

@@ -120,7 +120,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             "mistakes",
             "confused_pairs",
             "Most confused pairs",
-            "actual → predicted: how often it happened, and in what share of the actual class.",
+            "actual → predicted: how often it happened, and in what fraction of the actual class.",
         ),
         partial(confusion.pairs, matrix, classes),
     )

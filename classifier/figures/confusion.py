@@ -18,14 +18,14 @@ def counts(matrix: np.ndarray, classes: list[str]) -> Figure:
 
 
 def normalized(matrix: np.ndarray, classes: list[str]) -> Figure:
-    """Draw the counts as shares of each row, so that the diagonal is the recall of each class."""
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    texts = [[_percent(value) for value in row] for row in shares.tolist()]
-    return _matrix(shares, texts, classes, "share of the actual class")
+    """Draw counts as fractions of each row, so that the diagonal is the recall of each class."""
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    texts = [[_percent(value) for value in row] for row in fractions.tolist()]
+    return _matrix(fractions, texts, classes, "fraction of the actual class")
 
 
 def largest_pairs(matrix: np.ndarray, limit: int) -> list[tuple[int, int, int, float]]:
-    """Return the most frequent mistakes as (actual, predicted, count, share of the actual class).
+    """The most frequent mistakes as (actual, predicted, count, fraction of the actual class).
 
     Sorted by count, then by the order of the classes; only pairs that happened.
     """
@@ -60,11 +60,11 @@ def pairs(matrix: np.ndarray, classes: list[str], limit: int = 15) -> Figure | N
         for actual, predicted, _, _ in found
     ]
     axes.set_yticks(range(len(found)), labels)
-    for row, (_, _, count, share) in enumerate(found):
-        axes.text(count, row, f" {count}  ({_percent(share)} %)", va="center", fontsize=8)
+    for row, (_, _, count, fraction) in enumerate(found):
+        axes.text(count, row, f" {count}  ({_percent(fraction)} %)", va="center", fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, max(values) * 1.22)
-    axes.set_xlabel("test images (share of the actual class)")
+    axes.set_xlabel("test images (fraction of the actual class)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", visible=False)
     return figure
@@ -108,7 +108,7 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
     axes.spines[:].set_visible(True)
     bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, shrink=0.6)
     marks = np.array([0, 0.05, 0.25, 0.5, 0.75, 1.0])
-    percent = label.startswith("share")
+    percent = label.startswith("fraction")
     bar.set_ticks(
         np.sqrt(marks).tolist(),
         labels=[f"{100 * mark * top:.0f} %" if percent else f"{mark * top:.0f}" for mark in marks],
@@ -130,8 +130,8 @@ def _names(axes: Axes, names: list[str], cell: float) -> None:
     axes.tick_params(length=0)
 
 
-def _percent(share: float) -> str:
-    """Write a share as whole per cent, "" for none and "<1" for what would round to none."""
-    if share == 0:
+def _percent(fraction: float) -> str:
+    """Write a fraction as whole per cent, "" for none and "<1" for what would round to none."""
+    if fraction == 0:
         return ""
-    return "<1" if share < 0.005 else f"{100 * share:.0f}"
+    return "<1" if fraction < 0.005 else f"{100 * fraction:.0f}"

@@ -18,7 +18,11 @@ def training(history: Mapping[str, Sequence[float]], best_epoch: int | None) -> 
     """
     panels = [
         ("Loss", "cross-entropy", [("train_loss", "train"), ("val_loss", "validation")]),
-        ("Accuracy", "share right", [("train_accuracy", "train"), ("val_accuracy", "validation")]),
+        (
+            "Accuracy",
+            "fraction right",
+            [("train_accuracy", "train"), ("val_accuracy", "validation")],
+        ),
         ("Learning rate", "learning rate", [("lr", "")]),
     ]
     panels = [panel for panel in panels if any(key in history for key, _ in panel[2])]

@@ -19,7 +19,7 @@ def plane(
     """Draw ``points`` float [N, 2] by class.
 
     ``actual`` [N] are class numbers, ``right`` bool [N] says where the prediction was, and
-    ``variance`` is the share of the features' variance that each axis holds.
+    ``variance`` is the fraction of the features' variance that each axis holds.
     """
     figure = style.new_figure(height=5.2)
     axes = figure.subplots()
@@ -54,9 +54,9 @@ def plane(
             path_effects=halo, fontsize=9 if few else 6.5,
             fontweight="bold" if few else "normal",
         )  # fmt: skip
-    shares = [f" ({100 * share:.0f} % of the variance)" for share in variance] or ["", ""]
-    axes.set_xlabel(f"first principal component{shares[0]}")
-    axes.set_ylabel(f"second principal component{shares[-1]}")
+    fractions = [f" ({100 * fraction:.0f} % of the variance)" for fraction in variance] or ["", ""]
+    axes.set_xlabel(f"first principal component{fractions[0]}")
+    axes.set_ylabel(f"second principal component{fractions[-1]}")
     if wrong:
         axes.legend(loc="best", fontsize=8)
     return figure

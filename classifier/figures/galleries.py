@@ -225,7 +225,7 @@ def _unless(actual: str, *named: str) -> str:
 
 def _pairs(results: Results) -> list[Tile]:
     tiles = []
-    for row in results.explained("confused_pairs", count=int, share=float)[:12]:
+    for row in results.explained("confused_pairs", count=int, fraction=float)[:12]:
         rows = [int(place) for place in row["rows"].split()][:5]
         images = [results.image("test", place) for place in rows]
         count = "1 image" if row["count"] == 1 else f"{row['count']} images"
@@ -233,7 +233,7 @@ def _pairs(results: Results) -> list[Tile]:
             Tile(
                 images,
                 f"{row['actual']} → {row['predicted']}",
-                f"{count}, {100 * row['share']:.0f}\N{NO-BREAK SPACE}% of {row['actual']}",
+                f"{count}, {100 * row['fraction']:.0f}\N{NO-BREAK SPACE}% of {row['actual']}",
                 places=5,
             )
         )
@@ -292,8 +292,8 @@ def _feature_maps(results: Results) -> list[Tile]:
     return tiles
 
 
-def _percent(share: float) -> str:
-    value = 100 * share
+def _percent(fraction: float) -> str:
+    value = 100 * fraction
     # A mistake at 99.97 % must not read as one at 100 %.
     text = ">99.9" if value >= 99.95 else f"{value:.1f}" if value > 99 else f"{value:.0f}"
     return f"{text}\N{NO-BREAK SPACE}%"

@@ -25,7 +25,7 @@ def diagram(summary: Mapping[str, Any], input_shape: Sequence[int]) -> Figure:
     """Draw ``models/summary.json``; ``input_shape`` is (channels, height, width) of the images.
 
     Each layer is a row: a box in the color of its kind, the shape it puts out, and bars on a
-    common scale for its share of the weights and of the multiply-adds.
+    common scale for its fraction of the weights and of the multiply-adds.
     """
     layers = _folded(summary["layers"])
     height = 0.27 * (len(layers) + 1) + 1.5

@@ -10,7 +10,7 @@ from classifier.figures import style
 
 @dataclass(frozen=True)
 class Bins:
-    """Test images in bins of confidence: mean confidence, share right and count of each."""
+    """Test images in bins of confidence: mean confidence, fraction right and count of each."""
 
     confidence: Sequence[float]
     accuracy: Sequence[float]
@@ -34,10 +34,10 @@ def diagram(parts: Mapping[str, Bins], errors: Mapping[str, float]) -> Figure:
             bins.confidence, bins.accuracy, s=areas, color=color, marker=marker, linewidth=0,
             alpha=0.85, label=name + error, zorder=3,
         )  # fmt: skip
-        shares = [count / total for count in bins.count]
+        fractions = [count / total for count in bins.count]
         places = [confidence + side * 0.008 for confidence in bins.confidence]
-        lower.bar(places, shares, width=0.015, color=color)
-    upper.set_ylabel("share right")
+        lower.bar(places, fractions, width=0.015, color=color)
+    upper.set_ylabel("fraction right")
     figure.legend(loc="outside upper left", markerscale=0.7)
     upper.set_ylim(-0.02, 1.04)
     lower.set_ylabel("images")

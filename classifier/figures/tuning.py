@@ -36,15 +36,15 @@ def search_history(
     return figure
 
 
-def search_importance(shares: Mapping[str, float]) -> Figure:
-    """Bars: the share of the spread of results that each parameter explains."""
-    figure = new_figure(height=1.4 + 0.35 * len(shares))
+def search_importance(fractions: Mapping[str, float]) -> Figure:
+    """Bars: the fraction of the spread of results that each parameter explains."""
+    figure = new_figure(height=1.4 + 0.35 * len(fractions))
     axes = figure.add_subplot()
-    names = sorted(shares, key=lambda name: shares[name])
-    bars = axes.barh(names, [shares[name] for name in names], color=BLUE, height=0.6)
-    axes.bar_label(bars, [f"{shares[name]:.0%}" for name in names], padding=4, color=GRAY)
+    names = sorted(fractions, key=lambda name: fractions[name])
+    bars = axes.barh(names, [fractions[name] for name in names], color=BLUE, height=0.6)
+    axes.bar_label(bars, [f"{fractions[name]:.0%}" for name in names], padding=4, color=GRAY)
     axes.set(
-        title="Which parameters mattered", xlabel="share of the spread explained", xlim=(0, 1.1)
+        title="Which parameters mattered", xlabel="fraction of the spread explained", xlim=(0, 1.1)
     )
     axes.grid(visible=False, axis="y")
     return figure

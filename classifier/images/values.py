@@ -159,14 +159,14 @@ def ranges_in(facts: Mapping[str, Any]) -> dict[str, Range]:
     return {kind: (low, high) for kind, (low, high) in found.items()}
 
 
-def _extent(lows: AnyArray, highs: AnyArray, share: float) -> Range:
+def _extent(lows: AnyArray, highs: AnyArray, fraction: float) -> Range:
     """The lowest and the highest value that is no outlier.
 
-    A share of the values at each end is set aside, at least one. They count again as far as the
+    A fraction of the values at each end is set aside, at least one. They count again as far as the
     whole width of the others beyond them.
     """
     lowest, highest = lows.min().item(), highs.max().item()
-    aside = max(1, round(share * len(lows)))
+    aside = max(1, round(fraction * len(lows)))
     last = len(lows) - 1 - aside
     if last <= aside:
         return lowest, highest

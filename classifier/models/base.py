@@ -82,7 +82,9 @@ class Classifier(nn.Module):
             logits: Tensor = self.head(self.backbone(images))
             return logits
         parts = weighted_views(images, self.test_time_augmentation)
-        return torch.stack([share * self.head(self.backbone(view)) for share, view in parts]).sum(0)
+        return torch.stack(
+            [fraction * self.head(self.backbone(view)) for fraction, view in parts]
+        ).sum(0)
 
     @torch.no_grad()
     def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from classifier.errors import UserError
 from classifier.models.base import Classifier, halved, transformer_initialize
 
-# Blocks start with this share of their branch. The paper's 1e-6 is for deeper networks and longer
-# training; 0.1 is what CaiT uses at this depth (https://arxiv.org/abs/2103.17239).
+# Blocks start with this fraction of their branch. The paper's 1e-6 is for deeper networks and
+# longer training; 0.1 is what CaiT uses at this depth (https://arxiv.org/abs/2103.17239).
 _LAYER_SCALE = 0.1
 
 

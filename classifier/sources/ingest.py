@@ -59,7 +59,7 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
     Args:
         listing: the images, in the order that the manifest will have.
         folder: where manifest.csv, shard-*.tar, classes.json, rejected.csv, source.json go.
-        max_rejected: the share of broken images (0..1) above which the set is refused.
+        max_rejected: the fraction of broken images (0..1) above which the set is refused.
         workers: processes that decode; 0 for one a core.
 
     Raises:
