@@ -175,10 +175,10 @@ def test_a_mistake_in_a_parameter_ends_in_one_sentence(finished: Workspace, tmp_
 def test_images_that_are_not_there_end_in_one_sentence(tmp_path: Path) -> None:
     """DVC stops before the stage could say anything, with no word about the parameter."""
     place = workspace.fresh(tmp_path / "project", with_results=False)
-    place.set(download__source="folder", download__path="data/images")
+    place.set(download__source="folder", download__path="data/photos")
     workspace.pretend_set_up(place)
     run = place.run("make", "repro", check=False)
     assert run.returncode != 0
-    assert "error: download.path: data/images does not exist: name the folder" in run.stderr
+    assert "error: download.path: data/photos does not exist: name the folder" in run.stderr
     assert "Traceback" not in run.stdout + run.stderr
     assert not (place.path / "data" / "raw").exists()

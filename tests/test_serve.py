@@ -98,7 +98,7 @@ def test_a_broken_picture_among_others_is_answered_with_a_sentence(
     answer = client.post("/predict", files=form(digits[0][0], b"no picture", digits[0][1]))
     assert answer.status_code == 200
     first, broken, last = answer.json()["predictions"]
-    assert (broken["classes"], broken["error"]) == ([], "It is not a picture of a known format.")
+    assert (broken["classes"], broken["error"]) == ([], "It is not an image of a known format.")
     assert first["error"] is None
     assert last["classes"][0]["class"] == digits[1][1]
 

@@ -106,7 +106,7 @@ def test_chosen_pictures_each_get_a_card(page: Any, digits: tuple[list[bytes], l
 def test_a_broken_picture_gets_a_sentence(page: Any, digits: tuple[list[bytes], list[str]]) -> None:
     bring(page, "drop", b"no picture at all")
     page.wait_for_selector("#status.problem")
-    assert page.inner_text("#status") == "0.png: It is not a picture of a known format."
+    assert page.inner_text("#status") == "0.png: It is not an image of a known format."
     assert page.locator("#results > li").count() == 0
     bring(page, "drop", digits[0][0], digits[0][1][:-40])
     page.wait_for_selector("#results > li:nth-child(2)")

@@ -83,7 +83,7 @@ def test_a_labelled_test_table(root: Path, out: Path) -> None:
     ("text", "sentence"),
     [
         ("image,labels\na.png,cat\n", r"no column 'label' \(did you mean 'labels'\?\); it has"),
-        ("image,label\na.png,cat\n", r"no column 'image'.*'image', 'label': set .*image_col"),
+        ("photo,label\na.png,cat\n", r"no column 'image'.*'photo', 'label': set .*image_col"),
         ("image,label\na.png,cat\nz.png,dog\ny,dog\n", r"2 of 3 rows name a file .*z.png, y"),
         ("image,label\na.png,cat\nb.png,dog\na.png,dog\n", r"duplicates, 'a.png' in rows 2 and 4"),
         ("image,label\na.png,cat\nb.png,cat\n", r"holds one class only \('cat'\)"),
@@ -112,7 +112,7 @@ def test_tables_that_are_no_text(root: Path, out: Path) -> None:
     [
         ("image,label\ne.png,cow\n", "class 'cow' is not among the training table's classes"),
         ("image\na.png\n", r"row 2 names a.png, an image that row 2 of .*train.csv names too"),
-        ("image\ne.png\n", "no column 'image'"),
+        ("photo\ne.png\n", "no column 'image'"),
         ("image,label\n" + "".join(f"{n},cat\n" for n in range(10)), "template for submissions"),
     ],
 )
