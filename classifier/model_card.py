@@ -63,7 +63,7 @@ def write_model_card(path: Path, results: Results) -> None:
         resize=meta["resize"],
         limits=_limits(results),
         training=_training(results.params, train),
-        licence=source.get("licence", ""),
+        license=source.get("license", ""),
         citation=source.get("citation", ""),
     )
     with replacing(path) as temporary:

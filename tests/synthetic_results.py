@@ -51,7 +51,7 @@ def make(
             "source": "stripes",
             "name": "Stripes",
             "description": "Stripes of many colors & directions, made for a test.",
-            "licence": "CC0",
+            "license": "CC0",
             "counts": {"images": sum(counts.values()), "rejected": 1},
         },
     )

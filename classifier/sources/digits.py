@@ -12,7 +12,7 @@ from classifier.sources.listing import About, Item, Listing
 ABOUT = About(
     name="digits",
     description="1,797 handwritten digits, 8×8 gray, from 43 writers",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     citation="E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine "
     "Learning Repository, 1998, https://doi.org/10.24432/C50P49",
     homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",

@@ -54,7 +54,7 @@ class About:
 
     name: str
     description: str
-    licence: str = ""
+    license: str = ""
     citation: str = ""
     homepage: str = ""
 

@@ -159,7 +159,7 @@ SETS: dict[str, NamedSet] = {
         About(
             name="fashion_mnist",
             description="70,000 images of clothes from a shop's catalog, 28×28 gray",
-            licence="MIT",
+            license="MIT",
             citation="H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a Novel Image Dataset for "
             "Benchmarking Machine Learning Algorithms, arXiv:1708.07747, 2017",
             homepage="https://github.com/zalandoresearch/fashion-mnist",
@@ -181,7 +181,7 @@ SETS: dict[str, NamedSet] = {
         About(
             name="kmnist",
             description="70,000 handwritten Japanese characters of 10 kinds, 28×28 gray",
-            licence="CC BY-SA 4.0",
+            license="CC BY-SA 4.0",
             citation="T. Clanuwat et al., Deep Learning for Classical Japanese Literature, "
             "arXiv:1812.01718, 2018",
             homepage="https://github.com/rois-codh/kmnist",
