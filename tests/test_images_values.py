@@ -10,7 +10,7 @@ from PIL import Image
 
 from classifier.array_types import AnyArray
 from classifier.images import Values, content_hash, decode, inspect, is_blank, value_ranges
-from tests.image_files import encoded, photograph, png16, tiff
+from tests.image_files import chunk, encoded, photograph, png16, tiff
 
 RANDOM = np.random.default_rng(0)
 GRAY = RANDOM.integers(0, 4096, (5, 7)).astype(np.uint16)
@@ -334,8 +334,45 @@ def test_alpha_takes_little_memory() -> None:
     finally:
         tracemalloc.stop()
     # In bytes a pixel; the values themselves take six, and alpha one.
-    assert read / 1e6 < 21
+    assert read / 1e6 < 13
     assert measured / 1e6 < 15
+
+
+def test_high_bytes_that_tell_all_are_not_joined_with_the_low_ones() -> None:
+    data = png16(np.full((1000, 1000, 4), 30_000, np.uint16))
+    tracemalloc.start()
+    try:
+        decode(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / 1e6 < 6  # bytes a pixel, which the values alone would take
+
+
+@pytest.mark.parametrize("opaque", [255, 4095, 4096, 65535])
+@pytest.mark.parametrize("brightest", [4095, 4096, 65535])
+def test_high_bytes_give_the_image_of_all_bytes(brightest: int, opaque: int) -> None:
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, brightest, (20, 30, 3), endpoint=True, dtype=np.uint16)
+    alpha = rng.integers(0, opaque, (20, 30), endpoint=True, dtype=np.uint16)
+    alpha[0], colors[0, :, 0] = opaque, brightest
+    data = png16(np.dstack([colors, alpha]))
+    for ranges in ({}, {"integer": (0, 65535)}):
+        if brightest < 4096 and not ranges:
+            with pytest.raises(ValueError, match="low bits"):
+                decode(data)
+        else:
+            expected = deep(data).image({"integer": (0, 65535)})
+            assert np.array_equal(np.asarray(decode(data, ranges)), np.asarray(expected))
+
+
+def test_an_orientation_behind_the_pixels_of_16_bits_counts() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = png16(np.dstack([COLOR, np.full_like(GRAY, 65535)]))
+    end = data.rindex(b"IEND") - 4
+    turned = data[:end] + chunk(b"eXIf", exif.tobytes()[6:]) + data[end:]
+    assert deep(turned).size == deep(data).size[::-1]
 
 
 def test_alpha_that_hides_nothing_is_no_content() -> None:

@@ -5,13 +5,12 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from classifier.images import jpeg, metadata, stored
 from classifier.images.formats import FORMATS, MAX_PIXELS, TooLargeError, UnknownFormatError
 from classifier.images.ground import laid_over
-from classifier.images.values import LOW_BITS, SIXTEEN_BITS, Ranges, Values
+from classifier.images.values import SIXTEEN_BITS, Ranges, Values
 
 # `decode` compares the size itself, before any pixel is decoded, and refuses with a reason.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -60,16 +59,8 @@ def decode(data: bytes, ranges: Ranges | None = None, most: int = MAX_PIXELS) ->
     integers = (ranges or {}).get("integer")
     # The high bytes, which Pillow keeps, are all that is asked for.
     high = integers is None or tuple(integers) == SIXTEEN_BITS
-    pixels, mode = _read(data, most, high)
-    if integers is None and mode in stored.COLOR and _is_dark(pixels):
-        pixels, _ = _read(data, most, high=False)  # too dark to tell what was lost
+    pixels = _read(data, most, high).pixels
     return pixels.image(ranges or {}) if isinstance(pixels, Values) else pixels
-
-
-def _is_dark(pixels: Image.Image | Values) -> bool:
-    if isinstance(pixels, Values):  # nothing was lost
-        return False
-    return bool(np.max(pixels.getextrema()) < LOW_BITS >> 8)
 
 
 def inspect(data: bytes) -> Decoded:
@@ -125,11 +116,12 @@ def _opened(data: bytes, info: Mapping[Any, Any], most: int, high: bool) -> Deco
                 "a TIFF file of over 8 bits that keeps its channels apart: convert it to 16-bit PNG"
             )
         mode = stored.mode(opened)
-        if mode in stored.COLOR and not (high and stored.is_plain(opened)):
-            pixels: Image.Image | Values = stored.color(data, opened)
+        found: Image.Image | Values = opened
+        if mode in stored.COLOR:
+            found = stored.color(data, opened, high)
         else:
             opened.load()
-            pixels = _canonical(opened)
+        pixels = found if isinstance(found, Values) else _canonical(found)
         # PNG keeps metadata behind the pixels, too. Pillow turns TIFF files itself.
         turn = None if opened.format == "TIFF" else metadata.upright({**opened.info, **info})
     if isinstance(pixels, Values):

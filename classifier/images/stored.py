@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from classifier.array_types import AnyArray, BoolArray, UInt8Array, UInt16Array
 from classifier.images.formats import FORMATS
-from classifier.images.values import LOW_BITS, Values
+from classifier.images.values import LOW_BITS, Values, least_opaque
 
 # Pillow's names for how 16-bit color lies in a file, without the byte order that ends them, and
 # the mode that it has in the manifest. Pillow calls it RGB or RGBA and keeps the high bytes alone.
@@ -21,6 +22,7 @@ COLOR = frozenset(_LAYOUTS.values())
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a TIFF tag
 _SAMPLE_FORMAT, _UNSIGNED = 339, (1,)  # another, and its default
+_BLOCK = 1 << 18  # pixels that are joined at a time
 _BITS, _CHANNELS, _PLANES, _APART = 258, 277, 284, 2
 
 
@@ -41,15 +43,6 @@ def in_planes(opened: Image.Image) -> bool:
     tags = getattr(opened, "tag_v2", {})
     apart = tags.get(_PLANES) == _APART and tags.get(_CHANNELS, 1) > 1
     return apart and max(tags.get(_BITS, (1,))) > 8
-
-
-def is_plain(opened: Image.Image) -> bool:
-    """Whether Pillow's high bytes are those of the image: opaque 16-bit color, up to 65535.
-
-    A ground behind transparent parts would hide how dark the rest is.
-    """
-    transparent = mode(opened) != "RGB;16" or "transparency" in opened.info
-    return not transparent and not _ppm_maximum(opened)
 
 
 def gray(image: Image.Image) -> Values:
@@ -73,27 +66,62 @@ def gray(image: Image.Image) -> Values:
     return Values(array) if key is None else _keyed(array, array != key)
 
 
-def color(data: bytes, opened: Image.Image) -> Values:
-    """The values of a file whose `mode` is one of `COLOR`, which was opened and not loaded."""
-    key, name = opened.info.get("transparency"), mode(opened)
+def color(data: bytes, opened: Image.Image, high: bool) -> Image.Image | Values:
+    """The values of a file whose `mode` is one of `COLOR`, which was opened and not loaded.
+
+    With ``high``, only the high bytes are asked for. Where they tell all they are the answer, as
+    Pillow's 8-bit image. Else ``opened`` is closed.
+    """
     if maximum := _ppm_maximum(opened):
         return Values(_ppm(data, opened, maximum))
-    high, low = _bytes(data, _layout(opened))
+    key, name, layout = opened.info.get("transparency"), mode(opened), _layout(opened)
+    gray, premultiplied = name == "LA;16", layout.startswith("RGBa")
+    # Gray and alpha of two bytes are read as if they were four values of one. Premultiplied color
+    # is read as it lies there: Pillow would divide its high bytes by alpha.
+    layout = "RGBA" if gray else layout.replace("a", "A")
+    _load(opened, layout)
+    if high and key is None and not gray and not premultiplied and not _is_dark(opened):
+        return opened
+    width, height = opened.size
+    array = np.empty((height, width) if gray else (height, width, 3), np.uint16)
+    alpha = np.empty((height, width), np.uint16)
+    channels = [*_channels(array), alpha]
+    step = 2 if gray else 1
+    for rows, values in _bands(opened):
+        for channel, stored in zip(channels, _channels(values)[::step], strict=False):
+            np.left_shift(stored, 8, out=channel[rows], dtype=np.uint16)
+    if not gray:
+        opened.close()  # lets go of the high bytes
+        opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        _load(opened, layout[:-1] + _OTHER_BYTE[layout[-1]])
+    for rows, values in _bands(opened):
+        for channel, stored in zip(channels, _channels(values)[step - 1 :: step], strict=False):
+            channel[rows] |= stored
+    opened.close()
     if name == "RGB;16":
-        array = _joined(high, low)
         return Values(array) if key is None else _keyed(array, (array != key).any(axis=2))
-    alpha = _joined(high[..., -1], low[..., -1])
-    channels: Any = 0 if name == "LA;16" else slice(3)
-    colors = _joined(high[..., channels], low[..., channels])
     highest = int(alpha.max())
     # Opaque is 4095 where a camera of 12 bits counts up to that.
     bits = highest.bit_length() if 0 < highest < LOW_BITS else 16
     full = (1 << bits) - 1
-    if _layout(opened).startswith("RGBa"):  # premultiplied
-        for row, opaque in zip(colors, alpha, strict=True):
+    if premultiplied:
+        for row, opaque in zip(array, alpha, strict=True):
             row[...] = (row * np.uint32(full) // np.maximum(opaque, 1)[:, None]).clip(0, 65535)
     seen = alpha >> (bits - 8) if bits > 8 else alpha * 255 // full
-    return _seen(colors, seen.astype(np.uint8))
+    return _seen(array, seen.astype(np.uint8))
+
+
+def _is_dark(image: Image.Image) -> bool:
+    """Whether the low bytes of an image count: its alpha, or what is opaque, uses them alone."""
+    opaque = None
+    if image.mode == "RGBA":
+        alpha = image.getchannel("A")
+        highest = int(np.max(alpha.getextrema()))
+        if highest < LOW_BITS >> 8:
+            return True
+        opaque = alpha.point([255 * (value >= least_opaque(highest)) for value in range(256)])
+    counts = np.reshape(image.histogram(opaque), (-1, 256))[:3]
+    return not counts[:, LOW_BITS >> 8 :].any()
 
 
 def _keyed(array: AnyArray, seen: BoolArray) -> Values:
@@ -104,7 +132,9 @@ def _seen(array: AnyArray, alpha: UInt8Array) -> Values:
     """Only what is seen counts: hidden values become 0, and alpha that hides nothing is dropped."""
     if alpha.min() == 255:
         return Values(array)
-    np.copyto(array.T, 0, where=(alpha == 0).T)
+    hidden = alpha == 0
+    for channel in _channels(array):
+        channel[hidden] = 0
     return Values(array, alpha)
 
 
@@ -115,34 +145,28 @@ def _ppm(data: bytes, opened: Any, maximum: int) -> UInt16Array:
     return scaled.clip(0, 65535).astype(np.uint16).reshape(height, width, 3)
 
 
-def _bytes(data: bytes, layout: str) -> tuple[UInt8Array, UInt8Array]:
-    """The high and the low bytes, [H, W, 2 to 4], of gray or color and perhaps alpha."""
-    if layout.startswith("LA"):  # two values of two bytes, as if they were four of one
-        both = _loaded(data, "RGBA")
-        return both[..., 0::2], both[..., 1::2]
-    layout = layout.replace("a", "A")  # Pillow would divide the high bytes by alpha
-    return _loaded(data, layout), _loaded(data, layout[:-1] + _OTHER_BYTE[layout[-1]])
+def _channels(array: AnyArray) -> list[AnyArray]:
+    """Views [H, W]: NumPy is slow where the innermost axis has three values."""
+    return [array] if array.ndim == 2 else [*np.moveaxis(array, -1, 0)]
 
 
-def _joined(high: UInt8Array, low: UInt8Array) -> UInt16Array:
-    found = np.empty(high.shape, np.uint16)
-    for row, highs, lows in zip(found, high, low, strict=True):
-        row[...] = highs
-        row <<= 8
-        row |= lows
-    return found
+def _bands(image: Image.Image) -> Iterator[tuple[slice, UInt8Array]]:
+    """Some rows at a time, as [rows, W, 3 or 4]: the array of all would be another copy or two."""
+    width, height = image.size
+    count = max(1, _BLOCK // width)
+    for top in range(0, height, count):
+        rows = slice(top, min(top + count, height))
+        yield rows, np.asarray(image.crop((0, rows.start, width, rows.stop)))
 
 
-def _loaded(data: bytes, layout: str) -> UInt8Array:
-    """The pixels of a file as if they lay in it in another way."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-        tiles: Any = opened.tile
-        opened.tile = [
-            tile._replace(args=layout if isinstance(tile.args, str) else (layout, *tile.args[1:]))
-            for tile in tiles
-        ]
-        opened.load()
-        return np.asarray(opened)
+def _load(opened: Any, layout: str) -> None:
+    """Decode a file as if its pixels lay in it in another way."""
+    tiles: Any = opened.tile
+    opened.tile = [
+        tile._replace(args=layout if isinstance(tile.args, str) else (layout, *tile.args[1:]))
+        for tile in tiles
+    ]
+    opened.load()
 
 
 def _layout(opened: Any) -> str:

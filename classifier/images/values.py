@@ -87,6 +87,7 @@ class Values:
                 scaled = (part.astype(np.float64) - low) * (255 / (high - low))
                 found[start : start + _BLOCK] = scaled.round().clip(0, 255)
         image = Image.fromarray(found.reshape(self.array.shape))
+        del found  # Pillow copies color
         return image if self.alpha is None else laid_over(image, Image.fromarray(self.alpha))
 
     def turned(self, way: Image.Transpose) -> "Values":
@@ -108,7 +109,7 @@ class Values:
         """The values of opaque pixels, one after another."""
         if self.alpha is None:
             return self.array.reshape(-1)
-        opaque = self.alpha >= max(1, _OPAQUE * int(self.alpha.max()))
+        opaque = self.alpha >= least_opaque(int(self.alpha.max()))
         # With one flag a value NumPy needs no indices, which take eight bytes each.
         return self.array[np.broadcast_to(opaque.T, self.array.T.shape).T]
 
@@ -133,6 +134,11 @@ class Values:
                 "train split shows their range: convert it to 8 bits"
             )
         return SIXTEEN_BITS
+
+
+def least_opaque(highest: int) -> float:
+    """The lowest alpha of pixels whose values count, where the highest of the image is this."""
+    return max(1, _OPAQUE * highest)
 
 
 def value_ranges(extents: Iterable[tuple[str, float, float]]) -> dict[str, Range]:
