@@ -1,8 +1,9 @@
 """The same settings trained with the code of two revisions, side by side.
 
-    python -m benchmarks.revisions BEFORE AFTER [--seeds 0,1,2] [key=value …]
+    python -m benchmarks.revisions BEFORE AFTER [--seeds 0,1,2] [--recipe NAME] [key=value …]
 
-The changes are those of `-S`, for instance download.source=folder download.path=PATH. Each revision
+The changes are those of `-S`, for instance download.source=folder download.path=PATH. A recipe is
+taken as each revision has it, since keys may have other names there. Each revision
 runs in a clone: download, split and preprocess once, then train and evaluate for every seed of
 ``train.seed``. It shows what a correction does to the scores, and what it leaves as it was.
 """
@@ -17,18 +18,30 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 from benchmarks.overhead import change, seconds
+from classifier.params import flatten, read
 
 SCORES = ("test_accuracy", "balanced_accuracy", "f1_macro")
 
 
-def scores(folder: Path, revision: str, changes: list[str], seeds: list[int]) -> dict[str, list]:
-    """The scores of each seed, and what tells whether two models are the same bytes."""
+def recipe_changes(path: Path) -> list[str]:
+    """The overrides that a recipe is made of."""
+    content = read(path)
+    del content["description"]
+    return [f"++{key}={json.dumps(value)}" for key, value in flatten(content).items()]
+
+
+def scores(
+    folder: Path, revision: str, recipe: str | None, changes: list[str], seeds: list[int]
+) -> dict[str, list[float]]:
+    """Each score of ``SCORES`` with one value a seed, of a clone in ``folder``."""
     subprocess.run(["git", "clone", "-q", ".", str(folder)], check=True)
     subprocess.run(["git", "checkout", "-q", revision], cwd=folder, check=True)
+    if recipe:
+        change(folder, recipe_changes(folder / f"recipes/{recipe}.yaml"))
     change(folder, changes)
     for stage in ("download", "split", "preprocess"):
         seconds(folder, sys.executable, "-m", f"stages.{stage}")
-    found: dict[str, list] = {name: [] for name in SCORES}
+    found: dict[str, list[float]] = {name: [] for name in SCORES}
     for seed in seeds:
         change(folder, [f"train.seed={seed}"])
         for stage in ("train", "evaluate"):
@@ -44,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.revisions")
     parser.add_argument("revisions", nargs=2)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--recipe")
     parser.add_argument("changes", nargs="*", metavar="key=value")
     args = parser.parse_args()
     seeds = [int(seed) for seed in args.seeds.split(",")]
@@ -52,7 +66,7 @@ def main() -> None:
     print("|---" * (1 + len(SCORES)) + "|")
     with tempfile.TemporaryDirectory() as temporary:
         for number, revision in enumerate(args.revisions):
-            found = scores(Path(temporary, str(number)), revision, args.changes, seeds)
+            found = scores(Path(temporary, str(number)), revision, args.recipe, args.changes, seeds)
             cells = (
                 f"{statistics.mean(values):.4f} ({', '.join(f'{value:.4f}' for value in values)})"
                 for values in found.values()
