@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--recipe")
     parser.add_argument("changes", nargs="*", metavar="key=value")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     seeds = [int(seed) for seed in args.seeds.split(",")]
     print(f"{machine()}\n")
     print("| revision | " + " | ".join(SCORES) + " |")
