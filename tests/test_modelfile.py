@@ -114,7 +114,8 @@ def test_damaged_header(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[8:20] = b"\xff" * 12
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"not a model file, or damaged .*(invalid UTF-8|InvalidHeader)"):
+    told = r"not a model file, or damaged .*(invalid UTF-8|InvalidHeader)"
+    with pytest.raises(UserError, match=told):
         load(path)
 
 
