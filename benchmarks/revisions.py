@@ -3,9 +3,9 @@
     python -m benchmarks.revisions BEFORE AFTER [--seeds 0,1,2] [--recipe NAME] [key=value …]
 
 The changes are those of `-S`, for instance download.source=folder download.path=PATH. A recipe is
-taken as each revision has it, since keys may have other names there. Each revision
-runs in a clone: download, split and preprocess once, then train and evaluate for every seed of
-``train.seed``. It shows what a correction does to the scores, and what it leaves as it was.
+taken as each revision has it, since keys may have other names there. Each revision runs in a clone:
+download, split and preprocess once, then train and evaluate for every seed of ``train.seed``. It
+shows what a correction does to the scores, and what it leaves as it was.
 """
 
 import argparse
