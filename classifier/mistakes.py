@@ -4,10 +4,12 @@ Probabilities are calibrated ones, as in predictions.csv.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from classifier.array_types import AnyArray
 from classifier.outcomes import Outcomes
 
 PAIR_EXAMPLES = 8  # rows given for each pair of classes
@@ -26,14 +28,23 @@ def confident_mistakes(
     names = np.array(classes)
     return pd.DataFrame(
         {
-            "row": order,
-            "id": [ids[row] for row in order],
-            "actual": names[outcomes.labels[order]],
-            "predicted": names[outcomes.predicted[order]],
-            "probability": outcomes.calibrated_confidence[order],
+            **_answers(outcomes, ids, names, order),
             "actual_probability": own[order],
         }
     )
+
+
+def _answers(
+    outcomes: Outcomes, ids: Sequence[str], names: AnyArray, order: AnyArray
+) -> dict[str, Any]:
+    """The columns that both tables begin with, of the rows ``order``."""
+    return {
+        "row": order,
+        "id": [ids[row] for row in order],
+        "actual": names[outcomes.labels[order]],
+        "predicted": names[outcomes.predicted[order]],
+        "probability": outcomes.calibrated_confidence[order],
+    }
 
 
 def least_certain(
@@ -49,11 +60,7 @@ def least_certain(
     names = np.array(classes)
     return pd.DataFrame(
         {
-            "row": order,
-            "id": [ids[row] for row in order],
-            "actual": names[outcomes.labels[order]],
-            "predicted": names[outcomes.predicted[order]],
-            "probability": outcomes.calibrated_confidence[order],
+            **_answers(outcomes, ids, names, order),
             "runner_up": names[outcomes.runner_up[order]],
             "margin": margin[order],
         }
