@@ -21,8 +21,8 @@ from importlib.metadata import version
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from classifier.augment import Augmenter, AugmentParams
-from classifier.memory import keep_large_buffers
+from classifier.augment.augmenter import Augmenter, AugmentParams
+from classifier.models.buffers import keep_large_buffers
 
 IMAGES, SIZE, BATCH, REPEATS = 20_000, 32, 512, 9
 SHIFT = 4

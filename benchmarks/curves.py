@@ -22,10 +22,10 @@ from matplotlib import rc_context
 
 from benchmarks.machine import machine
 from benchmarks.overhead import change, clone, seconds
-from classifier.figures.style import SERIES, STYLE, new_figure, percent_axis, save
-from classifier.files import read_json, write_json
-from classifier.overrides import flags, parse_overrides
-from classifier.recipes import load_recipe
+from classifier.core.files import read_json, write_json
+from classifier.experiments.overrides import flags, parse_overrides
+from classifier.experiments.recipes import load_recipe
+from classifier.report.figures.style import SERIES, STYLE, new_figure, percent_axis, save
 
 RESULTS, PAGE = Path("benchmarks/curves.json"), Path("benchmarks/curves.md")
 IMAGE = Path("docs/curves.png")

@@ -49,9 +49,9 @@ def plain(model: Path) -> Callable[[list[str]], list[int]]:
     """The plain script."""
     import torch
 
-    from classifier import modelfile
+    from classifier.models import model_file
 
-    network, spec = modelfile.load(model)
+    network, spec = model_file.load(model)
     mean, std = (torch.tensor(figures).view(3, 1, 1) for figures in (spec.mean, spec.std))
 
     def run(files: list[str]) -> list[int]:
@@ -69,9 +69,9 @@ def plain(model: Path) -> Callable[[list[str]], list[int]]:
 
 def ours(model: Path, backend: str) -> Callable[[list[str]], list[int]]:
     """What `python -m classifier predict` does, without printing."""
-    from classifier.image_list import InputImage
-    from classifier.inference import open_predictor
-    from classifier.predict import predict
+    from classifier.inference.inputs import InputImage
+    from classifier.inference.open_predictor import open_predictor
+    from classifier.inference.predict import predict
 
     predictor = open_predictor(model, backend, threads=1)  # type: ignore[arg-type]
 
@@ -109,18 +109,19 @@ def measure(way: str, folder: Path) -> None:
 def main() -> None:
     import torch
 
-    from classifier import modelfile
-    from classifier.models import build
+    from classifier.models import model_file
+    from classifier.models.registry import build
+    from classifier.models.spec import ModelSpec
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         torch.manual_seed(0)
         network = build("cnn", {}, classes=10, channels=3, image_size=SIDE)
         torch.nn.init.normal_(network.last_linear.weight, std=0.5)
-        facts = modelfile.ModelSpec(
+        facts = ModelSpec(
             "cnn", {}, tuple("abcdefghij"), 3, SIDE, "squash", (0.5,) * 3, (0.25,) * 3
         )
-        modelfile.save(folder / "model.safetensors", network, facts)
+        model_file.save(folder / "model.safetensors", network, facts)
         for name, (width, height, _) in SETS.items():
             (folder / name).mkdir()
             for seed in range(FILES):

@@ -16,12 +16,12 @@ from typing import Any
 
 import pandas as pd
 
-from classifier.errors import UserError
-from classifier.figures.style import SERIES, new_figure, save
-from classifier.files import read_json, replacing, write_json
-from classifier.overrides import add_changes, check, dvc, flags, parse_overrides
-from classifier.recipes import load_recipe
-from classifier.revisions import experiment_exists, resolve
+from classifier.core.errors import UserError
+from classifier.core.files import read_json, replacing, write_json
+from classifier.experiments.overrides import add_changes, check, dvc, flags, parse_overrides
+from classifier.experiments.recipes import load_recipe
+from classifier.experiments.revisions import experiment_exists, resolve
+from classifier.report.figures.style import SERIES, new_figure, save
 
 STEPS = ("ladder-1-baseline", "ladder-2-batchnorm", "ladder-3-dropout", "ladder-4-augment")
 RESULTS = Path("benchmarks/ladder.json")

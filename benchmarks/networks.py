@@ -23,16 +23,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine
-from classifier.array_types import Int64Array, UInt8Array
-from classifier.augment import AugmentParams
-from classifier.batches import predict_logits
-from classifier.files import read_json, write_json
-from classifier.memory import keep_large_buffers
-from classifier.model_listing import short
-from classifier.models import NETWORKS, ModelParams
-from classifier.prepare import PreparedData
-from classifier.trained import Row
-from classifier.training import TrainParams, train
+from classifier.augment.augmenter import AugmentParams
+from classifier.commands.models import short
+from classifier.core.files import read_json, write_json
+from classifier.core.types import Int64Array, UInt8Array
+from classifier.dataset.prepared import PreparedData
+from classifier.models.buffers import keep_large_buffers
+from classifier.models.forward import predict_logits
+from classifier.models.registry import NETWORKS, ModelParams
+from classifier.training.loop import train
+from classifier.training.params import TrainParams
+from classifier.training.record import Row
 
 BUDGET = 120.0  # seconds
 AIM = 0.95  # of the budget: speed varies a little from minute to minute

@@ -25,10 +25,11 @@ from torch.utils.data import DataLoader
 
 from benchmarks.machine import machine
 from benchmarks.overhead import clone, seconds
-from classifier.batches import Batches, normalize
-from classifier.memory import keep_large_buffers
-from classifier.parallel import cores
-from classifier.prepare import PreparedData
+from classifier.dataset.prepared import PreparedData
+from classifier.images.parallel import cores
+from classifier.models.buffers import keep_large_buffers
+from classifier.models.forward import normalize
+from classifier.training.batches import Batches
 
 BATCH, REPEATS = 256, 3
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 from benchmarks.overhead import change, seconds
-from classifier.params import flatten, read
+from classifier.core.params import flatten, read
 
 SCORES = ("test_accuracy", "balanced_accuracy", "f1_macro")
 

@@ -90,8 +90,9 @@ def main() -> None:
         sys.exit("wrk is not installed: apt install wrk")
     import torch
 
-    from classifier import modelfile
-    from classifier.models import build
+    from classifier.models import model_file
+    from classifier.models.registry import build
+    from classifier.models.spec import ModelSpec
 
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -101,11 +102,11 @@ def main() -> None:
         for name in NETWORKS:
             torch.manual_seed(0)
             network = build(name, {}, classes=10, channels=3, image_size=32)
-            spec = modelfile.ModelSpec(
+            spec = ModelSpec(
                 name, {}, tuple("abcdefghij"), 3, 32, "squash", (0.5,) * 3, (0.25,) * 3
             )
             model = folder / f"{name}.safetensors"
-            modelfile.save(model, network, spec)
+            model_file.save(model, network, spec)
             for backend in BACKENDS:
                 for mode, options in MODES.items():
                     with serving(model, backend, options) as address:

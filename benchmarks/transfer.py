@@ -21,12 +21,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from classifier.batches import normalize, predict_logits
-from classifier.memory import keep_large_buffers
-from classifier.modelfile import ModelSpec, save
-from classifier.models import ModelParams, build
-from classifier.models.base import Classifier
-from classifier.transfer import freeze, load_weights, plan
+from classifier.models.buffers import keep_large_buffers
+from classifier.models.classifier import Classifier
+from classifier.models.forward import normalize, predict_logits
+from classifier.models.model_file import save
+from classifier.models.registry import ModelParams, build
+from classifier.models.spec import ModelSpec
+from classifier.training.transfer import freeze, load_weights, plan
 
 FEW, BATCH = 50, 64
 BACKBONE_LR = 0.1  # factor on the learning rate, when everything is fine-tuned

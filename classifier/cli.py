@@ -4,8 +4,7 @@ import argparse
 import importlib
 import sys
 
-from classifier.errors import UserError
-from classifier.params import suggestion
+from classifier.core.errors import UserError, suggestion
 
 # verb -> (what it does, an example that `--help` ends with)
 VERBS = {

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from classifier.files import replacing
-from classifier.params import load
-from classifier.process import run_dir, stage
-from classifier.sources import DownloadParams, download
+from classifier.core.files import replacing
+from classifier.core.params import load
+from classifier.core.process import run_dir, stage
+from classifier.sources.download import DownloadParams, download
 
 
 def main() -> None:

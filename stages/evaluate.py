@@ -4,16 +4,16 @@ from pathlib import Path
 
 import torch
 
-from classifier.device import choose_device
-from classifier.evaluation import evaluate, write_metrics, write_predictions
-from classifier.explanations import write_explanations
-from classifier.files import replacing
-from classifier.memory import keep_large_buffers
-from classifier.modelfile import load as load_model
-from classifier.params import load
-from classifier.prepare import PreparedData
-from classifier.process import stage
-from classifier.scoring import EvaluateParams
+from classifier.core.files import replacing
+from classifier.core.params import load
+from classifier.core.process import stage
+from classifier.dataset.prepared import PreparedData
+from classifier.evaluation.evaluate import evaluate, write_metrics, write_predictions
+from classifier.evaluation.explanations import write_explanations
+from classifier.metrics.scoring import EvaluateParams
+from classifier.models.buffers import keep_large_buffers
+from classifier.models.device import choose_device
+from classifier.models.model_file import load as load_model
 
 
 def main() -> None:

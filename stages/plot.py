@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from classifier.changes import since_last_commit
-from classifier.figures.collection import draw_all
-from classifier.files import replacing
-from classifier.headline import as_table, test_metrics
-from classifier.model_card import write_model_card
-from classifier.params import load
-from classifier.process import stage
-from classifier.report import PlotParams, write_report
-from classifier.results import Folders, Results
+from classifier.core.files import replacing
+from classifier.core.params import load
+from classifier.core.process import stage
+from classifier.report.changes import since_last_commit
+from classifier.report.figures.collection import draw_all
+from classifier.report.metric_table import as_table, test_metrics
+from classifier.report.model_card import write_model_card
+from classifier.report.page import PlotParams, write_report
+from classifier.report.results import Folders, Results
 
 FIGURES, REPORT = Path("metrics/figures"), Path("metrics/report.html")
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from classifier.files import read_json, replacing
-from classifier.manifest import Manifest
-from classifier.params import load
-from classifier.prepare import PreprocessParams, prepare
-from classifier.process import stage
-from classifier.splits import read_splits
+from classifier.core.files import read_json, replacing
+from classifier.core.params import load
+from classifier.core.process import stage
+from classifier.images.manifest import Manifest
+from classifier.images.split_table import read_splits
+from classifier.preprocessing.prepare import PreprocessParams, prepare
 
 RAW = Path("data/raw")
 

@@ -3,15 +3,16 @@
 from collections import Counter
 from pathlib import Path
 
-from classifier import quality
-from classifier.csv_files import read_table
-from classifier.duplicates import near_duplicates
-from classifier.files import write_json
-from classifier.manifest import Manifest
-from classifier.params import load
-from classifier.process import stage
-from classifier.splits import SplitParams, assign, write_splits
-from classifier.store import REJECTED
+from classifier.core.csv_files import read_table
+from classifier.core.files import write_json
+from classifier.core.params import load
+from classifier.core.process import stage
+from classifier.images.manifest import Manifest
+from classifier.images.split_table import write_splits
+from classifier.images.store import REJECTED
+from classifier.splits import quality
+from classifier.splits.assign import SplitParams, assign
+from classifier.splits.duplicates import near_duplicates
 
 RAW = Path("data/raw")
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier.arrays import write_arrays
-from classifier.distributed import Ranks, launch
-from classifier.errors import UserError
-from classifier.failures import explained
-from classifier.files import write_json
-from classifier.history import LiveFiles
-from classifier.memory import keep_large_buffers
-from classifier.params import load
-from classifier.prepare import PreparedData
-from classifier.process import run_dir, stage
+from classifier.core.arrays import write_arrays
+from classifier.core.errors import UserError
+from classifier.core.files import write_json
+from classifier.core.params import load
+from classifier.core.process import run_dir, stage
+from classifier.dataset.prepared import PreparedData
+from classifier.models.buffers import keep_large_buffers
+from classifier.training.distributed import Ranks, launch
+from classifier.training.run.failures import explained
+from classifier.training.run.live_files import LiveFiles
 
 PREPARED = Path("data/prepared")
 MODEL = Path("models/model.safetensors")
@@ -21,7 +21,7 @@ MODEL = Path("models/model.safetensors")
 
 def main() -> None:
     """Run `train` in as many processes as params.yaml asks for."""
-    from classifier.train_params import TrainParams
+    from classifier.training.params import TrainParams
 
     launch(load("train", TrainParams).processes, train)
 
@@ -29,14 +29,15 @@ def main() -> None:
 def train() -> None:
     """Write the model, its summary, and the files that show the run, from one process of it."""
     keep_large_buffers()
-    from classifier import modelfile, training
-    from classifier.augment import AugmentParams
+    from classifier.augment.augmenter import AugmentParams
     from classifier.augment.preview import preview
-    from classifier.board import Board
-    from classifier.checkpoint import Checkpoints
-    from classifier.models import ModelParams
-    from classifier.run_key import code_of, run_key
-    from classifier.train_params import TrainParams
+    from classifier.models import model_file
+    from classifier.models.registry import ModelParams
+    from classifier.training import loop
+    from classifier.training.params import TrainParams
+    from classifier.training.run.checkpoint import Checkpoints
+    from classifier.training.run.tensorboard import Board
+    from classifier.training.run_key import code_of, run_key
 
     params = load("train", TrainParams)
     model, augment = load("model", ModelParams), load("augment", AugmentParams)
@@ -54,11 +55,11 @@ def train() -> None:
         board = Board(run_dir() / "tensorboard" / key) if params.tensorboard else None
     live = LiveFiles(Path("metrics/history.csv"), Path("metrics/train.json"), Path("metrics/live"))
     with explained():
-        trained = training.train(
+        trained = loop.train(
             params, model, augment, data, checkpoints=checkpoints, on_epoch=live, board=board
         )
         if checkpoints:
-            modelfile.save(MODEL, trained.network, trained.spec())
+            model_file.save(MODEL, trained.network, trained.spec())
             write_json("models/summary.json", trained.summary)
             rows = np.linspace(0, len(data.labels("train")) - 1, 8).astype(int)
             examples = data.images("train")[rows]

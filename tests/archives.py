@@ -97,7 +97,7 @@ def pin(name: str, folder: Path) -> None:
 def stage_command(name: str, folder: Path) -> list[str]:
     """A command that runs the download stage with the set ``name`` pinned to ``folder``."""
     code = (
-        "from pathlib import Path; from classifier.process import stage; from stages import "
+        "from pathlib import Path; from classifier.core.process import stage; from stages import "
         "download; from tests.archives import pin; "
         f"pin({name!r}, Path({str(folder)!r})); stage('download', download.main)"
     )

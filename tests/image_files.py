@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from classifier.array_types import AnyArray
+from classifier.core.types import AnyArray
 
 _COLORS = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> the PNG color type
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from classifier.images import content_hash, hash_hex, perceptual_hash
-from classifier.manifest import Manifest
-from classifier.store import Record, ShardWriter, write_manifest
+from classifier.images.hashing import content_hash, hash_hex, perceptual_hash
+from classifier.images.manifest import Manifest
+from classifier.images.store import Record, ShardWriter, write_manifest
 
 
 def made_up(labels: Iterable[str], **columns: Any) -> Manifest:

@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 
 from ruamel.yaml import YAML
 
-from classifier.overrides import SECTIONS, dataclass_of
-from classifier.params import describe
+from classifier.core.params import describe
+from classifier.experiments.overrides import SECTIONS, dataclass_of
 from tests.import_closure import ROOT
 
 PAGE = ROOT / "docs" / "parameters.md"

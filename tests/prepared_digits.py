@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier.files import write_json
-from classifier.prepare import PreparedData
+from classifier.core.files import write_json
+from classifier.dataset.prepared import PreparedData
 
 
 def prepared_digits(folder: Path, train: int = 1293, val: int = 144) -> PreparedData:

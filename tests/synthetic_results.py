@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from classifier import tables
-from classifier.csv_files import row_writer, write_table
-from classifier.files import write_json
-from classifier.mistakes import confident_mistakes, confused_pairs, least_certain
-from classifier.outcomes import Outcomes
-from classifier.results import Folders
-from classifier.scoring import EvaluateParams, headline, score
+from classifier.core.csv_files import row_writer, write_table
+from classifier.core.files import write_json
+from classifier.evaluation import tables
+from classifier.evaluation.mistakes import confident_mistakes, confused_pairs, least_certain
+from classifier.metrics.outcomes import Outcomes
+from classifier.metrics.scoring import EvaluateParams, headline, score
+from classifier.report.results import Folders
 
 WORDS = [
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier.image_list import InputImage, images
-from classifier.manifest import Manifest
+from classifier.images.manifest import Manifest
+from classifier.inference.inputs import InputImage, images
 from tests.test_sources import folder_of
 from tests.test_sources_table import table, write
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from classifier.augment import Augmenter, AugmentParams, mixing
+from classifier.augment import mixing
+from classifier.augment.augmenter import Augmenter, AugmentParams
 from classifier.augment.geometric import move
-from classifier.params import load, read
+from classifier.core.params import load, read
 
 # Each knob alone, at a strength that shows.
 SETTINGS = {

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from classifier.arrays import write_arrays
-from classifier.augment import AugmentParams
+from classifier.augment.augmenter import AugmentParams
 from classifier.augment.preview import preview
+from classifier.core.arrays import write_arrays
 
 PARAMS = AugmentParams(shift=0.125, cutout=0.25, policy="rand", mixup=0.4)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from classifier.batches import Batches, at_a_time, normalize, predict_logits
-from classifier.models.base import Entry
+from classifier.models.classifier import Entry
+from classifier.models.forward import at_a_time, normalize, predict_logits
+from classifier.training.batches import Batches
 
 CPU = torch.device("cpu")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier.prepare import PreparedData
-from classifier.training import train
+from classifier.dataset.prepared import PreparedData
+from classifier.training.loop import train
 from tests.prepared_digits import prepared_digits
 from tests.training_runs import PARAMS, SHIFT, SMALL, digest, fit
 
@@ -22,7 +22,7 @@ def test_tensorboard_files_hold_what_was_asked_for(data: PreparedData, tmp_path:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from classifier.board import Board
+    from classifier.training.run.tensorboard import Board
 
     board = Board(tmp_path)
     plain = digest(fit(data))

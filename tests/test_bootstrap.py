@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from classifier import bootstrap
-from classifier.bootstrap import group_sums, interval, resamples, wilson
+from classifier.metrics import bootstrap
+from classifier.metrics.bootstrap import group_sums, interval, resamples, wilson
 
 
 def test_every_resample_draws_as_many_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,8 @@ from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from classifier.calibration import (
-    LIMITS,
-    fit_temperature,
-    reliability,
-)
+from classifier.metrics.reliability import reliability
+from classifier.models.temperature import LIMITS, fit_temperature
 
 
 def calibrated(count: int, classes: int, scale: float) -> tuple[np.ndarray, np.ndarray]:

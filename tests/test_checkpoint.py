@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from classifier.checkpoint import (
+from classifier.core.errors import UserError
+from classifier.training.run.checkpoint import (
     FORGOTTEN_AFTER,
     KEPT_RUNS,
     PERHAPS_RUNNING,
     Checkpoints,
     interval,
 )
-from classifier.errors import UserError
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from scipy.stats import binomtest
 
-from classifier.compare import compare, holm, mcnemar
-from classifier.errors import UserError
-from classifier.outcomes import Outcomes
-from classifier.revisions import Predictions, queue_states, resolve
-from classifier.scoring import EvaluateParams, score
+from classifier.core.errors import UserError
+from classifier.experiments.compare import compare, holm, mcnemar
+from classifier.experiments.revisions import Predictions, queue_states, resolve
+from classifier.metrics.outcomes import Outcomes
+from classifier.metrics.scoring import EvaluateParams, score
 from tests import toy_project
 from tests.toy_project import Toy, wait_for
 from tests.workspace import Workspace

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from classifier.csv_files import read_table, row_writer, write_table
-from classifier.errors import UserError
-from classifier.manifest import Manifest
-from classifier.splits import read_splits
-from classifier.store import Record, write_manifest
+from classifier.core.csv_files import read_table, row_writer, write_table
+from classifier.core.errors import UserError
+from classifier.images.manifest import Manifest
+from classifier.images.split_table import read_splits
+from classifier.images.store import Record, write_manifest
 from tests.manifests import made_up
 
 AWKWARD = [

@@ -5,9 +5,10 @@ import platform
 import pytest
 import torch
 
-from classifier.device import choose_device, choose_numerics
-from classifier.errors import UserError
-from classifier.memory import keep_large_buffers
+from classifier.core.errors import UserError
+from classifier.models.buffers import keep_large_buffers
+from classifier.models.device import choose_device
+from classifier.training.numerics import choose_numerics
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

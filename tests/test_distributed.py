@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from torch import distributed as dist
 
-from classifier.batches import predict_logits
-from classifier.distributed import Ranks
-from classifier.models import build
+from classifier.models.forward import predict_logits
+from classifier.models.registry import build
+from classifier.training.distributed import Ranks
 from tests import workspace
 from tests.prepared_digits import prepared_digits
 from tests.test_resume import ONE_THREAD, TRAIN, start

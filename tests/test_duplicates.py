@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from classifier.duplicates import correlation, equal_links, near_duplicates, near_hashes
+from classifier.splits.duplicates import correlation, equal_links, near_duplicates, near_hashes
 from tests.manifests import packed, photo
 
 

@@ -89,10 +89,10 @@ def test_imports_follow_functions_packages_and_type_checking(tmp_path: Path) -> 
         path.write_text(text, encoding="utf-8")
     expected = {"__init__.py", "a.py", "deep/__init__.py", "deep/b.py", "deep/c.py"}
     assert closure("classifier.a", tmp_path) == {f"classifier/{name}" for name in expected}
-    assert closure("classifier.report", tmp_path) == {
+    assert closure("classifier.report.page", tmp_path) == {
         "classifier/__init__.py",
-        "classifier/report.py",
-        "classifier/report_page/page.html",
+        "classifier/report/page.py",
+        "classifier/report/page/page.html",
     }
 
 

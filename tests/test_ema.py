@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from classifier.ema import averaged
+from classifier.training.optimization.ema import averaged
 
 
 def network() -> nn.Module:

@@ -9,12 +9,19 @@ import torch
 from PIL import Image
 from scipy.optimize import minimize
 
-from classifier import modelfile
 from classifier.cli import main
-from classifier.ensemble import Combination, combine, fit_weights, log_probabilities, save_model
-from classifier.errors import UserError
-from classifier.models import build
-from classifier.prepare import PreparedData
+from classifier.core.errors import UserError
+from classifier.dataset.prepared import PreparedData
+from classifier.experiments.ensemble import (
+    Combination,
+    combine,
+    fit_weights,
+    log_probabilities,
+    save_model,
+)
+from classifier.models import model_file
+from classifier.models.registry import build
+from classifier.models.spec import ModelSpec
 from tests import toy_project, workspace
 from tests.test_compare import made_up
 from tests.toy_project import Toy
@@ -90,7 +97,7 @@ def model(path: Path, seed: int, name: str, **changes: object) -> Path:
     torch.nn.init.normal_(network.last_linear.weight)
     facts = {"channels": 1, "image_size": 8, "resize": "squash", "mean": (0.1 * seed,)}
     spec = {**facts, "classes": ("a", "b", "c"), "std": (0.5,), **changes}
-    modelfile.save(path, network, modelfile.ModelSpec(name=name, args=args, **spec))  # type: ignore[arg-type]
+    model_file.save(path, network, ModelSpec(name=name, args=args, **spec))  # type: ignore[arg-type]
     return path
 
 
@@ -103,7 +110,7 @@ def test_one_file_says_what_the_arrays_said(tmp_path: Path, method: str) -> None
     images = torch.rand(50, 1, 8, 8)
     alone = []
     for path in members:
-        network, spec = modelfile.load(path)
+        network, spec = model_file.load(path)
         with torch.inference_mode():
             alone.append(network((images - spec.mean[0]) / spec.std[0]).numpy())
     generator = np.random.default_rng(0)
@@ -114,7 +121,7 @@ def test_one_file_says_what_the_arrays_said(tmp_path: Path, method: str) -> None
     }[method]
     path = tmp_path / "both.safetensors"
     save_model(path, members, combination, [])
-    network, spec = modelfile.load(path)
+    network, spec = model_file.load(path)
     assert (spec.name, spec.classes, spec.image_size) == ("ensemble", ("a", "b", "c"), 8)
     with torch.inference_mode():
         together = network((images - spec.mean[0]) / spec.std[0]).numpy()
@@ -181,7 +188,7 @@ def test_the_real_pipeline_gives_an_ensemble_that_scores_what_it_said(
     assert facts["test"]["main"]["loss"][0] == pytest.approx(own["test_loss"], rel=1e-4)
     assert sum(facts["weights"].values()) == pytest.approx(1)
 
-    network, spec = modelfile.load(project.path / "models/both.safetensors")
+    network, spec = model_file.load(project.path / "models/both.safetensors")
     data = PreparedData.open(project.path / "data/prepared")
     images = torch.tensor(data.images("test")[:]).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():

@@ -10,18 +10,19 @@ import torch
 from scipy.special import softmax
 from sklearn import metrics
 
-from classifier import tables
-from classifier.calibration import fit_temperature
-from classifier.errors import UserError
-from classifier.evaluation import Evaluation, evaluate, write_metrics, write_predictions
-from classifier.explanations import write_explanations
-from classifier.inference import TorchPredictor
-from classifier.modelfile import ModelSpec, save
-from classifier.models import build
-from classifier.models.base import Classifier, TestTimeAugmentation
-from classifier.outcomes import Outcomes
-from classifier.prepare import PreparedData
-from classifier.scoring import EvaluateParams
+from classifier.core.errors import UserError
+from classifier.dataset.prepared import PreparedData
+from classifier.evaluation import tables
+from classifier.evaluation.evaluate import Evaluation, evaluate, write_metrics, write_predictions
+from classifier.evaluation.explanations import write_explanations
+from classifier.inference.torch_backend import TorchPredictor
+from classifier.metrics.outcomes import Outcomes
+from classifier.metrics.scoring import EvaluateParams
+from classifier.models.classifier import Classifier, TestTimeAugmentation
+from classifier.models.model_file import save
+from classifier.models.registry import build
+from classifier.models.spec import ModelSpec
+from classifier.models.temperature import fit_temperature
 
 CLASSES = ["cat", 'a "dog", big', "macro"]
 CPU = torch.device("cpu")

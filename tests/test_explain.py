@@ -5,16 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from classifier.batches import predict_logits
-from classifier.explain import (
-    feature_maps,
-    first_filters,
-    grad_cam,
-    principal_plane,
-    recorded_embeddings,
-)
-from classifier.models import build
-from classifier.models.base import Classifier
+from classifier.evaluation.embedding import principal_plane, recorded_embeddings
+from classifier.evaluation.grad_cam import feature_maps, first_filters, grad_cam
+from classifier.models.classifier import Classifier
+from classifier.models.forward import predict_logits
+from classifier.models.registry import build
 
 
 def network(name: str = "cnn", size: int = 16) -> Classifier:
@@ -140,7 +135,7 @@ def test_a_very_wide_plane_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     scales = np.array([9, 5] + [1] * 38)
     points = (generator.normal(size=(30, 40)) * scales).astype(np.float32)
     plane, shares = principal_plane(points)
-    monkeypatch.setattr("classifier.explain._WIDE", 30)
+    monkeypatch.setattr("classifier.evaluation.embedding._WIDE", 30)
     wide, wide_shares = principal_plane(points)
     assert wide == pytest.approx(plane, rel=1e-6, abs=1e-6)
     assert wide_shares == pytest.approx(shares)

@@ -10,15 +10,20 @@ import pytest
 import torch
 from PIL import Image
 
-from classifier import cli, deployed, modelfile
-from classifier.batches import normalize
-from classifier.errors import UserError
-from classifier.export import agreement, load_torch_export, onnx_bytes
-from classifier.images import decode, to_array
-from classifier.inference import TorchPredictor, open_predictor
-from classifier.modelfile import ModelSpec
-from classifier.models import build
-from classifier.onnx_model import OnnxPredictor
+from classifier import cli
+from classifier.core.errors import UserError
+from classifier.images.decode import decode
+from classifier.images.resize import to_array
+from classifier.inference import exported_graph
+from classifier.inference.export import load_torch_export, onnx_bytes
+from classifier.inference.export_check import agreement
+from classifier.inference.onnx_backend import OnnxPredictor
+from classifier.inference.open_predictor import open_predictor
+from classifier.inference.torch_backend import TorchPredictor
+from classifier.models import model_file
+from classifier.models.forward import normalize
+from classifier.models.registry import build
+from classifier.models.spec import ModelSpec
 from tests.image_files import encoded, photograph
 from tests.workspace import Workspace
 
@@ -33,7 +38,7 @@ def test_the_graph_resizes_as_pillow_does(resize: str) -> None:
         image.putpixel((0, 0), (255, 0, 255))
         expected = to_array(image, 32, 3, resize)  # type: ignore[arg-type]
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
-        found = deployed.resized(pixels, 32, resize)[0].permute(1, 2, 0).numpy()
+        found = exported_graph.resized(pixels, 32, resize)[0].permute(1, 2, 0).numpy()
         assert np.abs(found - expected).max() <= 1, size
         assert (found != expected).mean() <= 0.02, size
         if size == (32, 32):
@@ -64,7 +69,7 @@ def test_onnx_answers_like_torch(
     name: str, args: dict[str, object], channels: int, size: int, resize: str, tmp_path: Path
 ) -> None:
     made, spec = network(name, args, channels, size, resize)
-    modelfile.save(tmp_path / "m.safetensors", made, spec)
+    model_file.save(tmp_path / "m.safetensors", made, spec)
     ours = TorchPredictor(tmp_path / "m.safetensors", "cpu")
     content = onnx_bytes(ours.network, spec, {"test_accuracy": 0.5})
     theirs = OnnxPredictor(content)
@@ -104,7 +109,7 @@ def test_one_class_for_every_test_digit_whoever_computes(project: Path, tmp_path
     path = tmp_path / "model.onnx"
     assert cli.main(["export", "--out", str(path)]) == 0
     first = path.read_bytes()
-    again = modelfile.load("models/model.safetensors")
+    again = model_file.load("models/model.safetensors")
     metrics = json.loads(Path("metrics/evaluate.json").read_text())
     assert onnx_bytes(*again, metrics) == first
     assert b"deployed.py" not in first
@@ -148,8 +153,8 @@ def test_torch_programs_and_plain_weights(project: Path, tmp_path: Path) -> None
 
     weights = tmp_path / "plain.safetensors"
     assert cli.main(["export", "--format", "safetensors", "--out", str(weights)]) == 0
-    expected = modelfile.read_weights("models/model.safetensors")
-    found = modelfile.read_weights(weights)
+    expected = model_file.read_weights("models/model.safetensors")
+    found = model_file.read_weights(weights)
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
@@ -217,7 +222,7 @@ def test_one_class_for_cifar10_and_for_photographs(tmp_path: Path) -> None:
     files = files[:: len(files) // 1000][:1000]
     images = [decode(file.read_bytes()) for file in files]
     made, spec = trained(Path(folder), sorted({file.parent.name for file in files}))
-    modelfile.save(tmp_path / "m.safetensors", made, spec)
+    model_file.save(tmp_path / "m.safetensors", made, spec)
     ours = TorchPredictor(tmp_path / "m.safetensors", "cpu")
     theirs = OnnxPredictor(onnx_bytes(ours.network, spec, {}))
     arrays = np.stack([to_array(image, 32, 3) for image in images])

@@ -5,8 +5,8 @@ import errno
 import pytest
 import torch
 
-from classifier.errors import UserError
-from classifier.failures import explained
+from classifier.core.errors import UserError
+from classifier.training.run.failures import explained
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from classifier import modelfile
-from classifier.augment import AugmentParams
-from classifier.checkpoint import Checkpoints
-from classifier.errors import UserError
-from classifier.models import ModelParams, build, side_by_side
-from classifier.models.convolution import Convolution
-from classifier.models.fast import FastParams, Whitening
-from classifier.overrides import check
-from classifier.prepare import PreparedData
-from classifier.recipes import load_recipe, recipe_names
-from classifier.resolution import ProgressiveParams
-from classifier.trained import Trained
-from classifier.training import TrainParams, train
+from classifier.augment.augmenter import AugmentParams
+from classifier.core.errors import UserError
+from classifier.dataset.prepared import PreparedData
+from classifier.experiments.overrides import check
+from classifier.experiments.recipes import load_recipe, recipe_names
+from classifier.models import model_file
+from classifier.models.networks import side_by_side
+from classifier.models.networks.convolution import Convolution
+from classifier.models.networks.fast import FastParams, Whitening
+from classifier.models.registry import ModelParams, build
+from classifier.training.loop import train
+from classifier.training.params import TrainParams
+from classifier.training.progressive_resizing import ProgressiveParams
+from classifier.training.record import Trained
+from classifier.training.run.checkpoint import Checkpoints
 from tests.import_closure import ROOT
 from tests.prepared_digits import prepared_digits
 
@@ -322,8 +324,8 @@ def test_the_model_file_holds_the_whitening(
         data, params=replace(TRAIN, epochs=1), model=replace(MODEL, fast=FastParams(offset=0.3))
     )
     for run in (straight, offset):
-        modelfile.save(tmp_path / "model.safetensors", run.network, run.spec())
-        loaded, _ = modelfile.load(tmp_path / "model.safetensors")
+        model_file.save(tmp_path / "model.safetensors", run.network, run.spec())
+        loaded, _ = model_file.load(tmp_path / "model.safetensors")
         for name, value in whitening(run.network).state_dict().items():
             assert torch.equal(whitening(loaded).state_dict()[name], value)
     assert whitening(loaded).bias is not None

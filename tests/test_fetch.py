@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from classifier.errors import UserError
-from classifier.sources import transfer
-from classifier.sources.fetch import fetch, url_name
-from classifier.sources.transfer import RemoteFile
+from classifier.core.errors import UserError
+from classifier.sources.remote import transfer
+from classifier.sources.remote.fetch import fetch, url_name
+from classifier.sources.remote.transfer import RemoteFile
 from tests.archives import Server, serve, serving, url_of
 
 DATA = bytes(range(256)) * 4096  # 1 MiB

@@ -9,13 +9,13 @@ import pytest
 from matplotlib import rc_context
 from PIL import Image
 
-from classifier.figures import confusion, data_quality, network, style
-from classifier.figures.collection import draw_all
-from classifier.figures.data import sizes
-from classifier.figures.galleries import galleries
-from classifier.figures.tiles import Tile, heat, scaled, sheet
-from classifier.files import write_json
-from classifier.results import Results
+from classifier.core.files import write_json
+from classifier.report.figures import confusion, data_quality, network, style
+from classifier.report.figures.collection import draw_all
+from classifier.report.figures.data import sizes
+from classifier.report.figures.galleries import galleries
+from classifier.report.figures.tiles import Tile, heat, scaled, sheet
+from classifier.report.results import Results
 from tests.synthetic_results import make
 
 ALWAYS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier.arrays import write_arrays
-from classifier.files import replacing, write_json
+from classifier.core.arrays import write_arrays
+from classifier.core.files import replacing, write_json
 
 
 def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

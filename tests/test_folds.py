@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classifier.errors import UserError
-from classifier.folds import pooled, run_missing, spread
-from classifier.trials import ExperimentRun
+from classifier.core.errors import UserError
+from classifier.experiments.folds import pooled, run_missing, spread
+from classifier.experiments.trials import ExperimentRun
 from tests import toy_project
 from tests.test_compare import made_up
 from tests.toy_project import Toy, wait_for

@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier.images import (
-    MAX_PIXELS,
-    content_hash,
-    decode,
-    hash_hex,
-    inspect,
-    perceptual_hash,
-    to_array,
-)
+from classifier.images.decode import decode, inspect
+from classifier.images.formats import MAX_PIXELS
+from classifier.images.hashing import content_hash, hash_hex, perceptual_hash
+from classifier.images.resize import to_array
 from tests.image_files import chunk, encoded, photograph
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier.images import decode, is_blank
+from classifier.images.decode import decode
+from classifier.images.hashing import is_blank
 from tests.image_files import encoded
 
 Maker = Callable[[int], bytes]

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from classifier.images import decode
+from classifier.images.decode import decode
 from tests.image_files import chunk, encoded, photograph
 
 IMAGE = photograph(size=(48, 40))

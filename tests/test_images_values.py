@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier.array_types import AnyArray
-from classifier.images import Values, content_hash, decode, inspect, is_blank, value_ranges
+from classifier.core.types import AnyArray
+from classifier.images.decode import decode, inspect
+from classifier.images.hashing import content_hash, is_blank
+from classifier.images.values import Values, value_ranges
 from tests.image_files import chunk, encoded, photograph, png16, tiff
 
 RANDOM = np.random.default_rng(0)

@@ -9,16 +9,23 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from classifier.augment import AugmentParams
-from classifier.errors import UserError
-from classifier.imbalance import ClassWeights, Sampler, class_weights, epoch_order, image_losses
-from classifier.learning_rate_finder import find_learning_rate
-from classifier.models import ModelParams
-from classifier.models.cnn import CnnParams
-from classifier.params import parse
-from classifier.prepare import PreparedData
-from classifier.trained import Trained
-from classifier.training import TrainParams, train
+from classifier.augment.augmenter import AugmentParams
+from classifier.core.errors import UserError
+from classifier.core.params import parse
+from classifier.dataset.prepared import PreparedData
+from classifier.experiments.learning_rate_finder import find_learning_rate
+from classifier.models.networks.cnn import CnnParams
+from classifier.models.registry import ModelParams
+from classifier.training.imbalance import (
+    ClassWeights,
+    Sampler,
+    class_weights,
+    epoch_order,
+    image_losses,
+)
+from classifier.training.loop import train
+from classifier.training.params import TrainParams
+from classifier.training.record import Trained
 from tests.prepared_digits import prepared_digits
 
 NAMES = ("other", "zero")

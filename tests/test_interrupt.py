@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from classifier import interrupt
-from classifier.interrupt import Interrupt
+from classifier.training.run import interrupt
+from classifier.training.run.interrupt import Interrupt
 
 
 def test_the_first_signal_only_asks_and_its_echo_changes_nothing() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from classifier.errors import UserError
+from classifier.core.errors import UserError
 from tests import workspace
 from tests.test_resume import MODEL, ONE_THREAD, digest
 from tests.toy_project import Toy

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from classifier import label_errors
-from classifier.label_errors import find_label_errors
+from classifier.evaluation import label_errors
+from classifier.evaluation.label_errors import find_label_errors
 
 
 def noisy(count: int = 3000, classes: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

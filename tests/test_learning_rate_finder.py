@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from classifier import learning_rate_finder
-from classifier.augment import AugmentParams
-from classifier.errors import UserError
-from classifier.learning_rate_finder import (
+from classifier.augment.augmenter import AugmentParams
+from classifier.core.errors import UserError
+from classifier.experiments import learning_rate_finder
+from classifier.experiments.learning_rate_finder import (
     MEMORY,
     Found,
     draw,
     find_learning_rate,
     suggest,
 )
-from classifier.models import ModelParams
-from classifier.resolution import ProgressiveParams
-from classifier.training import TrainParams, train
+from classifier.models.registry import ModelParams
+from classifier.training.loop import train
+from classifier.training.params import TrainParams
+from classifier.training.progressive_resizing import ProgressiveParams
 from tests.prepared_digits import prepared_digits
 
 MODEL = ModelParams("cnn")

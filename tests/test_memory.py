@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from classifier.memory import free_memory, keep_large_buffers
+from classifier.models.buffers import keep_large_buffers
+from classifier.training.memory import free_memory
 
 MB = 2**20
 
@@ -66,7 +67,7 @@ def test_without_a_limit_the_machine_counts(tmp_path: Path, limit: object) -> No
 # to supply. A first argument stands for the largest threshold that the C library accepts.
 BLOCKS = """
 import ctypes, resource, sys
-from classifier.memory import keep_large_buffers
+from classifier.training.memory import keep_large_buffers
 libc = ctypes.CDLL("libc.so.6")
 if len(sys.argv) > 1:
     class Old:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.lib.format import open_memmap
 
-from classifier.files import write_json
+from classifier.core.files import write_json
 from tests import workspace
 from tests.test_resume import ONE_THREAD
 from tests.workspace import environment
@@ -25,12 +25,12 @@ import resource, sys
 from pathlib import Path
 import numpy as np, torch
 from classifier import transfer
-from classifier.evaluation import evaluate
-from classifier.explain import principal_plane
-from classifier.modelfile import ModelSpec
+from classifier.evaluation.evaluate import evaluate
+from classifier.evaluation.grad_cam import principal_plane
+from classifier.models.model_file import ModelSpec
 from classifier.models import ModelParams, build
-from classifier.prepare import PreparedData
-from classifier.scoring import EvaluateParams
+from classifier.preprocessing.prepare import PreparedData
+from classifier.metrics.scoring import EvaluateParams
 
 def allow(megabytes):
     status = Path("/proc/self/status").read_text()

@@ -11,10 +11,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from classifier.errors import UserError
-from classifier.modelfile import ModelSpec, load, read_spec, save
-from classifier.models import ModelParams, build
-from classifier.models.base import Classifier
+from classifier.core.errors import UserError
+from classifier.models.classifier import Classifier
+from classifier.models.model_file import load, save
+from classifier.models.registry import ModelParams, build
+from classifier.models.spec import ModelSpec, read_spec
 
 SPEC = ModelSpec(
     name="cnn",
@@ -80,7 +81,7 @@ def test_loading_leaves_the_random_state_alone(path: Path) -> None:
 
 def test_spec_is_read_without_torch(path: Path) -> None:
     code = (
-        "import sys; from classifier.modelfile import read_spec; "
+        "import sys; from classifier.models.model_file import read_spec; "
         f"print(read_spec({str(path)!r}).name, 'torch' in sys.modules)"
     )
     result = subprocess.run(

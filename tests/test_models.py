@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from classifier.errors import UserError
-from classifier.model_listing import list_models, short
-from classifier.model_summary import count_parameters, summarize, summary
-from classifier.modelfile import ModelSpec, load, save
-from classifier.models import NETWORKS, ModelParams, build
-from classifier.models.base import Classifier, Entry, TestTimeAugmentation
-from classifier.models.convnext import drop_path
-from classifier.models.vit import positions
+from classifier.commands.models import list_models, short
+from classifier.core.errors import UserError
+from classifier.models.classifier import Classifier, Entry, TestTimeAugmentation
+from classifier.models.model_file import load, save
+from classifier.models.networks.convnext import drop_path
+from classifier.models.networks.vit import positions
+from classifier.models.registry import NETWORKS, ModelParams, build
+from classifier.models.spec import ModelSpec
+from classifier.models.summary import count_parameters, summarize, summary
 
 # Narrow settings, so that this file runs in seconds; the full ones are counted below.
 NARROW: dict[str, dict[str, Any]] = {

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from classifier.models import build, names
-from classifier.optimizers import build_optimizer, parameter_groups
+from classifier.models.registry import build, names
+from classifier.training.optimization.optimizers import build_optimizer, parameter_groups
 
 # Its networks compute their widths with tensors, so that they cannot be built on `meta`, and the
 # large ones take gigabytes; they differ in widths alone.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from classifier.optimizers import (
+from classifier.training.optimization.optimizers import (
     Muon,
     OptimizerName,
     build_optimizer,

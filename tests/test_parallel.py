@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from classifier import parallel
-from classifier.errors import UserError
-from classifier.parallel import ordered_map
+from classifier.core.errors import UserError
+from classifier.images import parallel
+from classifier.images.parallel import ordered_map
 
 
 def where(number: int) -> tuple[int, int]:

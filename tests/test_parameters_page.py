@@ -2,8 +2,8 @@
 
 import yaml
 
-from classifier.overrides import SECTIONS, dataclass_of
-from classifier.params import load
+from classifier.core.params import load
+from classifier.experiments.overrides import SECTIONS, dataclass_of
 from tests.import_closure import ROOT
 from tests.parameters_page import PAGE, comments, page
 

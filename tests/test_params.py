@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAMLError
 
-from classifier.errors import UserError
-from classifier.models import ModelParams
-from classifier.params import RENAMED, Loader, flatten, load, parse, read, suggestion
-from classifier.report import PlotParams
-from classifier.train_params import TrainParams
+from classifier.core.errors import UserError, suggestion
+from classifier.core.params import RENAMED, Loader, flatten, load, parse, read
+from classifier.models.registry import ModelParams
+from classifier.report.page import PlotParams
+from classifier.training.params import TrainParams
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def test_a_second_clone_pulls_the_same_files(finished: Workspace, tmp_path: Path
 def test_an_edit_makes_exactly_its_stages_stale(finished: Workspace, tmp_path: Path) -> None:
     place = workspace.copy(finished, tmp_path / "copy")
     for file, stale in {
-        "classifier/models/vgg.py": {"train", "evaluate"},
+        "classifier/models/networks/vgg.py": {"train", "evaluate"},
         "stages/split.py": {"split"},
         "stages/plot.py": {"plot"},
         "stages/download.py": {"download"},

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier import cli, image_list
-from classifier.errors import UserError
-from classifier.image_list import InputImage, images
-from classifier.modelfile import ModelSpec
-from classifier.predict import BATCH, BATCH_BYTES, MULTIPLE, predict
-from classifier.prediction_files import best, out, percent, submission
+from classifier import cli
+from classifier.core.errors import UserError
+from classifier.inference import inputs
+from classifier.inference.inputs import InputImage, images
+from classifier.inference.outputs import best, out, percent, submission
+from classifier.inference.predict import BATCH, BATCH_BYTES, MULTIPLE, predict
+from classifier.models.spec import ModelSpec
 from tests.test_sources import rejected, take
 from tests.workspace import Workspace
 
@@ -136,7 +137,7 @@ def test_a_folder_that_cannot_be_opened_is_named(
 def test_a_folder_larger_than_a_block_is_complete(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_list, "_BLOCK", 2)
+    monkeypatch.setattr(inputs, "_BLOCK", 2)
     assert len(set(images([str(folder)]))) == 10
 
 

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier import prepare as module
-from classifier.errors import UserError
-from classifier.images import decode, to_array
-from classifier.manifest import Manifest
-from classifier.prepare import (
-    PreparedData,
+from classifier.core.errors import UserError
+from classifier.dataset.prepared import PreparedData
+from classifier.images.decode import decode
+from classifier.images.manifest import Manifest
+from classifier.images.resize import to_array
+from classifier.images.store import read_bytes
+from classifier.preprocessing import prepare as module
+from classifier.preprocessing.prepare import (
     PreprocessParams,
     automatic_channels,
     automatic_size,
     prepare,
 )
-from classifier.store import read_bytes
 from tests.manifests import packed, photo
 
 AUTO = PreprocessParams("auto", "auto", "squash", "standardize", workers=1)

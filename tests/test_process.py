@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from classifier.errors import UserError
-from classifier.history import LiveFiles
-from classifier.process import PROGRESS, run_dir, stage
+from classifier.core.errors import UserError
+from classifier.core.process import PROGRESS, run_dir, stage
+from classifier.training.run.live_files import LiveFiles
 from tests import toy_project
 from tests.toy_project import Toy
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from classifier.duplicates import NearDuplicates
-from classifier.quality import LISTED, image_quality, report
+from classifier.report.image_quality import image_quality
+from classifier.splits.duplicates import NearDuplicates
+from classifier.splits.quality import LISTED, report
 from tests.manifests import made_up, photo
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from classifier.ranking import areas, pr_curve, roc_curve
+from classifier.metrics.ranking import areas, pr_curve, roc_curve
 
 
 def ranked(ties: bool = True) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,11 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 
 from benchmarks import ladder
-from classifier.errors import UserError
-from classifier.files import read_json
-from classifier.overrides import SECTIONS, check, combinations, flags, parse_overrides
-from classifier.params import read
-from classifier.recipes import load_recipe, recipe_names
+from classifier.core.errors import UserError
+from classifier.core.files import read_json
+from classifier.core.params import read
+from classifier.experiments.overrides import SECTIONS, check, combinations, flags, parse_overrides
+from classifier.experiments.recipes import load_recipe, recipe_names
 from tests import toy_project, workspace
 from tests.import_closure import ROOT
 from tests.toy_project import Toy

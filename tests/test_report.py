@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from classifier.changes import Changes, differences, since_last_commit
-from classifier.figures.collection import Drawn, draw_all
-from classifier.files import read_json, write_json
-from classifier.headline import as_table, test_metrics
-from classifier.model_card import write_model_card
-from classifier.report import PlotParams, write_report
-from classifier.results import Folders, Results
+from classifier.core.files import read_json, write_json
+from classifier.report.changes import Changes, differences, since_last_commit
+from classifier.report.figures.collection import Drawn, draw_all
+from classifier.report.metric_table import as_table, test_metrics
+from classifier.report.model_card import write_model_card
+from classifier.report.page import PlotParams, write_report
+from classifier.report.results import Folders, Results
 from tests.synthetic_results import make
 
 test_metrics.__test__ = False  # type: ignore[attr-defined]
@@ -80,7 +80,7 @@ def test_report_without_optional_inputs(tmp_path: Path) -> None:
 def test_what_would_make_the_page_too_large_is_named_by_its_file(
     where: Folders, drawn: list[Drawn], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("classifier.report.LARGEST", 200_000)
+    monkeypatch.setattr("classifier.report.page.LARGEST", 200_000)
     page = write(where, drawn, tmp_path / "a.html")
     assert len(page) < 420_000
     assert "metrics/figures/" in page

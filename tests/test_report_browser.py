@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from classifier.changes import Changes
-from classifier.figures.collection import draw_all
-from classifier.report import PlotParams, write_report
-from classifier.results import Results
+from classifier.report.changes import Changes
+from classifier.report.figures.collection import draw_all
+from classifier.report.page import PlotParams, write_report
+from classifier.report.results import Results
 from tests.synthetic_results import make
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

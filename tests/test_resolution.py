@@ -9,24 +9,25 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from classifier.augment import AugmentParams
+from classifier.augment.augmenter import AugmentParams
 from classifier.augment.preview import _EXAMPLES as AUGMENTATIONS
-from classifier.checkpoint import Checkpoints
-from classifier.errors import UserError
-from classifier.models import NETWORKS, ModelParams, build
-from classifier.models.alexnet import AlexnetParams
-from classifier.models.base import FlattenMaps
-from classifier.models.cnn import CnnParams
-from classifier.models.convnext import ConvnextParams
-from classifier.models.inception import InceptionParams
-from classifier.models.torchvision_nets import VitTokens
-from classifier.models.vgg import VggParams
-from classifier.models.vit import VitParams
-from classifier.models.wide_resnet import WideResnetParams
-from classifier.prepare import PreparedData
-from classifier.resolution import Growth, ProgressiveParams, shrunk
-from classifier.trained import Trained
-from classifier.training import TrainParams, train
+from classifier.core.errors import UserError
+from classifier.dataset.prepared import PreparedData
+from classifier.models.networks.alexnet import AlexnetParams
+from classifier.models.networks.cnn import CnnParams
+from classifier.models.networks.convnext import ConvnextParams
+from classifier.models.networks.inception import InceptionParams
+from classifier.models.networks.layers import FlattenMaps
+from classifier.models.networks.torchvision import VitTokens
+from classifier.models.networks.vgg import VggParams
+from classifier.models.networks.vit import VitParams
+from classifier.models.networks.wide_resnet import WideResnetParams
+from classifier.models.registry import NETWORKS, ModelParams, build
+from classifier.training.loop import train
+from classifier.training.params import TrainParams
+from classifier.training.progressive_resizing import Growth, ProgressiveParams, shrunk
+from classifier.training.record import Trained
+from classifier.training.run.checkpoint import Checkpoints
 from tests.prepared_digits import prepared_digits
 
 PARAMS = TrainParams(

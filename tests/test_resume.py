@@ -132,7 +132,7 @@ def test_another_parameter_code_or_image_starts_afresh(project: Workspace, strai
     changed.set(train__epochs=1, train__lr=0.004)
     assert "going on" not in changed.run(*TRAIN, env=ONE_THREAD).stdout
     changed.set(train__epochs=30, train__lr=0.005)
-    for name in ("classifier/schedules.py", "data/prepared/train.npy"):
+    for name in ("classifier/training/optimization/schedules.py", "data/prepared/train.npy"):
         content = (changed.path / name).read_bytes()
         (changed.path / name).write_bytes(content[:-1] + b" ")
         assert "going on" not in kill_in_training(changed, random.Random(SEED), *TRAIN), name

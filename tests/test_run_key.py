@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from classifier import run_key as module
-from classifier.augment import AugmentParams
-from classifier.models import ModelParams
-from classifier.models.cnn import CnnParams
-from classifier.models.vgg import VggParams
-from classifier.run_key import code_of, run_key
-from classifier.training import TrainParams
+from classifier.augment.augmenter import AugmentParams
+from classifier.models.networks.cnn import CnnParams
+from classifier.models.networks.vgg import VggParams
+from classifier.models.registry import ModelParams
+from classifier.training import run_key as module
+from classifier.training.params import TrainParams
+from classifier.training.run_key import code_of, run_key
 from tests.import_closure import ROOT
 from tests.prepared_digits import prepared_digits
 

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 
-from classifier.schedules import ONE_CYCLE_END, Schedule, ScheduleName
+from classifier.training.optimization.schedules import ONE_CYCLE_END, Schedule, ScheduleName
 
 
 def factors(name: ScheduleName, **settings: float) -> list[float]:

@@ -6,8 +6,8 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn import metrics
 
-from classifier.outcomes import Outcomes
-from classifier.scoring import EvaluateParams, Scores, headline, score
+from classifier.metrics.outcomes import Outcomes
+from classifier.metrics.scoring import EvaluateParams, Scores, headline, score
 
 pytestmark = pytest.mark.filterwarnings("ignore:y_pred contains classes")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier import modelfile
-from classifier.export import onnx_bytes
+from classifier.inference.export import onnx_bytes
+from classifier.models import model_file
 from tests.servers import Server, measured, png, serving
 from tests.workspace import Workspace
 
@@ -294,7 +294,7 @@ sys.meta_path.insert(0, Missing())
 import numpy as np
 from pathlib import Path
 from classifier.commands import serve
-from classifier.inference import open_predictor
+from classifier.inference.torch_backend import open_predictor
 from classifier.serve import app, examples, limits, metrics, server, service
 predictor = open_predictor(sys.argv[1])
 made = service.Service(predictor, limits.Limits(), metrics.Metrics())
@@ -306,7 +306,7 @@ print(predictor.probabilities(np.zeros((1, 30, 20, 1), np.uint8)).shape)
 
 def test_an_exported_model_is_served_without_torch(finished: Workspace, tmp_path: Path) -> None:
     path = str(tmp_path / "model.onnx")
-    network = modelfile.load(finished.path / "models/model.safetensors")
+    network = model_file.load(finished.path / "models/model.safetensors")
     Path(path).write_bytes(onnx_bytes(*network, {}))
     text = (finished.path / "Dockerfile").read_text()
     assert re.search(r"^COPY classifier classifier$", text, re.MULTILINE)

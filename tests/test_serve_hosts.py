@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from classifier.errors import UserError
+from classifier.core.errors import UserError
 from tests.servers import Server, connected, serving
 from tests.workspace import Workspace
 

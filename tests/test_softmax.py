@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from classifier.softmax import softmax, softmax_parts
+from classifier.core.softmax import softmax, softmax_parts
 
 
 @pytest.mark.parametrize("precision", [np.float32, np.float64])

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier import images, parallel, store
-from classifier.errors import UserError
-from classifier.manifest import Manifest
-from classifier.sources import DownloadParams, Summary, download
+from classifier.core.errors import UserError
+from classifier.images import decode, hashing, parallel, store
+from classifier.images.manifest import Manifest
+from classifier.sources.download import DownloadParams, download
+from classifier.sources.ingest import Summary
 from tests.archives import make_cifar10, make_cifar100, make_idx, pin, serve, stage_command
 
 
@@ -74,8 +75,8 @@ def test_the_files_are_kept_as_they_are(tmp_path: Path, out: Path) -> None:
         place = (manifest.shard[row], int(manifest.offset[row]), int(manifest.size[row]))
         data = store.read_bytes(out, *place)
         assert data == (root / name).read_bytes()
-        assert manifest.content[row] == images.content_hash(images.decode(data))
-        assert manifest.phash[row] == images.perceptual_hash(images.decode(data))
+        assert manifest.content[row] == hashing.content_hash(decode.decode(data))
+        assert manifest.phash[row] == hashing.perceptual_hash(decode.decode(data))
 
 
 def test_split_folders(tmp_path: Path, out: Path) -> None:
@@ -218,7 +219,7 @@ def test_digits(tmp_path: Path, out: Path) -> None:
     assert classes(out) == [str(digit) for digit in range(10)]
     assert set(manifest.mode.tolist()) == {"L"}
     place = (manifest.shard[3], int(manifest.offset[3]), int(manifest.size[3]))
-    pixels = np.asarray(images.decode(store.read_bytes(out, *place)))
+    pixels = np.asarray(decode.decode(store.read_bytes(out, *place)))
     assert pixels.shape == (8, 8)
     assert pixels.max() == round(15 * 255 / 16)  # the scans count from 0 to 16
 
@@ -271,7 +272,7 @@ def test_cifar_planes_become_pixels(
     manifest = Manifest.read(out)
     row = manifest.id.tolist().index("test/00000")
     place = (manifest.shard[row], int(manifest.offset[row]), int(manifest.size[row]))
-    pixels = np.asarray(images.decode(store.read_bytes(out, *place)))
+    pixels = np.asarray(decode.decode(store.read_bytes(out, *place)))
     assert manifest.label[row] == classes(out)[record[0]]
     assert np.array_equal(pixels.transpose(2, 0, 1).ravel(), record[1:])
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from classifier.errors import UserError
-from classifier.manifest import Manifest
-from classifier.sources import Summary, unpack
+from classifier.core.errors import UserError
+from classifier.images.manifest import Manifest
+from classifier.sources import unpack
+from classifier.sources.ingest import Summary
 from tests.archives import serve, serving, url_of
 from tests.test_sources import classes, folder_of, rejected, take
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from classifier.errors import UserError
+from classifier.core.errors import UserError
 from classifier.sources import classes
-from classifier.sources.listing import Rejected
+from classifier.sources.source_index import Rejected
 from tests.test_sources import classes as classes_of
 from tests.test_sources import folder_of, image, take
 from tests.test_sources_archive import pack

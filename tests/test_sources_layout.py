@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier.errors import UserError
-from classifier.manifest import Manifest
+from classifier.core.errors import UserError
+from classifier.images.manifest import Manifest
 from classifier.sources.naming import is_filler, split_meant, split_named
 from tests.test_sources import classes, folder_of, rejected, take
 from tests.test_sources_archive import pack

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from classifier.errors import UserError
-from classifier.manifest import Manifest
-from classifier.sources import Summary
+from classifier.core.errors import UserError
+from classifier.images.manifest import Manifest
+from classifier.sources.ingest import Summary
 from tests.test_sources import classes, folder_of, image, take
 
 

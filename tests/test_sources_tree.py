@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier.errors import UserError
-from classifier.manifest import Manifest
+from classifier.core.errors import UserError
+from classifier.images.manifest import Manifest
 from classifier.sources.tree import files_below
 from tests import workspace
 from tests.test_sources import folder_of, image, rejected, take

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stages.split
-from classifier.duplicates import NearDuplicates
-from classifier.errors import UserError
-from classifier.manifest import Manifest
-from classifier.quality import report
-from classifier.splits import SplitParams, assign, read_splits, write_splits
-from classifier.store import Record, write_manifest
+from classifier.core.errors import UserError
+from classifier.images.manifest import Manifest
+from classifier.images.split_table import read_splits, write_splits
+from classifier.images.store import Record, write_manifest
+from classifier.splits.assign import SplitParams, assign
+from classifier.splits.duplicates import NearDuplicates
+from classifier.splits.quality import report
 from tests.manifests import made_up, packed, photo
 
 DEFAULT = SplitParams(seed=0, test_fraction=0.2, val_fraction=0.1)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier.manifest import Manifest
-from classifier.store import Record, ShardWriter, read_bytes, write_manifest
+from classifier.images.manifest import Manifest
+from classifier.images.store import Record, ShardWriter, read_bytes, write_manifest
 
 IMAGES = [(f"cats/été {number}.png", bytes([number]) * (700 * number)) for number in range(1, 8)]
 

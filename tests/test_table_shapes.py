@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from classifier.errors import UserError
+from classifier.core.errors import UserError
 from tests.table_cases import (
     DISK,
     LABELS,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from classifier.device import choose_numerics, cpu_threads
-from classifier.modelfile import read_spec
+from classifier.models.spec import read_spec
+from classifier.training.numerics import choose_numerics, cpu_threads
 from tests import workspace
 from tests.prepared_digits import prepared_digits
 from tests.test_resume import MODEL, SEED, TRAIN, digest, kill_in_training

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision import models
 
-from classifier.models import ModelParams, build
-from classifier.models.torchvision_nets import torchvision_names
-from classifier.transfer import load_weights, plan, stages
+from classifier.models.networks.torchvision import torchvision_names
+from classifier.models.registry import ModelParams, build
+from classifier.training.transfer import load_weights, plan, stages
 
 FEW = ("resnet18", "mobilenet_v3_small", "squeezenet1_1")
 # More than this would need gigabytes to run; `test_builds` covers the others on `meta`.

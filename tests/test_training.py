@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from classifier.augment import AugmentParams
-from classifier.batches import normalize
-from classifier.errors import UserError
-from classifier.models import ModelParams, build
-from classifier.models.cnn import CnnParams
-from classifier.optimizers import build_optimizer
-from classifier.prepare import PreparedData
-from classifier.schedules import Schedule, ScheduleName
-from classifier.training import train
+from classifier.augment.augmenter import AugmentParams
+from classifier.core.errors import UserError
+from classifier.dataset.prepared import PreparedData
+from classifier.models.forward import normalize
+from classifier.models.networks.cnn import CnnParams
+from classifier.models.registry import ModelParams, build
+from classifier.training.loop import train
+from classifier.training.optimization.optimizers import build_optimizer
+from classifier.training.optimization.schedules import Schedule, ScheduleName
 from tests.prepared_digits import prepared_digits
 from tests.training_runs import PARAMS, digest, fit
 

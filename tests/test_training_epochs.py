@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from classifier import modelfile
-from classifier.batches import predict_logits
-from classifier.errors import UserError
-from classifier.models.base import Classifier, TestTimeAugmentation
-from classifier.prepare import PreparedData
-from classifier.validation import Monitor, validation_scores
+from classifier.core.errors import UserError
+from classifier.dataset.prepared import PreparedData
+from classifier.models import model_file
+from classifier.models.classifier import Classifier, TestTimeAugmentation
+from classifier.models.forward import predict_logits
+from classifier.training.validation import Monitor, validation_scores
 from tests.prepared_digits import prepared_digits
 from tests.training_runs import PARAMS, SMALL, fit
 
@@ -32,8 +32,8 @@ def test_a_reloaded_model_scores_what_training_reported(
 ) -> None:
     model = dataclasses.replace(SMALL, test_time_augmentation=augmentation)
     trained = fit(data, model=model, ema_decay=ema_decay)
-    modelfile.save(tmp_path / "model.safetensors", trained.network, trained.spec())
-    network, spec = modelfile.load(tmp_path / "model.safetensors")
+    model_file.save(tmp_path / "model.safetensors", trained.network, trained.spec())
+    network, spec = model_file.load(tmp_path / "model.safetensors")
     facts = (spec.mean, spec.std, "cpu", PARAMS.batch_size)
     logits = predict_logits(network, data.images("val"), *facts)
     scores = validation_scores(logits, data.labels("val"))

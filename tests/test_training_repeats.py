@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from classifier import session
-from classifier.augment import AugmentParams
-from classifier.files import read_json, write_json
-from classifier.models import ModelParams
-from classifier.models.cnn import CnnParams
-from classifier.prepare import PreparedData
-from classifier.training import train
+from classifier.augment.augmenter import AugmentParams
+from classifier.core.files import read_json, write_json
+from classifier.dataset.prepared import PreparedData
+from classifier.models.networks.cnn import CnnParams
+from classifier.models.registry import ModelParams
+from classifier.training import session
+from classifier.training.loop import train
 from tests.prepared_digits import prepared_digits
 from tests.training_runs import PARAMS, SHIFT, SMALL, digest, fit
 

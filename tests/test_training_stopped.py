@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from classifier.checkpoint import Checkpoints
-from classifier.prepare import PreparedData
-from classifier.training import train
+from classifier.dataset.prepared import PreparedData
+from classifier.training.loop import train
+from classifier.training.run.checkpoint import Checkpoints
 from tests.prepared_digits import prepared_digits
 from tests.training_runs import PARAMS, SHIFT, SMALL, digest, fit
 

@@ -15,13 +15,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from classifier import transfer
-from classifier.errors import UserError
-from classifier.modelfile import ModelSpec, load, save
-from classifier.models import ModelParams, build
-from classifier.models.base import Classifier, TestTimeAugmentation
-from classifier.models.cnn import CnnParams
-from classifier.models.fast import FastParams
+from classifier.core.errors import UserError
+from classifier.models.classifier import Classifier, TestTimeAugmentation
+from classifier.models.model_file import load, save
+from classifier.models.networks.cnn import CnnParams
+from classifier.models.networks.fast import FastParams
+from classifier.models.registry import ModelParams, build
+from classifier.models.spec import ModelSpec
+from classifier.training import transfer
 
 CNN = CnnParams(filters=(4, 8), dense_units=8)
 OLD_CLASSES = ("cat", "dog", "owl")

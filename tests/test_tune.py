@@ -8,10 +8,10 @@ import optuna
 import pytest
 import yaml
 
-from classifier.errors import UserError
-from classifier.overrides import Sweep, parse_overrides
-from classifier.space import Axis, parse_space
-from classifier.tune import Search, open_study
+from classifier.core.errors import UserError
+from classifier.experiments.overrides import Sweep, parse_overrides
+from classifier.experiments.search_space import Axis, parse_space
+from classifier.experiments.tune import Search, open_study
 from tests import toy_project
 from tests.toy_project import Toy, wait_for
 

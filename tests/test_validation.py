@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from classifier.outcomes import Outcomes
-from classifier.scoring import EvaluateParams, counting
-from classifier.validation import validation_scores
+from classifier.metrics.outcomes import Outcomes
+from classifier.metrics.scoring import EvaluateParams, counting
+from classifier.training.validation import validation_scores
 
 
 @given(seed=st.integers(0, 999), count=st.integers(1, 40), classes=st.integers(2, 9))

@@ -8,18 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from classifier import modelfile
-from classifier.array_types import AnyArray
-from classifier.errors import UserError
-from classifier.evaluation import _check
-from classifier.image_list import InputImage
-from classifier.images import decode, to_array
-from classifier.inference import Predictor, TorchPredictor, open_predictor
-from classifier.manifest import Manifest
-from classifier.models import ModelParams, build
-from classifier.predict import predict
-from classifier.prepare import PreparedData, PreprocessParams, automatic_channels, prepare
-from classifier.transfer import plan
+from classifier.core.errors import UserError
+from classifier.core.types import AnyArray
+from classifier.dataset.prepared import PreparedData
+from classifier.evaluation.evaluate import _check
+from classifier.images.decode import decode
+from classifier.images.manifest import Manifest
+from classifier.images.resize import to_array
+from classifier.inference.inputs import InputImage
+from classifier.inference.open_predictor import open_predictor
+from classifier.inference.predict import predict
+from classifier.inference.predictor import Predictor
+from classifier.inference.torch_backend import TorchPredictor
+from classifier.models import model_file
+from classifier.models.registry import ModelParams, build
+from classifier.models.spec import described, from_description, read_spec
+from classifier.preprocessing.prepare import PreprocessParams, automatic_channels, prepare
+from classifier.training.transfer import plan
 from tests.image_files import png16, tiff
 from tests.test_sources import take
 
@@ -129,8 +134,8 @@ def test_sets_of_8_bits_say_nothing_of_it(tmp_path: Path) -> None:
     assert "value_range" not in data.meta
     spec = plan(ModelParams("cnn"), data.meta)
     assert spec.value_range == {}
-    assert "value_range" not in modelfile.described(spec)
-    assert modelfile.from_description(modelfile.described(spec)) == spec
+    assert "value_range" not in described(spec)
+    assert from_description(described(spec)) == spec
 
 
 def test_images_that_show_nothing_tell_no_range(tmp_path: Path) -> None:
@@ -164,13 +169,13 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Prepare
     torch.manual_seed(0)
     network = build("cnn", spec.args, classes=2, channels=1, image_size=12)
     path = tmp_path / "model.safetensors"
-    modelfile.save(path, network, spec)
+    model_file.save(path, network, spec)
     return path, data
 
 
 def test_the_model_file_keeps_it(model: tuple[Path, PreparedData]) -> None:
     path, data = model
-    spec = modelfile.read_spec(path)
+    spec = read_spec(path)
     assert spec.value_range == TWELVE_BITS
     _check(spec, data)
     with pytest.raises(UserError, match="value_range differs"):
@@ -200,17 +205,17 @@ def test_an_exported_file_keeps_it(model: tuple[Path, PreparedData], tmp_path: P
     pytest.importorskip("onnx")
     path, data = model
     predictor = open_predictor(path, "onnx", 1)
-    assert predictor.spec == modelfile.read_spec(path)
+    assert predictor.spec == read_spec(path)
     answers(predictor, data, tmp_path / "in")
 
 
 def test_originals_are_shown_to_the_graph_in_the_same_range(
     model: tuple[Path, PreparedData], tmp_path: Path
 ) -> None:
-    from classifier.export import originals
+    from classifier.inference.export_check import originals
 
     path, data = model
-    spec = dataclasses.replace(modelfile.read_spec(path), image_size=8)
+    spec = dataclasses.replace(read_spec(path), image_size=8)
     found = list(originals(tmp_path / "raw", data, "test", spec, 4))
     assert len(found) > 3
     for ready, whole in found:
@@ -226,7 +231,7 @@ def test_serve_reads_uploads_as_training_did(
     from classifier.serve.uploads import pixels
 
     path, data = model
-    spec = modelfile.read_spec(path)
+    spec = read_spec(path)
     for name, row in zip(data.ids("test"), data.images("test"), strict=True):
         assert np.array_equal(pixels((tmp_path / "in" / name).read_bytes(), spec, Limits()), row)
 
@@ -234,15 +239,15 @@ def test_serve_reads_uploads_as_training_did(
 def test_an_ensemble_keeps_it_and_refuses_a_member_without(
     model: tuple[Path, PreparedData], tmp_path: Path
 ) -> None:
-    from classifier.ensemble import Combination, save_model
+    from classifier.experiments.ensemble import Combination, save_model
 
     path, _ = model
     combination = Combination("mean", np.full(2, 0.5, np.float32))
     save_model(tmp_path / "both.safetensors", [path, path], combination, [])
-    assert modelfile.read_spec(tmp_path / "both.safetensors").value_range == TWELVE_BITS
-    network, spec = modelfile.load(path)
+    assert read_spec(tmp_path / "both.safetensors").value_range == TWELVE_BITS
+    network, spec = model_file.load(path)
     other = tmp_path / "other.safetensors"
-    modelfile.save(other, network, dataclasses.replace(spec, value_range={}))
+    model_file.save(other, network, dataclasses.replace(spec, value_range={}))
     with pytest.raises(UserError, match="value_range"):
         save_model(tmp_path / "both.safetensors", [path, other], combination, [])
 

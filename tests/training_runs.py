@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 from typing import Any
 
-from classifier.augment import AugmentParams
-from classifier.models import ModelParams
-from classifier.models.cnn import CnnParams
-from classifier.prepare import PreparedData
-from classifier.trained import Trained
-from classifier.training import TrainParams, train
+from classifier.augment.augmenter import AugmentParams
+from classifier.dataset.prepared import PreparedData
+from classifier.models.networks.cnn import CnnParams
+from classifier.models.registry import ModelParams
+from classifier.training.loop import train
+from classifier.training.params import TrainParams
+from classifier.training.record import Trained
 
 SMALL = ModelParams("cnn", cnn=CnnParams(filters=(16, 32), dense_units=32))
 SHIFT = AugmentParams(shift=0.125)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from classifier.augment import Augmenter, AugmentParams
+from classifier.augment.augmenter import Augmenter, AugmentParams
 from classifier.augment.policies import PolicyName
 
 # What is off is shown at a strength at which one sees it.

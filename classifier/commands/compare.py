@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from classifier.compare import LOWER_IS_BETTER, Comparison, compare
-from classifier.errors import UserError
-from classifier.params import load
-from classifier.revisions import PULL, WORKSPACE, predictions, resolve
-from classifier.scoring import EvaluateParams
+from classifier.core.errors import UserError
+from classifier.core.params import load
+from classifier.experiments.compare import LOWER_IS_BETTER, Comparison, compare
+from classifier.experiments.revisions import PULL, WORKSPACE, predictions, resolve
+from classifier.metrics.scoring import EvaluateParams
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,14 +10,21 @@ from typing import Any
 import numpy as np
 
 from classifier.commands.compare import table
-from classifier.compare import compare
-from classifier.ensemble import Combination, combine, save_model
-from classifier.errors import UserError
-from classifier.files import replacing, write_json
-from classifier.outcomes import Outcomes
-from classifier.params import load
-from classifier.revisions import PULL, Predictions, Revision, predictions, resolve, same_images
-from classifier.scoring import EvaluateParams, Scores, score
+from classifier.core.errors import UserError
+from classifier.core.files import replacing, write_json
+from classifier.core.params import load
+from classifier.experiments.compare import compare
+from classifier.experiments.ensemble import Combination, combine, save_model
+from classifier.experiments.revisions import (
+    PULL,
+    Predictions,
+    Revision,
+    predictions,
+    resolve,
+    same_images,
+)
+from classifier.metrics.outcomes import Outcomes
+from classifier.metrics.scoring import EvaluateParams, Scores, score
 
 NAME = "ensemble"
 SHOWN = ("accuracy", "loss", "f1_macro", "ece")

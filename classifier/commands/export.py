@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from classifier import chosen_model
-from classifier.errors import UserError
-from classifier.files import replacing
-from classifier.images import ranges_in
-from classifier.modelfile import ModelSpec
-from classifier.prepare import PreparedData
+from classifier.commands import model_option
+from classifier.core.errors import UserError
+from classifier.core.files import replacing
+from classifier.core.value_range import ranges_in
+from classifier.dataset.prepared import PreparedData
+from classifier.models.spec import ModelSpec
 
 DATA, RAW = Path("data/prepared"), Path("data/raw")
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".weights.safetensors"}
@@ -25,7 +25,7 @@ Answer = Callable[[Any], Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `export`."""
-    chosen_model.add_arguments(parser)
+    model_option.add_arguments(parser)
     parser.add_argument("--format", choices=tuple(ENDINGS), default="onnx", help="(default: onnx)")
     parser.add_argument(
         "--int8", action="store_true", help="ONNX in 8-bit integers, fitted to training images"
@@ -39,14 +39,14 @@ def run(args: argparse.Namespace) -> int:
     """Write the file, then say its size, its speed, and how well it agrees."""
     if args.int8 and args.format != "onnx":
         raise UserError("--int8 is for --format onnx: leave one of them out.")
-    chosen = chosen_model.choose(args)
+    chosen = model_option.choose(args)
     ending = ".int8.onnx" if args.int8 else ENDINGS[args.format]
     path = args.out or Path("models") / f"model{ending}"
     if path.resolve() == chosen.path.resolve():
         raise UserError(f"--out {path} is the model itself: name another file.")
 
-    from classifier import export
-    from classifier.inference import TorchPredictor
+    from classifier.inference import export
+    from classifier.inference.torch_backend import TorchPredictor
 
     source = TorchPredictor(chosen.path, "cpu")
     data = _prepared(source.spec)
@@ -73,8 +73,8 @@ def _onnx(
     path: Path, source: Any, metrics: dict[str, Any], fitted_to: PreparedData | None
 ) -> Answer:
     """Write an ONNX file, in 8-bit integers where there is data to fit these to."""
-    from classifier import export
-    from classifier.onnx_model import OnnxPredictor
+    from classifier.inference import export
+    from classifier.inference.onnx_backend import OnnxPredictor
 
     content = export.onnx_bytes(source.network, source.spec, metrics)
     if fitted_to:
@@ -111,7 +111,7 @@ def _compare(
     Raises:
         UserError: probabilities differ that should not.
     """
-    from classifier import export
+    from classifier.inference import export_check
 
     split = next((name for name in ("test", "val", "train") if data and name in data.splits), None)
     if data and split:
@@ -120,8 +120,8 @@ def _compare(
         shape = (NOISE, spec.image_size, spec.image_size, spec.channels)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         words = "made-up images"
-    ours, theirs = (export.in_batches(answer, images) for answer in (expected, found))
-    result = export.agreement(ours, theirs)
+    ours, theirs = (export_check.in_batches(answer, images) for answer in (expected, found))
+    result = export_check.agreement(ours, theirs)
     print(
         f"against torch on {result.images:,} {words}: same class for {result.same_class:.4%}, "
         f"probabilities differ by at most {result.largest_difference:.1e}"
@@ -139,14 +139,14 @@ def _compare(
             _compare_originals(expected, found, spec, data, split)
     for number in (1, 64):
         batch = np.array(images[:number])
-        taken, torch_took = (export.latency(answer, batch) for answer in (found, expected))
+        taken, torch_took = (export_check.latency(answer, batch) for answer in (found, expected))
         print(f"batch of {len(batch)}: {taken:.2f} ms (torch: {torch_took:.2f} ms)")
 
 
 def _compare_originals(
     expected: Answer, found: Answer, spec: ModelSpec, data: PreparedData, split: str
 ) -> None:
-    from classifier.export import originals
+    from classifier.inference.export_check import originals
 
     same = []
     for ready, whole in originals(RAW, data, split, spec, ORIGINALS):

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from classifier.errors import UserError
+from classifier.core.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +25,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--lowest and --highest must be above 0, in this order.")
     if args.steps < 20:
         raise UserError(f"--steps is {args.steps}: at least 20 are needed for a curve.")
-    from classifier import learning_rate_finder
-    from classifier.augment import AugmentParams
-    from classifier.models import ModelParams
-    from classifier.params import load
-    from classifier.prepare import PreparedData
-    from classifier.train_params import TrainParams
+    from classifier.augment.augmenter import AugmentParams
+    from classifier.core.params import load
+    from classifier.dataset.prepared import PreparedData
+    from classifier.experiments import learning_rate_finder
+    from classifier.models.registry import ModelParams
+    from classifier.training.params import TrainParams
 
     found = learning_rate_finder.find_learning_rate(
         load("train", TrainParams),

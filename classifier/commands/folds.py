@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from classifier.commands.compare import table
-from classifier.errors import UserError
-from classifier.files import write_json
-from classifier.folds import pooled, run_missing, spread
-from classifier.outcomes import Outcomes
-from classifier.overrides import add_changes, check, parse_overrides
-from classifier.params import load
-from classifier.process import run_dir
-from classifier.recipes import load_recipe
-from classifier.revisions import predictions, resolve
-from classifier.scoring import EvaluateParams, score
-from classifier.tables import write_predictions
+from classifier.core.errors import UserError
+from classifier.core.files import write_json
+from classifier.core.params import load
+from classifier.core.process import run_dir
+from classifier.evaluation.tables import write_predictions
+from classifier.experiments.folds import pooled, run_missing, spread
+from classifier.experiments.overrides import add_changes, check, parse_overrides
+from classifier.experiments.recipes import load_recipe
+from classifier.experiments.revisions import predictions, resolve
+from classifier.metrics.outcomes import Outcomes
+from classifier.metrics.scoring import EvaluateParams, score
 
 SHOWN = ("accuracy", "loss", "balanced_accuracy", "f1_macro", "mcc")
 

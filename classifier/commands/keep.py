@@ -5,13 +5,13 @@ import re
 import shutil
 from pathlib import Path
 
-from classifier import chosen_model
-from classifier.errors import UserError
-from classifier.files import replacing, sha256
-from classifier.git import git_or_none
-from classifier.modelfile import read_spec
-from classifier.overrides import dvc
-from classifier.revisions import WORKSPACE
+from classifier.commands import model_option
+from classifier.core.errors import UserError
+from classifier.core.files import replacing, sha256
+from classifier.core.git import git_or_none
+from classifier.experiments.overrides import dvc
+from classifier.experiments.revisions import WORKSPACE
+from classifier.models.spec import read_spec
 
 FOLDER = Path("models/pretrained")
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="what to call it (default: as REV, or 'model')"
     )
-    chosen_model.add_arguments(parser)
+    model_option.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.name or args.rev or "model"
     if args.model is None and args.rev is None:
         args.rev = WORKSPACE  # in the cache, if a run that failed has removed the file
-    chosen = chosen_model.choose(args)
+    chosen = model_option.choose(args)
     spec = read_spec(chosen.path)
     if spec.name == "ensemble":
         raise UserError(f"{chosen.path} is an ensemble, which cannot be trained: keep its members.")

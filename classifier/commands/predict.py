@@ -6,9 +6,10 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
-from classifier import chosen_model, prediction_files
-from classifier.errors import UserError
-from classifier.image_list import images
+from classifier.commands import model_option
+from classifier.core.errors import UserError
+from classifier.inference import outputs
+from classifier.inference.inputs import images
 
 SHOWN = 40  # lines in the terminal when the answers also go to a file
 
@@ -22,14 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an image, a folder (searched with its folders), a pattern in quotes, or a table "
         "(.csv, .tsv, .txt, .jsonl) that names images",
     )
-    chosen_model.add_arguments(parser)
+    model_option.add_arguments(parser)
     parser.add_argument("--top", type=int, default=3, help="classes to tell of each (default: 3)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write a .csv or .json file")
     parser.add_argument(
         "--gallery",
         type=Path,
         metavar="FILE",
-        help=f"also show the first {prediction_files.GALLERY} images, as .html or .png",
+        help=f"also show the first {outputs.GALLERY} images, as .html or .png",
     )
     parser.add_argument("--submission", type=Path, metavar="FILE", help="also write id and class")
     parser.add_argument(
@@ -64,23 +65,23 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--top must be at least 1 and --workers at least 0.")
     found = images(args.paths, args.image_column, args.image_folder)
     first = next(found)  # a wrong path is known before the network is loaded
-    chosen = chosen_model.choose(args)
+    chosen = model_option.choose(args)
 
-    from classifier.inference import open_predictor
-    from classifier.predict import predict
+    from classifier.inference.open_predictor import open_predictor
+    from classifier.inference.predict import predict
 
     predictor = open_predictor(chosen.path, args.backend, threads=1)
     classes = predictor.spec.classes
     files = [name for name in (args.out, args.gallery, args.submission) if name]
     done, skipped = 0, 0
     with ExitStack() as stack:
-        sinks = [prediction_files.table(classes, args.top, SHOWN if files else None)]
+        sinks = [outputs.table(classes, args.top, SHOWN if files else None)]
         if args.out:
-            sinks.append(stack.enter_context(prediction_files.out(args.out, classes, args.top)))
+            sinks.append(stack.enter_context(outputs.out(args.out, classes, args.top)))
         if args.gallery:
-            sinks.append(stack.enter_context(prediction_files.gallery(args.gallery, classes)))
+            sinks.append(stack.enter_context(outputs.gallery(args.gallery, classes)))
         if args.submission:
-            written = prediction_files.submission(
+            written = outputs.submission(
                 args.submission, classes, columns, args.submission_probabilities
             )
             sinks.append(stack.enter_context(written))

@@ -4,10 +4,17 @@ import argparse
 import shlex
 from pathlib import Path
 
-from classifier.errors import UserError
-from classifier.overrides import add_changes, check, combinations, dvc, flags, parse_overrides
-from classifier.recipes import load_recipe, recipe_names
-from classifier.revisions import experiment_exists
+from classifier.core.errors import UserError
+from classifier.experiments.overrides import (
+    add_changes,
+    check,
+    combinations,
+    dvc,
+    flags,
+    parse_overrides,
+)
+from classifier.experiments.recipes import load_recipe, recipe_names
+from classifier.experiments.revisions import experiment_exists
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

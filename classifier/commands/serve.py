@@ -8,16 +8,15 @@ import socket
 import sys
 from pathlib import Path
 
-from classifier import chosen_model
-from classifier.errors import UserError
-from classifier.extras import not_installed
+from classifier.commands import model_option
+from classifier.core.errors import UserError, not_installed
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_fastapi_instrumentator")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `serve`."""
-    chosen_model.add_arguments(parser)
+    model_option.add_arguments(parser)
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -81,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if not 0 <= args.max_wait < math.inf or args.max_per_client < 0:
         raise UserError("--max-wait and --max-per-client must be at least 0.")
-    chosen = chosen_model.choose(args)
+    chosen = model_option.choose(args)
     with _listening(args.host, args.port) as listener:
         _serve(args, chosen, listener)
     return 0
@@ -103,9 +102,9 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _serve(
-    args: argparse.Namespace, chosen: chosen_model.ChosenModel, listener: socket.socket
+    args: argparse.Namespace, chosen: model_option.ChosenModel, listener: socket.socket
 ) -> None:
-    from classifier.inference import open_predictor
+    from classifier.inference.open_predictor import open_predictor
     from classifier.serve import server
     from classifier.serve.app import create_app
     from classifier.serve.examples import examples

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classifier.errors import UserError
-from classifier.overrides import add_changes, check
-from classifier.params import PARAMS_FILE, flatten, read
-from classifier.process import run_dir
-from classifier.recipes import load_recipe
-from classifier.space import around, parse_space
-from classifier.tune import (
+from classifier.core.errors import UserError
+from classifier.core.params import PARAMS_FILE, flatten, read
+from classifier.core.process import run_dir
+from classifier.experiments.overrides import add_changes, check
+from classifier.experiments.recipes import load_recipe
+from classifier.experiments.search_space import around, parse_space
+from classifier.experiments.tune import (
     Search,
     apply,
     best,
@@ -119,8 +119,8 @@ def _search(args: argparse.Namespace) -> Search:
 def _report(study: "Study", search: Search, output: Path) -> None:
     from optuna.trial import TrialState
 
-    from classifier.figures.style import save
-    from classifier.figures.tuning import search_history, search_importance
+    from classifier.experiments.figures import search_history, search_importance
+    from classifier.report.figures.style import save
 
     write_trials(output / "trials.csv", study, search)
     trials = study.get_trials(deepcopy=False)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from classifier.errors import UserError
-from classifier.git import git
-from classifier.overrides import dvc
+from classifier.core.errors import UserError
+from classifier.core.git import git
+from classifier.experiments.overrides import dvc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +83,7 @@ def _link_images(root: Path, clone: Path) -> None:
 
 def _images(root: Path) -> Path:
     """What download.path says."""
-    from classifier.params import read
+    from classifier.core.params import read
 
     return Path(str(read(root / "params.yaml").get("download", {}).get("path", "data/images")))
 

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from classifier.core.value_range import Ranges
 from classifier.images import jpeg, metadata, stored
 from classifier.images.formats import FORMATS, MAX_PIXELS, TooLargeError, UnknownFormatError
 from classifier.images.ground import laid_over
-from classifier.images.values import SIXTEEN_BITS, Ranges, Values
+from classifier.images.values import SIXTEEN_BITS, Values
 
 # `decode` compares the size itself, before any pixel is decoded, and refuses with a reason.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -51,7 +51,7 @@ def scaled(
 
     Cells of whole pixels are averaged first, then rows are filtered, then columns. Pillow's resize
     could do all three at once, but in an order that depends on its version, and each step rounds;
-    `classifier.deployed` does the same for the exported formats.
+    `classifier.inference.exported_graph` does the same for the exported formats.
     """
     left, top, right, bottom = box or (0, 0, *image.size)
     if image.size == size == (right - left, bottom - top):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from classifier.array_types import AnyArray, BoolArray, UInt8Array, UInt16Array
+from classifier.core.types import AnyArray, BoolArray, UInt8Array, UInt16Array
 from classifier.images.formats import FORMATS
 from classifier.images.values import LOW_BITS, Values, least_opaque
 

@@ -6,19 +6,15 @@ of the set: it is measured over the train split, and everything that uses the mo
 same one.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
-from classifier.array_types import AnyArray, UInt8Array
+from classifier.core.types import AnyArray, UInt8Array
+from classifier.core.value_range import Kind, Range, Ranges
 from classifier.images.ground import laid_over
-
-Kind = Literal["integer", "float"]
-Range = tuple[float, float]
-Ranges = Mapping[str, Range]  # by kind: the values that become 0 and 255
 
 SIXTEEN_BITS: Range = (0, 65535)
 # In files of 16 bits, whose range nothing else tells: below this, four bits or more are unused.
@@ -157,12 +153,6 @@ def value_ranges(extents: Iterable[tuple[str, float, float]]) -> dict[str, Range
         lows, highs = np.array(ends).T
         ranges[kind] = _distinct(kind, *_natural(kind, *_extent(lows, highs, _IMAGE_OUTLIERS)))
     return ranges
-
-
-def ranges_in(facts: Mapping[str, Any]) -> dict[str, Range]:
-    """The ranges in the facts of a set or of a model, which are JSON; none for 8 bits."""
-    found = facts.get("value_range", {})
-    return {kind: (low, high) for kind, (low, high) in found.items()}
 
 
 def _extent(lows: AnyArray, highs: AnyArray, fraction: float) -> Range:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from classifier.array_types import Float32Array, UInt8Array
+from classifier.core.types import Float32Array, UInt8Array
 
 Result = TypeVar("Result")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from classifier.array_types import UInt8Array
-from classifier.errors import UserError
-from classifier.modelfile import ModelSpec
-from classifier.prepare import PreparedData
+from classifier.core.errors import UserError
+from classifier.core.types import UInt8Array
+from classifier.dataset.prepared import PreparedData
+from classifier.models.spec import ModelSpec
 
 MOST = 12
 

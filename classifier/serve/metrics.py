@@ -1,6 +1,6 @@
 """What the server tells Prometheus."""
 
-from classifier.extras import not_installed
+from classifier.core.errors import not_installed
 
 try:
     from fastapi import FastAPI

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
-from classifier.array_types import Float32Array, UInt8Array
-from classifier.inference import Predictor
-from classifier.parallel import cores
+from classifier.core.types import Float32Array, UInt8Array
+from classifier.images.parallel import cores
+from classifier.inference.predictor import Predictor
 from classifier.serve.batching import Batcher
 from classifier.serve.budget import Budget
 from classifier.serve.limits import Limits, RefusedError
@@ -115,7 +115,7 @@ class Service:
 
 
 def _overlay(picture: UInt8Array, heat: Float32Array) -> str:
-    from classifier.figures import tiles
+    from classifier.report.figures import tiles
 
     # Both are enlarged first, so that a picture of few pixels gets a smooth map.
     factor = -(-_SHOWN // len(picture))

@@ -6,9 +6,9 @@ file. `make repro` runs this after a failure, to say the rest.
 
 import sys
 
-from classifier.errors import UserError
-from classifier.params import load
-from classifier.sources import DownloadParams, check_path
+from classifier.core.errors import UserError
+from classifier.core.params import load
+from classifier.sources.download import DownloadParams, check_path
 
 if __name__ == "__main__":
     try:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from classifier.errors import UserError
+from classifier.core.errors import UserError
 from classifier.sources import folder
-from classifier.sources.fetch import fetch, is_url, sha256_of, url_name
 from classifier.sources.layout import below_single_folders
-from classifier.sources.listing import Files, Listing
 from classifier.sources.naming import suffix
-from classifier.sources.transfer import RemoteFile
+from classifier.sources.remote.fetch import fetch, is_url, sha256_of, url_name
+from classifier.sources.remote.transfer import RemoteFile
+from classifier.sources.source_index import Files, Listing
 from classifier.sources.tree import files_below
 from classifier.sources.unpack import unpack
 

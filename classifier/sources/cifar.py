@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from classifier.errors import UserError
-from classifier.sources.listing import Item
+from classifier.core.errors import UserError
+from classifier.sources.source_index import Item
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE

@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from classifier.errors import UserError
-from classifier.sources.listing import Rejected
+from classifier.core.errors import UserError
 from classifier.sources.naming import composed, folded, split_meant, visible
+from classifier.sources.source_index import Rejected
 from classifier.sources.wording import first, quoted, short
 
 # What tables and programs write where there is no label, in lower case.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from classifier.sources.listing import About, Item, Listing
+from classifier.sources.source_index import About, Item, Listing
 
 ABOUT = About(
     name="digits",

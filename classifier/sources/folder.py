@@ -8,11 +8,11 @@ class: neither Git nor DVC would carry it to the next machine.
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from classifier.errors import UserError
+from classifier.core.errors import UserError
 from classifier.sources.classes import check_kept, difference, same_but_for_spelling
 from classifier.sources.layout import Layout, below_single_folders, counts, understand
-from classifier.sources.listing import About, Files, Item, Listing, Rejected
 from classifier.sources.naming import NO_TEXT, UNLABELLED, printable, why_no_image
+from classifier.sources.source_index import About, Files, Item, Listing, Rejected
 from classifier.sources.wording import first, quoted
 
 _TRAINED = ("train", "")  # the splits that define the classes

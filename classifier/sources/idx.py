@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier.errors import UserError
-from classifier.sources.listing import Item
+from classifier.core.errors import UserError
+from classifier.sources.source_index import Item
 
 _UNSIGNED_BYTE = 8
 

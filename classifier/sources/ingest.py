@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from classifier import images, store
-from classifier.csv_files import row_writer
-from classifier.errors import UserError
-from classifier.files import write_json
-from classifier.parallel import ordered_map
+from classifier.core.csv_files import row_writer
+from classifier.core.errors import UserError
+from classifier.core.files import write_json
+from classifier.images import decode, hashing, store
+from classifier.images.parallel import ordered_map
 from classifier.sources.classes import check_kept
-from classifier.sources.listing import Item, Listing, Rejected, Span, read
 from classifier.sources.naming import suffix, why_no_image
+from classifier.sources.source_index import Item, Listing, Rejected, Span, read
 
 # A piece of work is small enough that a few of them fit into memory whatever their images.
 _CHUNK_ITEMS = 256
@@ -115,26 +115,26 @@ def _take_all(items: list[Item]) -> list[_Taken]:
             taken.append(_Taken(item, b"", 0, 0, "", "", "", False, reason))
             continue
         image = decoded.preview
-        thumbnails.append(images.thumbnail(image))
-        content, blank = images.content_hash(decoded.pixels), images.is_blank(image)
+        thumbnails.append(hashing.thumbnail(image))
+        content, blank = hashing.content_hash(decoded.pixels), hashing.is_blank(image)
         kept = item._replace(image=_PIXELS) if isinstance(item.image, np.ndarray) else item
         taken.append(_Taken(kept, data, *image.size, decoded.mode, content, "", blank, ""))
-    hashes = iter(images.perceptual_hashes(thumbnails))
+    hashes = iter(hashing.perceptual_hashes(thumbnails))
     return [
-        one if one.reason else one._replace(phash=images.hash_hex(next(hashes))) for one in taken
+        one if one.reason else one._replace(phash=hashing.hash_hex(next(hashes))) for one in taken
     ]
 
 
-def _read(item: Item) -> tuple[bytes, images.Decoded]:
+def _read(item: Item) -> tuple[bytes, decode.Decoded]:
     if not isinstance(item.image, np.ndarray):
         data = read(item.image)
-        return data, images.inspect(data)
+        return data, decode.inspect(data)
     image = Image.fromarray(item.image)
     buffer = io.BytesIO()
     # Stored, not deflated: images this small hardly shrink, it takes no time, and the bytes
     # (so DVC's hash of the folder) do not depend on which zlib Pillow was built with.
     image.save(buffer, "PNG", compress_level=0)
-    return buffer.getvalue(), images.Decoded(image, image.mode)
+    return buffer.getvalue(), decode.Decoded(image, image.mode)
 
 
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:

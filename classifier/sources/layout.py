@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from classifier.errors import UserError
+from classifier.core.errors import UserError
 from classifier.sources.naming import (
     UNLABELLED,
     folded,

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from classifier.images import EXTENSIONS
-from classifier.sources.listing import Files
+from classifier.images.formats import EXTENSIONS
 from classifier.sources.naming import composed, folded, is_hidden, suffix
+from classifier.sources.source_index import Files
 from classifier.sources.wording import first
 
 ABSENT = "is not there"

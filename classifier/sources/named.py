@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from classifier.sources import cifar, idx
-from classifier.sources.fetch import fetch
-from classifier.sources.listing import About, Item, Listing
-from classifier.sources.transfer import RemoteFile
+from classifier.sources.remote.fetch import fetch
+from classifier.sources.remote.transfer import RemoteFile
+from classifier.sources.source_index import About, Item, Listing
 
 Contents = tuple[tuple[str, ...], list[Item]]
 

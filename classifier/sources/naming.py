@@ -9,7 +9,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from classifier.images import EXTENSIONS
+from classifier.images.formats import EXTENSIONS
 
 # Words that stand for a split, in lower case; "unlabelled" is a test set that has no labels.
 UNLABELLED = "unlabelled"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from classifier.errors import UserError
+from classifier.core.errors import UserError
 from classifier.sources.naming import is_hidden
 
 

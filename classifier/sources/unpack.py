@@ -20,9 +20,9 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import IO, NamedTuple, NoReturn
 
-from classifier.errors import UserError
-from classifier.sources.listing import Span
+from classifier.core.errors import UserError
 from classifier.sources.naming import is_hidden, printable
+from classifier.sources.source_index import Span
 from classifier.sources.wording import quoted, short
 
 MAX_MEMBERS = 5_000_000

@@ -1,0 +1,1 @@
+"""What everything rests on: errors, parameters, atomic files, array types, a stage's exit."""

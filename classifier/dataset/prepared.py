@@ -1,0 +1,72 @@
+"""What preprocess wrote: arrays, labels and ids of each split, and the facts of the data."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from classifier.core.csv_files import read_table
+from classifier.core.errors import UserError
+from classifier.core.files import read_json
+from classifier.core.types import Int64Array, UInt8Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREPARED_SPLITS = ("train", "val", "test", "unlabelled")
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What ``prepare`` wrote: arrays, labels and ids of each split, and the facts of the data.
+
+    ``meta`` has ``classes`` (names in label order), ``channels`` (1 or 3), ``image_size`` (pixels),
+    ``resize``, ``normalize``, ``mean`` and ``std`` (per channel, of the train split, on the 0..1
+    scale) and ``counts`` (images in each split). Of a set with images of more than 8 bits a
+    channel there is also ``value_range``: by kind (integer, float) the values of the train split
+    that become 0 and 255.
+    """
+
+    folder: Path
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "PreparedData":
+        """Open a folder; UserError when it was not prepared."""
+        try:
+            return cls(Path(folder), read_json(Path(folder) / "meta.json"))
+        except FileNotFoundError:
+            raise UserError(f"{folder} has no prepared data: run dvc repro preprocess.") from None
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; a label is an index into them."""
+        return list(self.meta["classes"])
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that hold images, out of train, val, test and unlabelled."""
+        return [name for name in PREPARED_SPLITS if self.meta["counts"].get(name)]
+
+    def images(self, split: str) -> UInt8Array:
+        """[N, H, W, C] uint8, memory-mapped and read-only."""
+        return np.load(self.folder / f"{split}.npy", mmap_mode="r")
+
+    def labels(self, split: str) -> Int64Array:
+        """[N] class indices."""
+        return np.load(self.folder / f"{split}_labels.npy")
+
+    def ids(self, split: str) -> list[str]:
+        """[N] ids in row order."""
+        return self._index.loc[self._index["split"] == split, "id"].tolist()
+
+    def sizes(self, split: str) -> Int64Array:
+        """[N, 2] width and height of the images before resizing, in pixels."""
+        return self._index.loc[self._index["split"] == split, ["width", "height"]].to_numpy()
+
+    @cached_property
+    def _index(self) -> "pd.DataFrame":
+        types = {"id": str, "split": str, "width": int, "height": int}
+        return read_table(self.folder / "index.csv", "preprocess", types)

@@ -1,0 +1,1 @@
+"""One pass over the data: tables, heat maps, embeddings, label errors."""

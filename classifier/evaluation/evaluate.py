@@ -1,0 +1,168 @@
+"""Score a model on the splits of a data set: the network runs once, all else is arithmetic."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from classifier.core.csv_files import write_table
+from classifier.core.errors import UserError
+from classifier.core.files import replacing, write_json
+from classifier.core.types import Float32Array, Int64Array, UInt8Array
+from classifier.core.value_range import ranges_in
+from classifier.dataset.prepared import PreparedData
+from classifier.evaluation import tables
+from classifier.evaluation.embedding import recorded_embeddings
+from classifier.metrics.outcomes import Outcomes
+from classifier.metrics.scoring import EvaluateParams, Scores, headline, score
+from classifier.models.classifier import Classifier
+from classifier.models.forward import predict_logits
+from classifier.models.spec import ModelSpec
+from classifier.models.temperature import fit_temperature
+
+EMBEDDED_BYTES = 1 << 29  # of embeddings that are kept, in double precision
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the network said about each split, and the figures of those that have labels.
+
+    ``outcomes`` and ``scores`` have the keys test and, where there are such images, val and
+    train.
+    ``embedding_rows`` [n] are test rows, ``embeddings`` [n, D] what the last layer saw of them.
+    """
+
+    classes: list[str]
+    outcomes: Mapping[str, Outcomes]
+    scores: Mapping[str, Scores]
+    unlabelled: Float32Array | None
+    embedding_rows: Int64Array
+    embeddings: Float32Array
+
+
+def evaluate(
+    network: Classifier,
+    spec: ModelSpec,
+    data: PreparedData,
+    params: EvaluateParams,
+    device: torch.device,
+) -> Evaluation:
+    """Run the network over test, val, unlabelled and a sample of train, and score what has labels.
+
+    Without ``params.test_time_augmentation``, a network that answers by several views of an image
+    answers by one from here on, with a temperature of its own, fitted on val.
+
+    Raises:
+        UserError: no test images, or a model of other classes or images than the data.
+    """
+    _check(spec, data)
+    other_views = network.test_time_augmentation != "none" and not params.test_time_augmentation
+    if other_views:
+        network.test_time_augmentation = "none"
+
+    def predict(images: UInt8Array, rows: Int64Array | None = None) -> Float32Array:
+        facts = spec.mean, spec.std, device, params.batch_size
+        return predict_logits(network, images, *facts, rows=rows)
+
+    most = EMBEDDED_BYTES // (8 * network.last_linear.in_features)
+    most = min(params.embedding_images, most)
+    rows = _sample(data.meta["counts"]["test"], most, params.seed)
+    with recorded_embeddings(network, rows) as embeddings:
+        logits = {"test": predict(data.images("test"))}
+    labels = {"test": data.labels("test")}
+    if "val" in data.splits:
+        logits["val"], labels["val"] = predict(data.images("val")), data.labels("val")
+    seen = _sample(data.meta["counts"]["train"], params.train_images, params.seed)
+    if len(seen):
+        logits["train"] = predict(data.images("train"), seen)
+        labels["train"] = data.labels("train")[seen]
+    temperature: float | None = spec.temperature
+    if other_views:
+        temperature = fit_temperature(logits["val"], labels["val"]) if "val" in logits else None
+    outcomes = {
+        split: Outcomes(found, labels[split], temperature) for split, found in logits.items()
+    }
+    return Evaluation(
+        classes=data.classes,
+        outcomes=outcomes,
+        scores={split: score(found, params) for split, found in outcomes.items()},
+        unlabelled=predict(data.images("unlabelled")) if "unlabelled" in data.splits else None,
+        embedding_rows=rows,
+        embeddings=embeddings(),
+    )
+
+
+def _check(spec: ModelSpec, data: PreparedData) -> None:
+    if "test" not in data.splits:
+        raise UserError(
+            "data/prepared has no test images to evaluate on: set split.test_fraction above 0, "
+            "or give the test images labels."
+        )
+    facts = ("classes", "channels", "image_size")
+    wrong = [name for name in facts if _plain(getattr(spec, name)) != data.meta[name]]
+    wrong += ["value_range"] if spec.value_range != ranges_in(data.meta) else []
+    if wrong:
+        raise UserError(
+            f"models/model.safetensors was trained on other data (its {wrong[0]} differs from "
+            "data/prepared): run dvc repro train."
+        )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _sample(count: int, most: int, seed: int) -> Int64Array:
+    """Up to ``most`` of ``count`` rows, drawn at random, ascending."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) -> None:
+    """Write {val,test,unlabelled}_logits.npy, predictions.csv and unlabelled.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("val", "test"):
+        if split in evaluation.outcomes:
+            np.save(folder / f"{split}_logits.npy", evaluation.outcomes[split].logits)
+    test, classes = evaluation.outcomes["test"], evaluation.classes
+    scale = test.temperature or 1.0
+    tables.write_predictions(
+        folder / "predictions.csv", data.ids("test"), test.logits, classes, test.labels, scale
+    )
+    if evaluation.unlabelled is not None:
+        np.save(folder / "unlabelled_logits.npy", evaluation.unlabelled)
+        ids, logits = data.ids("unlabelled"), evaluation.unlabelled
+        path = folder / "unlabelled.csv"
+        tables.write_predictions(path, ids, logits, classes, temperature=scale)
+
+
+def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) -> None:
+    """Write evaluate.json, details.json, per_class.csv and plots/*.csv."""
+    test, scores, classes = evaluation.outcomes["test"], evaluation.scores, evaluation.classes
+    write_json(folder / "evaluate.json", headline(scores["test"]))
+    details: dict[str, Any] = {
+        "bootstrap": {
+            "confidence": params.confidence,
+            "samples": params.bootstrap_samples,
+            "samples_of_ranking": scores["test"].ranking_samples,
+        },
+        "images": {split: len(found.labels) for split, found in evaluation.outcomes.items()},
+        "temperature": test.temperature,
+        **{split: found.table() for split, found in scores.items()},
+    }
+    write_json(folder / "details.json", details)
+    write_table(folder / "per_class.csv", tables.per_class(test, scores["test"], classes))
+    with replacing(folder / "plots") as plots:
+        plots.mkdir()
+        write_table(plots / "confusion.csv", tables.confusion(test, classes))
+        lines = {
+            "roc": tables.roc(test, classes),
+            "pr": tables.pr(test, classes),
+            "reliability": tables.reliability_bins(test, params.calibration_bins),
+        }
+        for name, table in lines.items():
+            write_table(plots / f"{name}.csv", table, missing="nan")

@@ -1,0 +1,66 @@
+"""Images whose label is likely wrong, by confident learning.
+
+Northcutt, Jiang and Chuang 2021, Confident Learning: Estimating Uncertainty in Dataset Labels
+(https://arxiv.org/abs/1911.00068). A class's threshold is the mean probability that the network
+gives it on the images labelled with it; an image is confidently counted for the most probable
+class among those whose threshold its probabilities reach. Where that is not its label, the image
+lies off the diagonal of the confident joint (equation 1) and its label is in doubt. The thresholds
+make up for a network that is more sure of some classes than of others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from classifier.core.softmax import softmax
+from classifier.core.types import Float32Array, Float64Array, Int64Array
+from classifier.metrics.outcomes import Outcomes
+
+_CHUNK = 1 << 22  # probabilities held at a time
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """Likely label errors, most suspicious first.
+
+    ``rows`` int64 [E] into the arrays given; ``suggested`` int64 [E] class; ``score`` float64 [E]:
+    probability of the suggested minus that of the given class, -1..1.
+    """
+
+    rows: Int64Array
+    suggested: Int64Array
+    score: Float64Array
+
+
+def find_label_errors(
+    logits: Float32Array, labels: Int64Array, temperature: float = 1.0
+) -> LabelErrors:
+    """Find the images off the diagonal of the confident joint; memory beside logits is constant.
+
+    Args:
+        logits: [N,K] of images that the network was not trained on: it would have learnt the
+            wrong labels of the others.
+        labels: [N] as given.
+        temperature: divides the logits; calibrated probabilities make better thresholds.
+    """
+    classes = logits.shape[1]
+    own = Outcomes(logits, labels, temperature).calibrated_probability(labels)
+    counts = np.bincount(labels, minlength=classes)
+    # No image can be confidently counted for a class that nothing is labelled with.
+    thresholds = np.full(classes, np.inf)
+    np.divide(np.bincount(labels, own, classes), counts, out=thresholds, where=counts > 0)
+    suggested = labels.copy()
+    score = np.zeros(len(labels))
+    step = max(1, _CHUNK // classes)
+    for start in range(0, len(labels), step):
+        rows = slice(start, start + step)
+        probabilities = softmax(np.asarray(logits[rows], np.float64), temperature)
+        # A mean of equal numbers may exceed them by a rounding error.
+        probabilities[probabilities < thresholds - 1e-12] = -1.0
+        best = probabilities.argmax(axis=1)
+        confident = probabilities[np.arange(len(best)), best] >= 0
+        suggested[rows] = np.where(confident, best, labels[rows])
+        score[rows] = probabilities[np.arange(len(best)), best] - own[rows]
+    doubtful = np.flatnonzero(suggested != labels)
+    order = doubtful[np.argsort(-score[doubtful], kind="stable")]
+    return LabelErrors(rows=order, suggested=suggested[order], score=score[order])

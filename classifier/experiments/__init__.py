@@ -1,0 +1,1 @@
+"""Revisions and experiments: compare, ensemble, folds, recipes, tune."""

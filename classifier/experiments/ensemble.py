@@ -1,0 +1,210 @@
+"""Combine the saved logits of several models into one prediction.
+
+Averaging networks that were trained from different seeds: Lakshminarayanan et al. 2017,
+https://arxiv.org/abs/1612.01474. Stacking: Wolpert 1992, Stacked generalization.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from classifier.core.errors import UserError
+from classifier.core.types import Float32Array, Float64Array, IntegerArray
+from classifier.experiments.revisions import Predictions, same_images
+from classifier.models.temperature import fit_temperature
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Method = Literal["mean", "weighted", "stacking"]
+
+# A sure network can say log p = -100, and such a value would rule a linear function of them.
+FLOOR = -20.0
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # of stacking: scikit-learn's C, the smaller the tighter
+
+
+@dataclass(frozen=True)
+class Combination:
+    """How M models of K classes are combined.
+
+    mean and weighted: ``weights`` [M], summing to 1, of the probabilities. stacking: a linear
+    function of all log-probabilities, ``weights`` [K, M*K] and ``bias`` [K].
+    """
+
+    method: Method
+    weights: Float64Array
+    bias: Float64Array | None = None
+
+    def __call__(self, members: Sequence[Float32Array]) -> Float32Array:
+        """Logits of the members, each [N, K], to those of the ensemble, [N, K].
+
+        Those of a mean are log-probabilities.
+        """
+        logs = [log_probabilities(logits) for logits in members]
+        if self.bias is not None:
+            return np.asarray(_features(logs) @ self.weights.T + self.bias, np.float32)
+        mixed = sum(w * np.exp(log) for w, log in zip(self.weights, logs, strict=True))
+        return np.asarray(np.log(np.maximum(mixed, np.finfo(np.float32).tiny)), np.float32)
+
+
+def combine(method: Method, val: Sequence[Predictions], members: int) -> Combination:
+    """Fit what the method has to fit, on validation alone.
+
+    Args:
+        method: mean needs no validation predictions.
+        val: validation predictions of every member, for the same images.
+        members: how many there are.
+
+    Raises:
+        UserError: the members were validated on different images, or stacking lacks a class.
+    """
+    if method == "mean":
+        return Combination("mean", np.full(members, 1 / members))
+    same_images(val)
+    logs = [log_probabilities(part.logits) for part in val]
+    if method == "weighted":
+        return Combination("weighted", fit_weights(logs, val[0].labels))
+    return fit_stacking(logs, val[0].labels)
+
+
+def fit_weights(logs: Sequence[Float64Array], labels: IntegerArray) -> Float64Array:
+    """The weights, summing to 1, of the mixture of probabilities with the least cross-entropy.
+
+    Expectation-maximization (Dempster, Laird and Rubin 1977), which for mixture weights alone is
+    a multiplication, stays on the simplex and converges to the one optimum.
+
+    Args:
+        logs: log-probabilities of each member, [N, K].
+        labels: [N].
+    """
+    own = np.exp(np.stack([log[np.arange(len(labels)), labels] for log in logs], axis=1))
+    own = np.maximum(own, np.finfo(np.float64).tiny)
+    weights = np.full(len(logs), 1 / len(logs))
+    for _ in range(10_000):
+        fraction = own * weights
+        following = (fraction / fraction.sum(axis=1, keepdims=True)).mean(axis=0)
+        if np.abs(following - weights).max() < 1e-9:
+            break
+        weights = following
+    found: Float64Array = weights / weights.sum()
+    return found
+
+
+def fit_stacking(logs: Sequence[Float64Array], labels: IntegerArray) -> Combination:
+    """Multinomial logistic regression on all log-probabilities, its strength cross-validated."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+    features, classes = _features(logs), logs[0].shape[1]
+    fewest = int(np.bincount(labels, minlength=classes).min())
+    if fewest < 2:
+        raise UserError(
+            "stacking needs at least 2 validation images of every class: choose weighted or "
+            "mean, or raise split.val_fraction."
+        )
+    folds = StratifiedKFold(min(3, fewest), shuffle=True, random_state=0)
+    scores = [
+        cross_val_score(
+            LogisticRegression(C=c, max_iter=1000),
+            features,
+            labels,
+            cv=folds,
+            scoring="neg_log_loss",
+        ).mean()
+        for c in tqdm(STRENGTHS, desc="stacking", leave=False, disable=None)
+    ]
+    model = LogisticRegression(C=STRENGTHS[int(np.argmax(scores))], max_iter=1000)
+    model.fit(features, labels)
+    weights, bias = model.coef_, model.intercept_
+    if classes == 2:  # scikit-learn keeps the one difference
+        weights = np.concatenate([-weights, weights]) / 2
+        bias = np.concatenate([-bias, bias]) / 2
+    return Combination("stacking", np.asarray(weights, float), np.asarray(bias, float))
+
+
+def _features(logs: Sequence[Float64Array]) -> Float64Array:
+    """[N, M*K] what stacking looks at."""
+    found: Float64Array = np.maximum(np.concatenate(logs, axis=1), FLOOR)
+    return found
+
+
+def log_probabilities(logits: Float32Array) -> Float64Array:
+    """[N, K] logits to the logarithms of their softmax."""
+    from scipy.special import log_softmax
+
+    found: Float64Array = log_softmax(np.asarray(logits, np.float64), axis=1)
+    return found
+
+
+def save_model(
+    path: Path, members: Sequence[Path], combination: Combination, val: Sequence[Predictions]
+) -> None:
+    """Write one model file with every member in it, which predict, export and serve take.
+
+    Args:
+        path: where to.
+        members: the model files.
+        combination: what ``combine`` found.
+        val: validation predictions of every member for the temperature; empty: it stays 1.
+
+    Raises:
+        UserError: the members differ in classes, or in how they want images prepared.
+    """
+    import torch
+
+    from classifier.models import model_file
+    from classifier.models.networks.ensemble import ensemble
+    from classifier.models.spec import ModelSpec
+
+    loaded = [model_file.load(member) for member in members]
+    specs = [spec for _, spec in loaded]
+    for spec, member in zip(specs, members, strict=True):
+        for key in ("classes", "channels", "image_size", "resize", "value_range"):
+            if getattr(spec, key) != getattr(specs[0], key):
+                raise UserError(
+                    f"the model in {member} has another {key} than the first: one file can only "
+                    "hold models that take the same images, so train them with the same "
+                    "preprocess parameters."
+                )
+    settings: dict[str, Any] = {
+        "method": combination.method,
+        "floor": FLOOR,
+        "members": [
+            {"name": spec.name, "args": dict(spec.args), "mean": spec.mean, "std": spec.std}
+            for spec in specs
+        ],
+    }
+    classes = len(specs[0].classes)
+    network = ensemble(settings, [part for part, _ in loaded], classes)
+    _set_head(network.head, combination)
+    temperature = 1.0
+    if val:
+        logits = combination([part.logits for part in val])
+        temperature = fit_temperature(logits, val[0].labels)
+    spec = ModelSpec(
+        name="ensemble",
+        args=settings,
+        classes=specs[0].classes,
+        channels=specs[0].channels,
+        image_size=specs[0].image_size,
+        resize=specs[0].resize,
+        mean=(0.0,) * specs[0].channels,  # each member standardizes for itself
+        std=(1.0,) * specs[0].channels,
+        temperature=temperature,
+        value_range=specs[0].value_range,
+        extra={"torch": torch.__version__},
+    )
+    model_file.save(path, network, spec)
+
+
+def _set_head(head: "nn.Module", combination: Combination) -> None:
+    import torch
+
+    state = {"weights": combination.weights}
+    if combination.bias is not None:
+        state = {"linear.weight": combination.weights, "linear.bias": combination.bias}
+    head.load_state_dict({name: torch.tensor(value).float() for name, value in state.items()})

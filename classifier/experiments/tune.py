@@ -1,0 +1,246 @@
+"""A search for better parameters with Optuna, in which every trial is a DVC experiment.
+
+Optuna: Akiba et al. 2019, https://arxiv.org/abs/1907.10902. Its storage is the one memory of a
+study: any number of workers share it, and one that was killed leaves only its trial in flight.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from classifier.core.csv_files import row_writer
+from classifier.core.errors import UserError, not_installed
+from classifier.core.params import flatten
+from classifier.experiments.overrides import check, dvc
+from classifier.experiments.revisions import experiment_exists, resolve
+from classifier.experiments.search_space import Axis
+from classifier.experiments.trials import ExperimentRun, alive, identity
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
+FAILURES = 3  # in a row, after which something is wrong with more than a trial
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched: ``axes`` vary, ``fixed`` changes hold for all trials.
+
+    ``metric`` is a key of metrics/train.json and a column of metrics/history.csv, of validation.
+    """
+
+    name: str
+    axes: Sequence[Axis]
+    fixed: Mapping[str, Any]
+    metric: str
+    seed: int
+    root: Path
+
+    def experiment(self, number: int) -> str:
+        """The name of a trial's experiment."""
+        return f"tune-{self.name}-{number}"
+
+    def check(self) -> None:
+        """Load the sections of params.yaml with the ends of every axis, as the stages will."""
+        first = {axis.key: axis.extremes()[0] for axis in self.axes}
+        for axis in self.axes:
+            for value in axis.extremes():
+                check({**self.fixed, **first, axis.key: value}, self.root)
+
+
+def open_study(search: Search, storage: str, prune: bool, epochs: int) -> "Study":
+    """Open the study, or start it with the present parameters as its first trial.
+
+    Args:
+        search: its name and metric.
+        storage: a database's URL, or the path of a journal file.
+        prune: stop trials that do worse than the median of the others at the same epoch.
+        epochs: of a whole trial; in the first fifth none is stopped.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise not_installed("optuna", "tune") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    median = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 5))
+    try:
+        study = optuna.create_study(
+            study_name=search.name,
+            storage=_storage(storage),
+            direction="minimize" if "loss" in search.metric else "maximize",
+            pruner=median if prune else optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+    except Exception as error:  # each database has errors of its own
+        raise UserError(f"the study at {storage} cannot be opened: {error}.") from None
+    if not study.trials:
+        present = flatten(_sections(search))
+        start = {axis.key: axis.place(present.get(axis.key)) for axis in search.axes}
+        if all(value is not None for value in start.values()):
+            study.enqueue_trial(start, skip_if_exists=True)
+    return study
+
+
+def recover(study: "Study", search: Search, log: Path, say: Callable[[str], None]) -> None:
+    """Deal with the trials of workers of this machine that were killed.
+
+    One whose experiment was finished all the same is counted; any other is tried again, where
+    training goes on from its last checkpoint.
+    """
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        worker = trial.user_attrs
+        if worker.get("host") != socket.gethostname() or alive(worker.get("process", [])):
+            continue
+        name = search.experiment(trial.number)
+        ExperimentRun(name, {}, log, search.root).end_orphan()
+        if experiment_exists(name, search.root):
+            study.tell(trial.number, _result(search, trial.number))
+            say(f"{name} was finished by itself")
+        else:
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+            say(f"{name} was cut off: its parameters are tried again")
+
+
+def run_trials(
+    study: "Study", search: Search, total: int, log: Path, say: Callable[[str], None]
+) -> None:
+    """Run trials until ``total`` of the study are finished or being run, by whichever worker.
+
+    Raises:
+        UserError: several trials failed one after the other.
+        KeyboardInterrupt: after the trial in flight was put back.
+    """
+    from optuna.trial import TrialState
+
+    counted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+    failures = 0
+    while len(study.get_trials(states=counted, deepcopy=False)) < total:
+        trial = study.ask()
+        try:
+            say(_run_one(study, trial, search, log))
+            failures = 0
+        except UserError as error:
+            study.tell(trial.number, state=TrialState.FAIL)
+            say(str(error))
+            failures += 1
+            if failures == FAILURES:
+                raise UserError(f"{FAILURES} trials in a row failed, the last: {error}") from None
+        except KeyboardInterrupt:
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+            raise
+
+
+def _run_one(study: "Study", trial: "Trial", search: Search, log: Path) -> str:
+    import optuna
+
+    trial.set_user_attr("host", socket.gethostname())
+    trial.set_user_attr("process", identity(os.getpid()))
+    # Seeded by trial: a search that was cut off goes on as it would have.
+    study.sampler = optuna.samplers.TPESampler(
+        seed=search.seed * 100_003 + trial.number, multivariate=False
+    )
+    values = {axis.key: axis.value(axis.suggest(trial)) for axis in search.axes}
+    name = search.experiment(trial.number)
+    shown = ", ".join(f"{key} {_short(value)}" for key, value in values.items())
+
+    with ExperimentRun(name, {**search.fixed, **values}, log, search.root) as run:
+        for row in run.epochs():
+            trial.report(_metric(search, row, "metrics/history.csv"), int(row["epoch"]))
+            if trial.should_prune():
+                study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
+                return f"{name}: stopped early ({shown})"
+        run.check()
+    result = _result(search, trial.number)
+    study.tell(trial.number, result)
+    return f"{name}: {search.metric} {result:.4f} ({shown})"
+
+
+def best(study: "Study") -> "FrozenTrial | None":
+    """The best finished trial; None before there is one."""
+    try:
+        return study.best_trial
+    except ValueError:
+        return None
+
+
+def apply(search: Search, number: int) -> None:
+    """Bring a trial's experiment into the workspace.
+
+    Raises:
+        UserError: DVC refuses.
+    """
+    name = search.experiment(number)
+    if not experiment_exists(name, search.root):
+        raise UserError(
+            f"{name} is not on this machine or starts from another commit: run "
+            f"dvc exp pull origin {name}, then dvc exp apply {name}."
+        )
+    applied = dvc("exp", "apply", name, root=search.root, quiet=True)
+    if applied.returncode:
+        raise UserError(f"dvc exp apply {name} failed: {applied.stdout.strip().splitlines()[-1]}")
+
+
+def importances(study: "Study") -> dict[str, float]:
+    """The fraction of the spread of results that each parameter explains; {} before it is known.
+
+    fANOVA: Hutter, Hoos and Leyton-Brown 2014.
+    """
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    try:
+        return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
+    except (ValueError, RuntimeError):  # too few trials, or all with the same result
+        return {}
+
+
+def write_trials(path: Path, study: "Study", search: Search) -> None:
+    """Write number, experiment, state, result and parameters of every trial."""
+    keys = [axis.key for axis in search.axes]
+    with row_writer(path, ["trial", "experiment", "state", search.metric, *keys]) as write:
+        for trial in study.get_trials(deepcopy=False):
+            value = "" if trial.value is None else f"{trial.value:.6g}"
+            done = search.experiment(trial.number) if trial.state.name == "COMPLETE" else ""
+            chosen = [trial.params.get(key, "") for key in keys]
+            write([[trial.number, done, trial.state.name.lower(), value, *chosen]])
+
+
+def _result(search: Search, number: int) -> float:
+    metrics = resolve(search.experiment(number), search.root).json("metrics/train.json")
+    return _metric(search, metrics, "metrics/train.json")
+
+
+def _metric(search: Search, found: Mapping[str, Any], source: str) -> float:
+    if search.metric not in found:
+        raise UserError(f"{source} has no {search.metric}: it has {', '.join(found)}.")
+    return float(found[search.metric])
+
+
+def _sections(search: Search) -> dict[str, Any]:
+    from classifier.core.params import PARAMS_FILE, read
+
+    return read(search.root / PARAMS_FILE)
+
+
+def _storage(place: str) -> Any:
+    """A database by its URL, or Optuna's journal, one file that may lie on a shared disk."""
+    if "://" in place:
+        return place
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    # Making links needs special rights on Windows.
+    lock = JournalFileOpenLock(place) if os.name == "nt" else None
+    return JournalStorage(JournalFileBackend(place, lock_obj=lock))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,79 @@
+"""Run a function over many pieces of work on all cores, in order, in constant memory."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from classifier.core.errors import UserError
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+WORTH_PROCESSES = 0.5  # seconds of work; starting processes takes about as long
+_AHEAD = 3  # pieces waiting or finished per worker: enough that none of them idles
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[Piece], Result], pieces: Iterable[Piece], workers: int = 0
+) -> Iterator[Result]:
+    """Yield ``function(piece)`` for each piece, in the order of ``pieces``.
+
+    Works in ``workers`` processes (0: one a core), which are started once the work turns out to
+    take longer than starting them; with one worker, all is done in this process. Only a few
+    pieces a worker are under way at a time, so neither a slow consumer nor an endless ``pieces``
+    fills the memory. ``function`` and the pieces must pickle.
+
+    Raises:
+        UserError: the system ended a worker, most often because memory ran out.
+    """
+    workers = workers or cores()
+    source = iter(pieces)
+    spent = 0.0
+    for piece in source:
+        started = time.perf_counter()
+        result = function(piece)
+        spent += time.perf_counter() - started
+        yield result
+        if workers > 1 and spent > WORTH_PROCESSES:
+            break
+    else:
+        return
+    # A forked copy of a process that has threads (OpenMP, tqdm) can hang; a fork server and
+    # spawned processes cannot.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context(method), initializer=_ignore_interrupts
+    )
+    under_way: deque[Future[Result]] = deque()
+    try:
+        for piece in source:
+            if len(under_way) >= workers * _AHEAD:
+                yield under_way.popleft().result()
+            under_way.append(pool.submit(function, piece))
+        while under_way:
+            yield under_way.popleft().result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process was ended by the system, most often for lack of memory: "
+            "set workers to 1 or free some memory."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches the whole group; the parent alone says so and stops the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,58 @@
+"""Exported ONNX files on ONNX Runtime."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from classifier.core.errors import UserError, not_installed
+from classifier.core.types import Float32Array, UInt8Array
+from classifier.inference.onnx_metadata import INPUT, OUTPUT, from_metadata
+
+
+class OnnxPredictor:
+    """An exported model on ONNX Runtime's CPU provider."""
+
+    backend = "onnx"
+
+    def __init__(self, source: str | Path | bytes, threads: int = 0) -> None:
+        """Open a file, or the bytes of one; ``threads`` 0 takes as many as there are cores.
+
+        Raises:
+            UserError: ONNX Runtime is missing, no such file, or not one that this project wrote.
+        """
+        try:
+            import onnxruntime
+        except ImportError:
+            raise not_installed("onnxruntime", "export") from None
+        name = "the model" if isinstance(source, bytes) else str(source)
+        if not isinstance(source, bytes) and not Path(source).is_file():
+            raise UserError(f"{name} does not exist: run python -m classifier export first.")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                source if isinstance(source, bytes) else str(source),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        except Exception as error:  # ONNX Runtime has an exception class for every kind of damage
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{name}: not an ONNX file, or damaged ({reason}).") from None
+        try:
+            texts = self._session.get_modelmeta().custom_metadata_map
+            self.spec, self.metrics = from_metadata(texts)
+        except ValueError:
+            raise UserError(
+                f"{name}: an ONNX file, but not one that python -m classifier export wrote."
+            ) from None
+
+    def probabilities(self, images: UInt8Array) -> Float32Array:
+        """[N, K] of uint8 images [N, H, W, C] of any one size: the graph resizes them."""
+        (found,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+        return found
+
+    def heat(self, images: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
+        """None: ONNX Runtime computes no gradients."""
+        return None

@@ -1,0 +1,29 @@
+"""What an exported ONNX file says of itself, and the names of its input and output."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from classifier.models.spec import ModelSpec, described, from_description
+
+INPUT, OUTPUT = "images", "probabilities"
+
+
+def metadata(spec: ModelSpec, metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What an ONNX file says of itself: JSON texts by key, the same for the same model."""
+    content = {"spec": described(spec), "classes": list(spec.classes), "metrics": metrics}
+    return {
+        key: json.dumps(value, sort_keys=True, ensure_ascii=False) for key, value in content.items()
+    }
+
+
+def from_metadata(texts: Mapping[str, str]) -> tuple[ModelSpec, dict[str, Any]]:
+    """The spec and the metrics that `metadata` gave.
+
+    Raises:
+        ValueError: some other program wrote these texts.
+    """
+    try:
+        return from_description(json.loads(texts["spec"])), json.loads(texts["metrics"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not the metadata of this project: {error}") from None

@@ -1,0 +1,225 @@
+"""Where predictions go: a terminal, CSV, JSON, a submission for a contest, a gallery.
+
+Each takes answers one by one and writes as it goes, into a file that appears when it is whole.
+"""
+
+import base64
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from classifier.core.csv_files import row_writer
+from classifier.core.errors import UserError
+from classifier.core.files import replacing
+from classifier.inference.predict import Answer
+
+GALLERY = 300  # images that a gallery shows: the first ones
+_NAME, _CLASS = 40, 24  # letters of a terminal line for the image's and for the class's name
+_PAGE = Path(__file__).with_name("gallery")
+
+
+class Sink(Protocol):
+    """Takes answers, in order."""
+
+    def __call__(self, answer: Answer) -> None:
+        """Write one answer, or leave it out."""
+        ...
+
+
+def best(probabilities: np.ndarray, classes: Sequence[str], top: int) -> list[tuple[str, float]]:
+    """The ``top`` most probable classes and their probabilities, the first of equals first."""
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [(classes[index], float(probabilities[index])) for index in order]
+
+
+def percent(probability: float) -> str:
+    """A probability for people: 97.3 %, and never 100 % for less."""
+    text = f"{100 * probability:.1f}"
+    return f"{'>99.9' if text == '100.0' and probability < 1 else text} %"
+
+
+def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
+    """Print a line for each image that can be read, the first ``most`` of them, as they come."""
+    printed = 0
+
+    def write(answer: Answer) -> None:
+        nonlocal printed
+        if answer.probabilities is None:
+            return
+        printed += 1
+        if most is not None and printed > most:
+            if printed == most + 1:
+                print("…")
+            return
+        name = answer.image.name
+        name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
+        width = min(_CLASS, max(map(len, classes)))
+        cells = [
+            f"{kind[:_CLASS]:{width}} {percent(probability):>7}"
+            for kind, probability in best(answer.probabilities, classes, top)
+        ]
+        print(f"{name:{_NAME}}  {'   '.join(cells)}")
+
+    return write
+
+
+def out(path: Path, classes: Sequence[str], top: int) -> AbstractContextManager[Sink]:
+    """Write ``path`` as CSV or JSON, by its ending.
+
+    CSV: id, predicted, probability, and for the following places predicted_2, probability_2 …;
+    images that were skipped are left out, but for those that a table lists: they have empty
+    cells. JSON: a list of {"id", "classes": [{"class", "probability"}, …]}, or {"id", "error"} for
+    an image that was skipped.
+
+    Raises:
+        UserError: the name ends in neither .csv nor .json.
+    """
+    makers = {".csv": _csv, ".json": _json}
+    if path.suffix.lower() not in makers:
+        raise UserError(f"--out {path}: the name must end in .csv or .json.")
+    return makers[path.suffix.lower()](path, classes, min(top, len(classes)))
+
+
+@contextmanager
+def _csv(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
+    places = ["", *(f"_{place}" for place in range(2, top + 1))]
+    columns = [f"{name}{n}" for n in places for name in ("predicted", "probability")]
+    with row_writer(path, ["id", *columns]) as append:
+
+        def write(answer: Answer) -> None:
+            if answer.probabilities is not None:
+                found = best(answer.probabilities, classes, top)
+                cells = [
+                    cell for kind, probability in found for cell in (kind, f"{probability:.6g}")
+                ]
+                append([[answer.image.name, *cells]])
+            elif answer.image.listed:
+                append([[answer.image.name, *("" for _ in columns)]])
+
+        yield write
+
+
+@contextmanager
+def _json(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write("[")
+        separator = "\n"
+
+        def write(answer: Answer) -> None:
+            nonlocal separator
+            entry: dict[str, object] = {"id": answer.image.name}
+            if answer.probabilities is None:
+                entry["error"] = answer.problem
+            else:
+                entry["classes"] = [
+                    {"class": kind, "probability": float(f"{probability:.6g}")}
+                    for kind, probability in best(answer.probabilities, classes, top)
+                ]
+            file.write(separator + json.dumps(entry, ensure_ascii=False))
+            separator = ",\n"
+
+        yield write
+        file.write("\n]\n")
+
+
+@contextmanager
+def submission(
+    path: Path, classes: Sequence[str], columns: Sequence[str], probabilities: bool
+) -> Iterator[Sink]:
+    """Write a CSV as contests want it: an id and a class, or an id and every class's probability.
+
+    The id is what a table calls the image, or a file's name without folder and extension. Every
+    row of a table is there; an image that was skipped has empty cells in it.
+
+    Args:
+        columns: names of the id column and of the class column; the latter is not used with
+            ``probabilities``, whose columns are the classes.
+    """
+    columns = [columns[0], *(classes if probabilities else columns[1:])]
+    with row_writer(path, columns) as append:
+
+        def write(answer: Answer) -> None:
+            image, found = answer.image, answer.probabilities
+            name = image.name if image.listed else Path(image.name).stem
+            if found is not None:
+                cells = [f"{one:.6g}" for one in found.tolist()] if probabilities else []
+                append([[name, *(cells or [classes[int(found.argmax())]])]])
+            elif image.listed:
+                append([[name, *("" for _ in columns[1:])]])
+
+        yield write
+
+
+@contextmanager
+def gallery(path: Path, classes: Sequence[str]) -> Iterator[Sink]:
+    """Show the first GALLERY images with their classes, as PNG or as one HTML file.
+
+    Raises:
+        UserError: the name ends in neither .png nor .html.
+    """
+    if path.suffix.lower() not in (".png", ".html"):
+        raise UserError(f"--gallery {path}: the name must end in .png or .html.")
+    shown: list[Answer] = []
+    total = 0
+
+    def write(answer: Answer) -> None:
+        nonlocal total
+        total += answer.pixels is not None
+        if answer.pixels is not None and len(shown) < GALLERY:
+            shown.append(answer._replace(pixels=answer.pixels.copy()))  # lets go of its batch
+
+    yield write
+    if not shown:
+        print(f"{path} not written: there is no image to show.", file=sys.stderr)
+    elif path.suffix.lower() == ".png":
+        _draw(path, shown, classes)
+    else:
+        _write_page(path, shown, classes, total)
+
+
+def _caption(answer: Answer, classes: Sequence[str]) -> str:
+    assert answer.probabilities is not None
+    ((kind, probability),) = best(answer.probabilities, classes, 1)
+    return f"{kind} {percent(probability)}"
+
+
+def _draw(path: Path, shown: list[Answer], classes: Sequence[str]) -> None:
+    from classifier.report.figures import style
+    from classifier.report.figures.tiles import Tile, sheet
+
+    tiles = [
+        Tile([answer.pixels], _caption(answer, classes), Path(answer.image.name).name)
+        for answer in shown
+        if answer.pixels is not None
+    ]
+    style.save(sheet(tiles, 112), path)
+
+
+def _write_page(path: Path, shown: list[Answer], classes: Sequence[str], total: int) -> None:
+    import jinja2
+    from PIL import Image
+
+    tiles = []
+    for answer in shown:
+        assert answer.pixels is not None
+        buffer = io.BytesIO()
+        Image.fromarray(answer.pixels.squeeze()).save(buffer, "PNG")
+        image = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        caption = _caption(answer, classes)
+        tiles.append({"image": image, "caption": caption, "name": answer.image.name})
+    assert shown[0].pixels is not None
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_PAGE), autoescape=True)
+    text = environment.get_template("gallery.html.j2").render(
+        tiles=tiles,
+        number=f"{len(tiles):,}",
+        total=f"{total:,}",
+        rendering="pixelated" if len(shown[0].pixels) < 96 else "auto",
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,41 @@
+"""Models of this project on torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from classifier.core.softmax import softmax
+from classifier.core.types import Float32Array, UInt8Array
+from classifier.evaluation.grad_cam import grad_cam
+from classifier.models.device import choose_device
+from classifier.models.forward import normalize, predict_logits
+from classifier.models.model_file import load as load_model
+
+
+class TorchPredictor:
+    """A model file on torch, in float32: what the stage ``evaluate`` computes."""
+
+    backend = "torch"
+
+    def __init__(self, path: str | Path, device: str = "auto", threads: int = 0) -> None:
+        """Load a model file; one call computes on ``threads`` cores, 0 for torch's own choice."""
+        self.device = choose_device(device)
+        self.threads = threads
+        self.network, self.spec = load_model(path, str(self.device))
+
+    def probabilities(self, images: UInt8Array) -> Float32Array:
+        """Softmax of the logits, divided by the temperature."""
+        if self.threads:  # holds for the calling thread
+            torch.set_num_threads(self.threads)
+        spec = self.spec
+        logits = predict_logits(self.network, images, spec.mean, spec.std, self.device)
+        return softmax(logits, spec.temperature)
+
+    def heat(self, images: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
+        """Grad-CAM; None for a network without convolutions."""
+        batch = torch.from_numpy(np.array(images)).to(self.device)
+        batch = normalize(batch, self.spec.mean, self.spec.std)
+        maps = grad_cam(self.network, batch, targets)
+        return None if maps is None else maps.heat

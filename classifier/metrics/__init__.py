@@ -1,0 +1,1 @@
+"""Statistics on logits: scores, intervals, ranking, reliability."""

@@ -1,0 +1,82 @@
+"""From uint8 images to logits: standardize, and pass through the network in constant memory."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from classifier.core.types import Int64Array
+from classifier.models.classifier import Entry
+
+INPUT_BYTES = (
+    64 << 20
+)  # of floats that a network is shown at once; its maps take several times that
+
+
+def to_unit(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 [N,H,W,C] -> float [N,C,H,W] in 0..1, in channels-last memory (the bytes stay put)."""
+    return images.permute(0, 3, 1, 2).to(dtype).div_(255)
+
+
+def standardize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(images - mean) / std by channel; all on the 0..1 scale, images [N,C,H,W]."""
+    shift = images.new_tensor(mean).view(1, -1, 1, 1)
+    scale = images.new_tensor(std).view(1, -1, 1, 1)
+    return (images - shift) / scale
+
+
+def normalize(
+    images: Tensor,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """uint8 [N,H,W,C] -> standardized float [N,C,H,W] in channels-last memory."""
+    return standardize(to_unit(images, dtype), mean, std)
+
+
+def at_a_time(batch_size: int, shape: Sequence[int]) -> int:
+    """How many images of a shape go through a network together: those that INPUT_BYTES hold.
+
+    At most ``batch_size``, and one at least.
+    """
+    return max(1, min(batch_size, INPUT_BYTES // (4 * math.prod(shape))))
+
+
+@torch.inference_mode()
+def predict_logits(
+    network: nn.Module,
+    images: np.ndarray | Tensor,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: str | torch.device = "cpu",
+    batch_size: int = 512,
+    autocast: torch.dtype | None = None,
+    rows: Int64Array | None = None,
+) -> np.ndarray:
+    """Logits float32 [N,K] of uint8 images [N,H,W,C], batch by batch in constant memory.
+
+    Args:
+        images: an array, a memory map, or a tensor that already lies on the device.
+        batch_size: images that go through the network together, fewer of large ones: `at_a_time`.
+        autocast: compute in this type (bfloat16, float16) where torch considers it safe.
+        rows: the images to read, in this order; None: all.
+    """
+    device = torch.device(device)
+    was_training = network.training
+    network.eval()
+    found = []
+    count, (height, width, channels) = len(images if rows is None else rows), images.shape[1:]
+    seen = max((part.size for part in network.modules() if isinstance(part, Entry)), default=0)
+    step = at_a_time(batch_size, (max(height, seen), max(width, seen), channels))
+    for start in range(0, count, step):
+        chosen = slice(start, start + step)
+        part = images[chosen if rows is None else rows[chosen]]
+        batch = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
+        with torch.autocast(device.type, autocast, enabled=autocast is not None):
+            logits = network(normalize(batch.to(device, non_blocking=True), mean, std))
+        found.append(logits.float().cpu())
+    network.train(was_training)
+    return torch.cat(found).numpy() if found else np.zeros((0, 0), np.float32)

@@ -1,0 +1,1 @@
+"""The networks, one module a family, and the layers that they share."""

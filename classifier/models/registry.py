@@ -1,0 +1,181 @@
+"""The networks that ``model.name`` can choose, and the one way to build them.
+
+To add one: a file here with a frozen dataclass of settings and a function
+``(settings, classes, channels, image_size) -> Classifier``, a line in ``NETWORKS``, and a field in
+``ModelParams``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+from torch import nn
+
+from classifier.core.errors import UserError, suggestion
+from classifier.core.params import parse
+from classifier.models.classifier import Classifier, Entry, TestTimeAugmentation
+from classifier.models.networks.alexnet import AlexnetParams, alexnet
+from classifier.models.networks.cnn import CnnParams, cnn
+from classifier.models.networks.convnext import ConvnextParams, convnext
+from classifier.models.networks.ensemble import ensemble
+from classifier.models.networks.fast import FastParams, fast
+from classifier.models.networks.inception import InceptionParams, inception
+from classifier.models.networks.layers import require_size
+from classifier.models.networks.lenet import LenetParams, lenet
+from classifier.models.networks.mlp import MlpParams, mlp
+from classifier.models.networks.resnet import ResnetParams, resnet
+from classifier.models.networks.torchvision import (
+    TorchvisionParams,
+    torchvision_names,
+    torchvision_network,
+)
+from classifier.models.networks.vgg import VggParams, vgg
+from classifier.models.networks.vit import VitParams, vit
+from classifier.models.networks.wide_resnet import WideResnetParams, wide_resnet
+
+TORCHVISION = "torchvision/"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A registry entry: settings, the function that builds from them, and the least image size."""
+
+    params: type[Any]
+    build: Callable[[Any, int, int, int], Classifier]
+    smallest: int = 4  # pixels
+
+
+NETWORKS: dict[str, Network] = {
+    "mlp": Network(MlpParams, mlp),
+    "cnn": Network(CnnParams, cnn),
+    "lenet": Network(LenetParams, lenet),
+    "alexnet": Network(AlexnetParams, alexnet),
+    "vgg": Network(VggParams, vgg),
+    "resnet": Network(ResnetParams, resnet),
+    "inception": Network(InceptionParams, inception),
+    "wide_resnet": Network(WideResnetParams, wide_resnet),
+    "convnext": Network(ConvnextParams, convnext),
+    "vit": Network(VitParams, vit),
+    "fast": Network(FastParams, fast),
+}
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The section ``model`` of params.yaml. Each network has its own settings under its name."""
+
+    name: str
+    pretrained: Literal[False] | str = False
+    freeze: Literal["none", "backbone"] | Annotated[int, Ge(0)] = "none"
+    unfreeze_every: Annotated[int, Ge(0)] = 0
+    input_size: Annotated[int, Ge(1)] | None = None
+    test_time_augmentation: TestTimeAugmentation = "none"
+    mlp: MlpParams = field(default_factory=MlpParams)
+    cnn: CnnParams = field(default_factory=CnnParams)
+    lenet: LenetParams = field(default_factory=LenetParams)
+    alexnet: AlexnetParams = field(default_factory=AlexnetParams)
+    vgg: VggParams = field(default_factory=VggParams)
+    resnet: ResnetParams = field(default_factory=ResnetParams)
+    inception: InceptionParams = field(default_factory=InceptionParams)
+    wide_resnet: WideResnetParams = field(default_factory=WideResnetParams)
+    convnext: ConvnextParams = field(default_factory=ConvnextParams)
+    vit: VitParams = field(default_factory=VitParams)
+    fast: FastParams = field(default_factory=FastParams)
+    torchvision: TorchvisionParams = field(default_factory=TorchvisionParams)
+
+    def __post_init__(self) -> None:
+        _look_up(self.name)
+        if self.unfreeze_every and self.freeze == "none":
+            raise UserError(
+                "model.unfreeze_every: nothing is frozen; set model.freeze to backbone or a number"
+            )
+        if self.freeze not in ("none", 0) and not self.pretrained:
+            raise UserError(
+                "model.freeze: random weights would stay random; set model.pretrained as well, "
+                "or model.freeze to none"
+            )
+
+    def args(self) -> dict[str, Any]:
+        """The chosen network's settings as plain JSON values, for ``build`` and the model file."""
+        key = "torchvision" if self.name.startswith(TORCHVISION) else self.name
+        settings = asdict(getattr(self, key))
+        args = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+        if self.input_size is not None:
+            args["entry"] = {"size": self.input_size}
+        if self.test_time_augmentation != "none":
+            args["test_time_augmentation"] = self.test_time_augmentation
+        return args
+
+
+def names() -> list[str]:
+    """Every name that ``build`` knows, torchvision's included (which imports torchvision)."""
+    return [*NETWORKS, *(TORCHVISION + name for name in torchvision_names())]
+
+
+def build(
+    name: str, args: Mapping[str, Any], *, classes: int, channels: int, image_size: int
+) -> Classifier:
+    """Build a network with fresh weights, drawn from torch's global random state.
+
+    Args:
+        name: a key of ``NETWORKS``, or ``torchvision/NAME``.
+        args: the network's settings; what is left out has its default. ``entry`` may describe an
+            ``Entry`` (keys size, mean, std) that adapts the images to what the weights expect;
+            ``test_time_augmentation`` has the network answer with the mean over several views of an
+            image.
+        classes: the number of logits.
+        channels: of the prepared images, 1 or 3.
+        image_size: side of the prepared images in pixels.
+
+    Raises:
+        UserError: unknown name or setting, or images too small for the network.
+    """
+    if name == "ensemble":  # of trained networks: in model files, never in params.yaml
+        sizes = {"classes": classes, "channels": channels, "image_size": image_size}
+        networks = [build(member["name"], member["args"], **sizes) for member in args["members"]]
+        return ensemble(args, networks, classes)
+    _look_up(name)
+    settings = dict(args)
+    entry = settings.pop("entry", None)
+    earlier = settings.pop("views", "none")  # its name in model files of earlier versions
+    augmentation = settings.pop("test_time_augmentation", earlier)
+    if entry:
+        image_size = entry["size"]
+        channels = len(entry["mean"]) if entry.get("mean") else channels
+    if name.startswith(TORCHVISION):
+        params = parse(TorchvisionParams, settings, "model.torchvision")
+        short_name = name.removeprefix(TORCHVISION)
+        network = torchvision_network(short_name, params, classes, channels, image_size)
+    else:
+        params = parse(NETWORKS[name].params, settings, f"model.{name}")
+        require_size(name, image_size, NETWORKS[name].smallest)
+        network = NETWORKS[name].build(params, classes, channels, image_size)
+    _start_undecided(network)
+    if entry:
+        stages = {"entry": Entry(**entry), **dict(network.backbone.named_children())}
+        network = Classifier(stages, network.head)
+    network.test_time_augmentation = augmentation
+    return network
+
+
+def _look_up(name: str) -> None:
+    """Raise UserError for a name that is not known, with the list and the nearest match."""
+    if name.startswith(TORCHVISION):
+        known = torchvision_names()
+        if name.removeprefix(TORCHVISION) not in known:
+            wrong = suggestion(name, [TORCHVISION + other for other in known])
+            listing = "`python -m classifier models --torchvision` lists them"
+            raise UserError(f"model.name: {name!r} is not a network{wrong}; {listing}.")
+    elif name not in NETWORKS:
+        wrong = suggestion(name, NETWORKS)
+        raise UserError(f"model.name: {name!r} is not a network{wrong} nor torchvision/NAME.")
+
+
+def _start_undecided(network: Classifier) -> None:
+    # Tiny last weights give every class nearly the same probability, so that training starts at a
+    # loss of ln(classes) rather than by unlearning confident guesses.
+    last = network.last_linear
+    nn.init.normal_(last.weight, std=0.1 / last.in_features**0.5)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)

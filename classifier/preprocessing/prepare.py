@@ -1,0 +1,206 @@
+"""Turn encoded images into memory-mapped uint8 arrays, in parallel and in constant memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Interval
+from numpy.lib.format import open_memmap
+from tqdm import tqdm
+
+from classifier.core.csv_files import write_table
+from classifier.core.files import write_json
+from classifier.core.types import Int64Array, TextArray
+from classifier.core.value_range import Ranges
+from classifier.dataset.prepared import PREPARED_SPLITS, PreparedData
+from classifier.images.decode import decode
+from classifier.images.manifest import Manifest
+from classifier.images.parallel import ordered_map
+from classifier.images.resize import Resize, to_array
+from classifier.images.store import read_bytes
+from classifier.preprocessing.value_range import measured, undecodable
+
+LARGEST_AUTO_SIZE = 224
+CHUNK_BYTES = 4 << 20  # of pixels: what one task of a worker holds in memory
+FEW_BYTES = 4 << 20  # of encoded images: less work than starting processes is
+
+
+@dataclass(frozen=True)
+class PreprocessParams:
+    """How images become arrays; params.yaml explains the keys."""
+
+    image_size: Annotated[int, Interval(ge=4, le=2048)] | Literal["auto"]
+    channels: Literal["auto", 1, 3]
+    resize: Resize
+    normalize: Literal["standardize", "unit"]
+    workers: Annotated[int, Interval(ge=0)] = 0
+
+
+def prepare(
+    raw: Path,
+    manifest: Manifest,
+    splits: TextArray,
+    classes: Sequence[str],
+    params: PreprocessParams,
+    folder: Path,
+) -> PreparedData:
+    """Decode, convert and resize every image that has a split, and write ``folder``.
+
+    The bytes written depend on the images, the splits and the parameters, never on the number of
+    workers or their timing. Each process holds a few MB of pixels at a time.
+
+    Args:
+        raw: the folder with the shards.
+        manifest: the images.
+        splits: [N] split of each; ``excluded`` images are left out.
+        classes: class names in label order.
+        params: size, channels, resize, normalization, processes.
+        folder: an empty or missing folder to write into.
+
+    Raises:
+        UserError: an image cannot be decoded; the sentence names its id.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    size = params.image_size
+    if size == "auto":
+        size = automatic_size(manifest.width, manifest.height)
+    channels = params.channels
+    if channels == "auto":
+        channels = automatic_channels(manifest.mode)
+    rows = {name: np.flatnonzero(splits == name) for name in PREPARED_SPLITS}
+    rows = {name: found for name, found in rows.items() if len(found)}
+    label = {name: index for index, name in enumerate(classes)}
+    workers = 1 if int(manifest.size.sum()) < FEW_BYTES else params.workers
+    ranges = measured(raw, manifest, rows.get("train", np.zeros(0, np.int64)), workers)
+
+    tasks = []
+    for name, found in rows.items():
+        path = folder / f"{name}.npy"
+        array = open_memmap(path, "w+", np.uint8, (len(found), size, size, channels))
+        start = array.offset
+        del array
+        if name != "unlabelled":
+            labels = [label[value] for value in manifest.label[found].tolist()]
+            np.save(folder / f"{name}_labels.npy", np.array(labels, np.int64))
+        step = max(1, CHUNK_BYTES // (size * size * channels))
+        for first in range(0, len(found), step):
+            part = found[first : first + step]
+            at = start + first * size * size * channels
+            tasks.append(
+                _Task(
+                    raw, manifest.places(part), path, at, size, channels, params.resize, ranges,
+                    name == "train",
+                )
+            )  # fmt: skip
+
+    histogram = np.zeros((channels, 256), np.int64)
+    with tqdm(
+        total=sum(map(len, rows.values())), desc="preprocess", unit=" images", disable=None
+    ) as bar:
+        for task, counted in zip(tasks, ordered_map(_work, tasks, workers), strict=True):
+            histogram += counted
+            bar.update(len(task.places))
+    mean, std = _moments(histogram) if params.normalize == "standardize" else _unit(channels)
+
+    order = np.concatenate(list(rows.values()))
+    index = {
+        "id": manifest.id[order],
+        "split": splits[order],
+        "row": np.concatenate([np.arange(len(found)) for found in rows.values()]),
+        "label": manifest.label[order],
+        "width": manifest.width[order],
+        "height": manifest.height[order],
+    }
+    write_table(folder / "index.csv", index)
+    meta: dict[str, Any] = {
+        "classes": list(classes),
+        "channels": channels,
+        "image_size": size,
+        "resize": params.resize,
+        "normalize": params.normalize,
+        "mean": mean,
+        "std": std,
+        "counts": {name: len(found) for name, found in rows.items()},
+    }
+    if ranges:
+        meta["value_range"] = ranges
+    write_json(folder / "meta.json", meta)
+    return PreparedData.open(folder)
+
+
+def automatic_size(width: Int64Array, height: Int64Array) -> int:
+    """The side in pixels for ``image_size: auto``.
+
+    Images that all have one size keep it (the longer side); otherwise it is the median shorter
+    side, rounded up to a multiple of 16, for larger images would gain nothing from enlarging and
+    most networks halve the side four times. Never more than 224.
+    """
+    longer = np.maximum(width, height)
+    if (width == width[0]).all() and (height == height[0]).all():
+        return int(min(longer[0], LARGEST_AUTO_SIZE))
+    median = float(np.median(np.minimum(width, height)))
+    return int(min(-(-median // 16) * 16, LARGEST_AUTO_SIZE))
+
+
+def automatic_channels(modes: TextArray) -> Literal[1, 3]:
+    """1 when every image is grayscale as found, 3 otherwise."""
+    gray = {"1", "L", "LA", "La", "LA;16", "F"}
+    found = np.unique(modes).tolist()
+    return 1 if all(mode in gray or mode.startswith("I") for mode in found) else 3
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Images to decode and the place of their pixels in an array's file."""
+
+    raw: Path
+    places: list[tuple[str, str, int, int]]  # id, shard, offset, size
+    path: Path
+    at: int
+    size: int
+    channels: int
+    resize: Resize
+    ranges: Ranges
+    count: bool
+
+
+def _work(task: _Task) -> Int64Array:
+    """Write the pixels of one task; return [channels, 256] how often each value occurs."""
+    shape = (len(task.places), task.size, task.size, task.channels)
+    pixels = np.empty(shape, np.uint8)
+    for row, (name, shard, offset, size) in enumerate(task.places):
+        try:
+            image = decode(read_bytes(task.raw, shard, offset, size), task.ranges)
+            pixels[row] = to_array(image, task.size, task.channels, task.resize)
+        except (ValueError, OSError) as error:
+            raise undecodable(name, error) from None
+    # Written, not mapped: pages of a shared mapping would count as this process's memory.
+    with task.path.open("r+b") as file:
+        file.seek(task.at)
+        file.write(pixels.data)
+    if not task.count:
+        return np.zeros((task.channels, 256), np.int64)
+    return np.stack(
+        [np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(task.channels)]
+    )
+
+
+def _moments(histogram: Int64Array) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel on the 0..1 scale, from exact integer sums."""
+    values = range(256)
+    mean, std = [], []
+    for counts in histogram.tolist():
+        n = sum(counts)
+        total = sum(v * c for v, c in zip(values, counts, strict=True))
+        squares = sum(v * v * c for v, c in zip(values, counts, strict=True))
+        mean.append(total / n / 255)
+        variance = (n * squares - total * total) / (n * n)
+        # A channel that never varies is left unscaled rather than divided by zero.
+        std.append(variance**0.5 / 255 or 1.0)
+    return mean, std
+
+
+def _unit(channels: int) -> tuple[list[float], list[float]]:
+    return [0.0] * channels, [1.0] * channels

@@ -1,0 +1,1 @@
+"""The figures: one module a subject; `collection` decides which a run gets."""

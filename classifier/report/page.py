@@ -1,0 +1,215 @@
+"""The report of a run: one HTML file that holds everything it shows, for phone and wide screen.
+
+It has the same bytes when the same run is repeated: no date, no commit, no host, no wall time.
+"""
+
+import base64
+import io
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from annotated_types import Interval
+from PIL import Image
+
+from classifier.core.files import replacing
+from classifier.core.params import flatten
+from classifier.report.changes import Changes
+from classifier.report.figures.collection import Drawn
+from classifier.report.figures.tiles import Tile
+from classifier.report.metric_table import of_split, test_metrics
+from classifier.report.results import Results, Row, rows
+
+PAGE = Path(__file__).with_name("page")
+LARGEST = 4_500_000  # bytes of images, as written into the page: mail and chats take 5 MB
+
+SECTIONS = {
+    "data": ("Data", "What the network was given."),
+    "training": ("Training", "How it learnt."),
+    "scores": ("Scores", "How well it does on images that it never saw."),
+    "mistakes": ("Predictions and mistakes", "What it gets right, and what it takes for what."),
+    "explanation": ("Explanation", "What it looks at."),
+    "quality": ("Data quality", "What may be wrong with the data itself."),
+}
+# What tells overfitting, of all that is measured on every split.
+GLANCE = ("accuracy", "balanced_accuracy", "loss", "f1_macro", "ece")
+PACKAGES = ("torch", "torchvision", "numpy", "dvc", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class PlotParams:
+    """The section ``plot`` of params.yaml, which says what each key means."""
+
+    images: Annotated[int, Interval(ge=1, le=500)] = 32
+    table_rows: Annotated[int, Interval(ge=1, le=5000)] = 200
+
+
+def write_report(
+    path: Path,
+    results: Results,
+    drawn: Sequence[Drawn],
+    figures: Path,
+    changes: Changes,
+    params: PlotParams,
+) -> None:
+    """Write the report to ``path``; ``figures`` is the folder where ``drawn`` were drawn."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    page = environment.get_template("page.html.j2").render(
+        style=(PAGE / "page.css").read_text(encoding="utf-8"),
+        script=(PAGE / "page.js").read_text(encoding="utf-8"),
+        **_content(results, params),
+        sections=_sections(drawn, figures),
+        changes=changes,
+        # No more of Python's version: its packages are pinned, and its patches change no result.
+        versions={"Python": "{}.{}".format(*sys.version_info), **_versions()},
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+
+
+def _content(results: Results, params: PlotParams) -> dict[str, Any]:
+    details, evaluate = results.metrics("details"), results.metrics("evaluate")
+    parts = {"test": "test", "val": "validation", "train": "train"}
+    splits = {part: of_split(details, part) for part in parts}
+    confidence = details.get("bootstrap", {}).get("confidence", 0.95)
+    quality = results.metrics("quality")
+    return {
+        "source": results.source,
+        "meta": results.data.meta,
+        "accuracy": next(m for m in test_metrics(evaluate, details) if m.key == "accuracy"),
+        "metrics": test_metrics(evaluate, details),
+        "confidence": f"{100 * confidence:g} %",
+        "splits": {parts[part]: found for part, found in splits.items() if found},
+        "glance": [key for key in GLANCE if key in splits["test"]],
+        "counts": {split: results.data.meta["counts"][split] for split in results.data.splits},
+        "train": results.metrics("train"),
+        "summary": results.summary,
+        "params": _by_section(results.params),
+        "per_class": _class_rows(results.per_class),
+        "mistakes": _mistakes(results, params.table_rows),
+        "wrong": int((results.actual != results.predicted).sum()),
+        "images": len(results.actual),
+        "quality": {key: value for key, value in quality.items() if isinstance(value, int | float)},
+        "rejected": rows(results.rejected)[: params.table_rows],
+    }
+
+
+def _sections(drawn: Sequence[Drawn], figures: Path) -> list[dict[str, Any]]:
+    """Group the figures, with their images as data; what no longer fits is named by its file."""
+    left = LARGEST
+    content: dict[str, list[dict[str, Any]]] = {name: [] for name in SECTIONS}
+    for figure in sorted(drawn, key=lambda one: bool(one.tiles)):  # charts matter most
+        entry: dict[str, Any] = {"figure": figure, "chart": "", "tiles": [], "missing": False}
+        if figure.tiles:
+            entry["tiles"] = [_tile(tile) for tile in figure.tiles]
+            size = sum(len(tile["data"]) for tile in entry["tiles"])
+        else:
+            image = Image.open(figures / f"{figure.name}.png").convert("RGB")
+            entry["chart"], entry["width"], entry["height"] = _chart(image), *image.size
+            size = len(entry["chart"])
+        if size > left:
+            entry |= {"chart": "", "tiles": [], "missing": True}
+        else:
+            left -= size
+        content[figure.section].append(entry)
+    return [
+        {"key": key, "title": title, "about": about, "entries": content[key]}
+        for key, (title, about) in SECTIONS.items()
+    ]
+
+
+def _chart(image: Image.Image) -> str:
+    """Return a chart with its colors cut to 64, a third of the bytes that look the same."""
+    palette = image.quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    return _data(palette, "PNG", optimize=False, compress_level=9)
+
+
+def _tile(tile: Tile) -> dict[str, Any]:
+    native = max(tile.images[0].shape[:2])
+    # The page enlarges tiny images by itself, their pixels kept sharp.
+    strip = tile.strip(24 if native < 24 else min(native, 96))
+    height, width = strip.shape[:2]
+    return {
+        "tile": tile,
+        "data": image(strip),
+        "sharp": native < 64,
+        "ratio": width / height,
+        "width": width,
+        "height": height,
+    }
+
+
+def image(pixels: np.ndarray) -> str:
+    """Return uint8 [h, w, 4] as a data URI: exact where every pixel shows, else compressed."""
+    exact = pixels.shape[0] <= 48
+    options = {"lossless": True, "quality": 50} if exact else {"quality": 80}
+    return _data(Image.fromarray(pixels), "WEBP", method=2, **options)
+
+
+def _data(image: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _class_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    scores = ("precision", "recall", "f1", "roc_auc", "average_precision")
+    content = []
+    for row in rows(table):
+        cells = {key: _score(row, key) for key in scores if key in row}
+        content.append({"class": row["class"], "support": row["support"], "scores": cells})
+    return content
+
+
+def _score(row: Row, key: str) -> dict[str, Any]:
+    ends = [row.get(f"{key}_{end}", math.nan) for end in ("low", "high")]
+    interval = "" if any(map(math.isnan, ends)) else "–".join(f"{end:.3f}" for end in ends)
+    return {"value": None if math.isnan(row[key]) else row[key], "interval": interval}
+
+
+def _mistakes(results: Results, most: int) -> list[dict[str, Any]]:
+    found = results.explained("mistakes", row=int, probability=float, actual_probability=float)
+    return [
+        {**row, "image": _tile(Tile([results.image("test", row["row"])]))} for row in found[:most]
+    ]
+
+
+def _by_section(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        str(section): flatten(content) if isinstance(content, Mapping) else {"": content}
+        for section, content in params.items()
+        if content is not None
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _number(value: Any) -> str:
+    """Write a value of any kind for a table: few digits, thousands apart, None as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"

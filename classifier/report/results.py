@@ -1,0 +1,174 @@
+"""What a run left behind, read for its figures, its report and its model card. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from classifier.core.csv_files import read_table
+from classifier.core.errors import UserError
+from classifier.core.files import read_json
+from classifier.core.params import read
+from classifier.core.types import AnyArray, Float32Array, Int64Array, UInt8Array
+from classifier.dataset.prepared import PreparedData
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the stages wrote."""
+
+    raw: Path
+    prepared: Path
+    predictions: Path
+    explain: Path
+    metrics: Path
+    models: Path
+    params: Path
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of one run. What an earlier stage did not write reads as empty."""
+
+    folders: Folders
+    data: PreparedData
+    params: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folders: Folders) -> "Results":
+        """Open the results of a run; UserError when it was not prepared and evaluated."""
+        data = PreparedData.open(folders.prepared)
+        if not (folders.predictions / "test_logits.npy").exists():
+            raise UserError(f"{folders.predictions} has no predictions: run dvc repro evaluate.")
+        return cls(folders, data, read(folders.params))
+
+    def metrics(self, name: str) -> dict[str, Any]:
+        """Return ``metrics/NAME.json``, {} when it is missing."""
+        return _json(self.folders.metrics / f"{name}.json")
+
+    def explained(self, name: str, **numbers: type) -> list[Row]:
+        """Rows of ``data/explain/NAME.csv``; ``numbers`` are the columns that are no text."""
+        return rows(_table(self.folders.explain / f"{name}.csv", "evaluate", numbers))
+
+    def array(self, name: str) -> AnyArray | None:
+        """Return ``data/explain/NAME.npy``, memory-mapped; None when it is missing."""
+        path = self.folders.explain / f"{name}.npy"
+        return np.load(path, mmap_mode="r") if path.exists() else None
+
+    @property
+    def explanation(self) -> dict[str, Any]:
+        """Return ``data/explain/explain.json``, {} when it is missing."""
+        return _json(self.folders.explain / "explain.json")
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What the data set says about itself."""
+        return _json(self.folders.raw / "source.json")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The network, layer by layer."""
+        return _json(self.folders.models / "summary.json")
+
+    @cached_property
+    def augmentation(self) -> dict[str, AnyArray]:
+        """What each augmentation does to a few images, as ``augment.preview`` returns it."""
+        path = self.folders.models / "augmentation.npz"
+        return dict(np.load(path)) if path.exists() else {}
+
+    @cached_property
+    def history(self) -> dict[str, list[float]]:
+        """Columns of ``metrics/history.csv``: one value an epoch, nan where there is none."""
+        table = _table(self.folders.metrics / "history.csv", "train")
+        return table.apply(pd.to_numeric, errors="coerce").astype(float).to_dict("list")
+
+    @cached_property
+    def per_class(self) -> pd.DataFrame:
+        """``metrics/per_class.csv``: a row a class; scores are nan where they are not defined."""
+        types = {"class": str, "support": int}
+        table = _table(self.folders.metrics / "per_class.csv", "evaluate", types)
+        scores = table.columns.drop([*types])
+        table[scores] = table[scores].apply(pd.to_numeric, errors="coerce").astype(float)
+        return table
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """``metrics/plots/reliability.csv``: a row a bin, its two counts integers."""
+        types = {
+            f"{name}{ending}": int if name == "count" else float
+            for ending in ("", "_calibrated")
+            for name in ("count", "confidence", "accuracy")
+        }
+        return _table(self.folders.metrics / "plots" / "reliability.csv", "evaluate", types)
+
+    @cached_property
+    def embedding(self) -> pd.DataFrame:
+        """``data/explain/embedding.csv``: a row a point, at ``x`` and ``y``."""
+        types = {"x": float, "y": float}
+        return _table(self.folders.explain / "embedding.csv", "evaluate", types)
+
+    @cached_property
+    def rejected(self) -> pd.DataFrame:
+        """``data/raw/rejected.csv``: id, path and reason of what was no usable image."""
+        return _table(self.folders.raw / "rejected.csv", "download")
+
+    @cached_property
+    def actual(self) -> Int64Array:
+        """[N] class numbers of the test images."""
+        return self.data.labels("test")
+
+    @cached_property
+    def logits(self) -> Float32Array:
+        """[N, K] logits of the test images."""
+        return np.load(self.folders.predictions / "test_logits.npy")
+
+    @cached_property
+    def predicted(self) -> Int64Array:
+        """[N] predicted class numbers of the test images."""
+        return self.logits.argmax(axis=1)
+
+    @cached_property
+    def confusion(self) -> Int64Array:
+        """[K, K] counts on the test split, rows the actual class, columns the predicted one."""
+        number = len(self.data.classes)
+        flat = np.bincount(self.actual * number + self.predicted, minlength=number * number)
+        return flat.reshape(number, number)
+
+    @cached_property
+    def places(self) -> dict[str, tuple[str, int]]:
+        """Where each image is: id -> (split, row)."""
+        return {
+            name: (split, row)
+            for split in self.data.splits
+            for row, name in enumerate(self.data.ids(split))
+        }
+
+    def image(self, split: str, row: int) -> UInt8Array:
+        """Return one prepared image, uint8 [H, W, C]."""
+        return np.asarray(self._images[split][row])
+
+    @cached_property
+    def _images(self) -> dict[str, UInt8Array]:
+        return {split: self.data.images(split) for split in self.data.splits}
+
+
+def rows(table: pd.DataFrame) -> list[Row]:
+    """The rows of a table, each by the names of its columns."""
+    return cast(list[Row], table.to_dict("records"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def _table(
+    path: Path, stage: str, types: Mapping[str, type] = MappingProxyType({})
+) -> pd.DataFrame:
+    return read_table(path, stage, types) if path.exists() else pd.DataFrame(columns=[*types])

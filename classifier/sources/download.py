@@ -1,0 +1,126 @@
+"""Where images come from: one module a kind of source, all ending in the same form."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from classifier.core.errors import UserError
+from classifier.sources import archive, classes, digits, folder, named
+from classifier.sources.ingest import Summary, ingest
+from classifier.sources.source_index import Files, Listing
+from classifier.sources.tables import table
+from classifier.sources.tables.columns import AUTO
+from classifier.sources.tree import empty_folders, files_below
+from classifier.sources.wording import first
+
+SourceName = Literal[
+    "digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "folder", "csv", "archive"
+]
+
+
+@dataclass(frozen=True)
+class DownloadParams:
+    """The section `download` of params.yaml; see there for what each key means."""
+
+    source: SourceName
+    path: str
+    max_rejected: Annotated[float, Interval(ge=0, le=1)] = 0.01
+    workers: Annotated[int, Interval(ge=0)] = 0
+    mirror: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    table: str = "train.csv"
+    val_table: str | None = None
+    test_table: str | None = None
+    image_folder: str | None = None
+    val_image_folder: str | None = None
+    test_image_folder: str | None = None
+    image_column: str = "image"
+    label_column: str = "label"
+    group_column: str | None = None
+    split_column: str | None = AUTO
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and len(self.sha256) != 64:
+            raise UserError("download.sha256 must be 64 hex digits.")
+
+
+def check_path(params: DownloadParams) -> None:
+    """Refuse a download.path that is not there, which DVC wants there whatever the source.
+
+    Raises:
+        UserError: there is no such file or folder.
+    """
+    if not Path(params.path).exists():
+        raise UserError(
+            f"download.path: {params.path} does not exist: name the folder, or for an archive the "
+            "file, that holds your images; sources that need none take data/images."
+        )
+
+
+def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
+    """Take the images of the chosen source in and write them to ``out``.
+
+    Args:
+        params: which source, and its settings.
+        out: the folder to fill: manifest.csv, shard-*.tar, classes.json, rejected.csv and
+            source.json.
+        cache: a folder for downloads, which later runs use again, and for unpacking archives.
+
+    Raises:
+        UserError: the source cannot be had, or is not what it should be.
+    """
+    with _listing(params, cache) as listing:
+        for note in (*listing.notes, *classes.doubts(listing.classes)):
+            print(f"warning: {note}.", file=sys.stderr)
+        summary = ingest(listing, out, max_rejected=params.max_rejected, workers=params.workers)
+    if summary.blank:
+        print(
+            f"warning: {len(summary.blank):,} of {summary.images:,} images are blank, of one "
+            f"color alone ({first(summary.blank)}): look at how they were made.",
+            file=sys.stderr,
+        )
+    return summary
+
+
+@contextmanager
+def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
+    path = Path(params.path)
+    if params.source == "digits":
+        yield digits.listing()
+    elif params.source == "folder":
+        yield folder.listing(files_below(path), path, empty=empty_folders(path))
+    elif params.source == "csv":
+        table.check_root(path)
+        yield _read_table(params, files_below(path), path)
+    elif params.source == "archive":
+        packed = (
+            archive.remote(params.url, params.sha256, cache) if params.url else archive.local(path)
+        )
+        with archive.listing(packed, params.table, partial(_read_table, params), cache) as listing:
+            yield listing
+    else:
+        yield named.listing(params.source, params.mirror, cache)
+
+
+def _read_table(params: DownloadParams, files: Files, root: Path) -> Listing:
+    tables = {
+        "train": (params.table, None),
+        "val": (params.val_table, params.val_image_folder),
+        "test": (params.test_table, params.test_image_folder),
+    }
+    parts = {
+        origin: table.Part(path, params.image_folder if folder is None else folder)
+        for origin, (path, folder) in tables.items()
+        if path
+    }
+    columns = table.Columns(
+        params.image_column, params.label_column, params.group_column, params.split_column
+    )
+    return table.listing(files, root, columns, parts, params.source)

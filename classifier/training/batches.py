@@ -1,0 +1,103 @@
+"""Images on their way to the network: uint8 arrays in, standardized float batches out.
+
+Sets that fit live on the device as uint8 and a batch is one gather; larger ones stream from the
+memory map, read one step ahead by a thread. There are no worker processes and no work per image
+in Python.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from classifier.training.memory import free_memory
+
+READ_AHEAD = 2  # batches; more would only cost memory, as one is read faster than it is trained on
+RESIDENT_SHARE = 0.5  # of the free memory: the rest is for activations and optimizer state
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether ``size`` bytes of images may live on the device beside everything else."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    return size <= RESIDENT_SHARE * free
+
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""images uint8 [B,H,W,C], labels int64 [B], their rows in the split int64 [B]"""
+
+
+class Batches:
+    """The images and labels of one split, handed out in any order, batch by batch.
+
+    The batches are the same, bit for bit, whether the images are resident or streamed.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        device: torch.device,
+        place: Literal["auto", "resident", "stream"] = "auto",
+    ) -> None:
+        """Take uint8 images [N,H,W,C] and int64 labels [N]; ``auto``: resident if that `fits`."""
+        self.device = device
+        self.resident = fits(images.nbytes, device) if place == "auto" else place == "resident"
+        self.labels = torch.from_numpy(np.asarray(labels, np.int64)).to(device)
+        self.waited = 0.0  # seconds spent on getting batches, since the start
+        if self.resident:
+            self.images = torch.from_numpy(np.array(images)).to(device)
+        else:
+            self.mapped = images
+
+    def epoch(self, order: Tensor, batch_size: int, first: int = 0) -> Iterator[Batch]:
+        """Yield images, labels and rows for each full batch of ``order``, all on the device.
+
+        Args:
+            order: rows, int64 on the CPU. What does not fill a batch at its end is left out; the
+                next epoch's order brings other rows there.
+            first: the batch to begin with, counted from 0.
+        """
+        rows = [
+            order[start : start + batch_size]
+            for start in range(first * batch_size, len(order) - batch_size + 1, batch_size)
+        ]
+        source = self._gathered(rows) if self.resident else self._streamed(rows)
+        while True:
+            started = time.perf_counter()
+            batch = next(source, None)
+            self.waited += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+    def _gathered(self, rows: list[Tensor]) -> Iterator[Batch]:
+        for chosen in rows:
+            where = chosen.to(self.device, non_blocking=True)
+            yield self.images[where], self.labels[where], where
+
+    def _streamed(self, rows: list[Tensor]) -> Iterator[Batch]:
+        with ThreadPoolExecutor(1, "read-ahead") as reader:
+            todo = iter(rows)
+            ahead: deque[Future[tuple[Tensor, Tensor]]] = deque()
+            for chosen in todo:
+                ahead.append(reader.submit(self._read, chosen))
+                if len(ahead) > READ_AHEAD:
+                    yield self._moved(*ahead.popleft().result())
+            while ahead:
+                yield self._moved(*ahead.popleft().result())
+
+    def _read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        # Ascending rows make one pass over the file; the batch then takes its own order again.
+        ascending, place = torch.sort(rows)
+        images = torch.empty((len(rows), *self.mapped.shape[1:]), dtype=torch.uint8)
+        images.numpy()[place.numpy()] = self.mapped[ascending.numpy()]
+        return (images.pin_memory() if self.device.type == "cuda" else images), rows
+
+    def _moved(self, images: Tensor, rows: Tensor) -> Batch:
+        where = rows.to(self.device, non_blocking=True)
+        return images.to(self.device, non_blocking=True), self.labels[where], where

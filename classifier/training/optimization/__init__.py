@@ -1,0 +1,1 @@
+"""Optimizers, schedules of the learning rate, and the average of the weights."""

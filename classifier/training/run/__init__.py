@@ -1,0 +1,1 @@
+"""The life of a run: what it shows, how it stops, and what it keeps to go on from."""

@@ -1,0 +1,79 @@
+"""The name of a run: what decides its result, and nothing else, in 16 hex digits.
+
+A state of another run must never be taken up, and a state of this one must not be lost because of
+a setting that changes no bit.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from classifier.augment.augmenter import AugmentParams
+from classifier.core.files import sha256
+from classifier.models.device import choose_device
+from classifier.models.registry import NETWORKS, ModelParams
+from classifier.training.distributed import Ranks
+from classifier.training.params import TrainParams
+
+# Of the section train: how a run is watched and where its images wait change no result. What counts
+# of `device` and `processes` is the device that is found and the number of ranks.
+WITHOUT_EFFECT = ("checkpoint_every", "tensorboard", "data_placement", "device", "processes")
+
+
+def run_key(
+    params: TrainParams,
+    model: ModelParams,
+    augment: AugmentParams,
+    prepared: Path,
+    code: Iterable[Path],
+) -> str:
+    """The key of the run that these parameters, data and code make on this machine.
+
+    Args:
+        prepared: the folder of the data; the train and val splits count.
+        code: files, or folders whose Python files count.
+    """
+    train = {key: value for key, value in asdict(params).items() if key not in WITHOUT_EFFECT}
+    networks = {*NETWORKS, "torchvision"}
+    general = {key: value for key, value in asdict(model).items() if key not in networks}
+    if Path(str(model.pretrained)).is_file():
+        general["pretrained"] = sha256(str(model.pretrained))
+    facts = {
+        "versions": [torch.__version__, np.__version__, metadata.version("torchvision")],
+        "device": choose_device(params.device).type,
+        "ranks": Ranks().size,
+        "train": train,
+        "model": {**general, "args": model.args()},
+        "augment": asdict(augment),
+    }
+    data = [prepared / "meta.json", *prepared.glob("train*"), *prepared.glob("val*")]
+    return key_of(facts, [*data, *_python_files(code)])
+
+
+def code_of(stage: str, pipeline: Path) -> list[Path]:
+    """The files and folders of code that a stage of a dvc.yaml depends on."""
+    deps = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"][stage]["deps"]
+    return [Path(name) for name in deps if name.startswith(("classifier", "stages"))]
+
+
+def key_of(facts: Any, files: Iterable[Path]) -> str:
+    """16 hex digits of JSON values, and of the names and contents of files in whatever order."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for path in sorted(files, key=Path.as_posix):
+        digest.update(f"\0{path.as_posix()}={sha256(path)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _python_files(code: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for place in code:
+        found += place.rglob("*.py") if place.is_dir() else [place]
+    return found

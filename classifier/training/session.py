@@ -1,0 +1,217 @@
+"""A network and all that one step of its training needs: the set-up, and the step.
+
+`loop.train` and `classifier.experiments.learning_rate_finder` have it in common.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from classifier.augment.augmenter import Augmenter, AugmentParams
+from classifier.core.errors import UserError
+from classifier.dataset.prepared import PreparedData
+from classifier.models.classifier import Classifier
+from classifier.models.device import choose_device
+from classifier.models.forward import predict_logits, standardize, to_unit
+from classifier.models.registry import ModelParams, build
+from classifier.models.summary import summary
+from classifier.training import transfer
+from classifier.training.batches import Batch, Batches
+from classifier.training.distributed import Ranks
+from classifier.training.imbalance import class_weights, epoch_order, image_losses
+from classifier.training.numerics import choose_numerics, make_deterministic
+from classifier.training.optimization.ema import averaged
+from classifier.training.optimization.optimizers import build_optimizer
+from classifier.training.params import TrainParams
+from classifier.training.progressive_resizing import Growth, shrunk
+from classifier.training.seeding import derive, generator
+
+
+class Session:
+    """A network in training, its data, and what changes its weights.
+
+    Each random draw comes from a generator that is seeded for its purpose and step, so there is no
+    random state to save.
+
+    Attributes:
+        spec: of the network.
+        facts: the content of models/summary.json.
+        network: in training, on the device.
+        average: of its weights, or None.
+        scored: the network that is validated and kept: the average where there is one.
+        batch_size: images that change the weights together, over all ranks.
+        steps: of an epoch, which leaves out what does not fill its last batch.
+    """
+
+    def __init__(
+        self,
+        params: TrainParams,
+        model: ModelParams,
+        augment: AugmentParams,
+        data: PreparedData,
+        ranks: Ranks,
+    ) -> None:
+        """Build the network as ``params`` and ``model`` have it, and lay out the data.
+
+        Raises:
+            UserError: parameters do not fit the data, each other or the machine.
+        """
+        self.params, self.model, self.ranks = params, model, ranks
+        self.device = choose_device(params.device)
+        make_deterministic(self.device, params.deterministic)
+        self.spec = transfer.plan(model, data.meta)
+        self.labels, images = data.labels("train"), data.images("train")
+        self.parts = ranks.size * params.accumulation_steps  # micro-batches of all ranks
+        self.batch_size = min(params.batch_size, len(self.labels)) // self.parts * self.parts
+        if self.batch_size == 0:
+            raise UserError(
+                f"{len(self.labels)} images cannot be trained on in {self.parts} parts at a time."
+            )
+        self.steps = len(self.labels) // self.batch_size
+        self.growth = Growth(self.spec.image_size, **asdict(params.progressive))
+        self._build_network(images)
+
+        self.batches = Batches(images, self.labels, self.device, params.data_placement)
+        self.val_images = data.images("val")[ranks.part(len(data.labels("val")))]
+        self.augmenter = Augmenter(
+            augment, self.spec.image_size, self.spec.channels, data.meta["mean"]
+        )
+        self.class_weight = class_weights(
+            params.class_weights, self.labels, self.spec.classes, params.sampler, self.device
+        )
+        self.optimizer = build_optimizer(
+            self.network,
+            params.optimizer,
+            lr=params.lr,
+            weight_decay=params.weight_decay,
+            momentum=params.momentum,
+            betas=(params.beta1, params.beta2),
+            backbone_lr_factor=params.backbone_lr_factor,
+        )
+        fp16 = self.numerics.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
+        self.average = averaged(self.network, params.ema_decay) if params.ema_decay else None
+        self.scored = cast(Classifier, self.average.module if self.average else self.network)
+
+    def _build_network(self, images: np.ndarray) -> None:
+        params, model, spec = self.params, self.model, self.spec
+        torch.manual_seed(derive(params.seed, "weights"))
+        network = build(
+            spec.name,
+            spec.args,
+            classes=len(spec.classes),
+            channels=spec.channels,
+            image_size=spec.image_size,
+        )
+        together = self.batch_size // params.accumulation_steps
+        self.growth.check(network, spec.name, spec.channels, together)
+        transfer.load_weights(network, model, spec)
+        self.facts = summary(spec.name, network, spec.channels, spec.image_size)
+        self.numerics = choose_numerics(
+            self.device,
+            params.precision,
+            params.channels_last,
+            params.compile,
+            self.facts["multiply_adds"],
+        )
+        if self.numerics.threads:
+            torch.set_num_threads(self.numerics.threads)
+        transfer.fit_weights(network, model, spec, images)
+        network.to(self.device).to(memory_format=self.numerics.layout)
+        self.ranks.share_batch_statistics(network, self.device)
+        self.network = network
+        mode = "reduce-overhead" if self.numerics.graphs else "default"
+        self.forward = torch.compile(network, mode=mode) if self.numerics.compile else network
+
+    def describe(self) -> str:
+        """Where and how the network trains, in one line."""
+        place = "on the device" if self.batches.resident else "streamed"
+        processes = f" in {self.ranks.size} processes" if self.ranks.size > 1 else ""
+        return (
+            f"{self.device.type}, {self.numerics}; {self.facts['parameters']:,} parameters;"
+            f" {len(self.labels):,} images {place}, {self.steps} batches of"
+            f" {self.batch_size}{processes}"
+        )
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, Batch]]:
+        """The batches of an epoch from ``first_step`` on, each with its step's number in the run.
+
+        Frees what `model.freeze` no longer holds still by this epoch.
+        """
+        transfer.freeze(self.network, self.model, epoch)
+        self.network.train()
+        random = generator(self.params.seed, "order", epoch)
+        order = epoch_order(self.labels, self.params.sampler, len(self.spec.classes), random)
+        batches = self.batches.epoch(order, self.batch_size, first_step)
+        return enumerate(batches, epoch * self.steps + first_step)
+
+    def step(self, number: int, batch: Batch, lr_factor: float) -> Tensor:
+        """Change the weights once.
+
+        Args:
+            number: of the step in the run, from 0; what is random follows from it.
+            batch: of all ranks.
+            lr_factor: on each group's own learning rate.
+
+        Returns:
+            Float [2] on the device, of this rank's images: the sum of their losses, and how many
+            answers were right.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * lr_factor
+        inputs, label_weights = self._augmented(number, batch)
+        ours = self.ranks.part(self.batch_size)
+        count = self.params.accumulation_steps
+        parts = [whole[ours].chunk(count) for whole in (inputs, label_weights, batch[1])]
+        torch.manual_seed(derive(self.params.seed, "dropout", number, self.ranks.rank))
+        self.optimizer.zero_grad()
+        sums = torch.stack([self._backward(*part) for part in zip(*parts, strict=True)]).sum(0)
+        self.ranks.sum_gradients(self.network)
+        if self.params.gradient_clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.params.gradient_clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average:
+            self.average.update_parameters(self.network)
+        return sums
+
+    def _augmented(self, number: int, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Standardized images, and int64 labels [N], or fractions of classes [N, K] where they mix.
+
+        Every rank augments the whole batch and then takes its part, so that the images are the
+        same for any number of ranks; this costs a few percent of a step.
+        """
+        pixels, label_weights, rows = batch
+        random = generator(self.params.seed, "augment", number)
+        inputs = self.augmenter(to_unit(pixels), random, rows, number // self.steps)
+        inputs = standardize(inputs, self.spec.mean, self.spec.std)
+        inputs = shrunk(inputs, self.growth.size(number / (self.steps * self.params.epochs)))
+        if self.augmenter.mixes:
+            label_weights = F.one_hot(label_weights, len(self.spec.classes)).to(inputs.dtype)
+            inputs, label_weights = self.augmenter.mix(inputs, label_weights, random)
+        return inputs, label_weights
+
+    def _backward(self, inputs: Tensor, label_weights: Tensor, targets: Tensor) -> Tensor:
+        """Add the gradients of a micro-batch; its loss and right answers as `step` sums them."""
+        self.inputs = inputs.contiguous(memory_format=self.numerics.layout)
+        with torch.autocast(self.device.type, self.numerics.autocast, self.numerics.mixed):
+            logits = self.forward(self.inputs).float()
+        losses = image_losses(logits, label_weights, self.class_weight, self.params.label_smoothing)
+        self.scaler.scale(losses.sum() / self.batch_size).backward()
+        return torch.stack([losses.detach().sum(), (logits.argmax(1) == targets).sum()])
+
+    def val_logits(self, autocast: torch.dtype | None = None) -> np.ndarray:
+        """Of all val images, as many at a time as a training step could hold; float32 [N, K]."""
+        size = self.batch_size // self.parts
+        spec = self.spec
+        return self.ranks.gather(
+            predict_logits(
+                self.scored, self.val_images, spec.mean, spec.std, self.device, size, autocast
+            )
+        )

@@ -1,0 +1,313 @@
+"""Transfer learning: start from weights that were trained on other images.
+
+In the order in which training uses it: ``plan`` says what the network and its input must be like,
+``models.build`` makes it, ``load_weights`` fills it, and ``freeze`` before every epoch holds still
+what shall stay as it was learnt. Yosinski et al., "How transferable are features in deep neural
+networks?", 2014, https://arxiv.org/abs/1411.1792; gradual unfreezing: Howard and Ruder, 2018,
+https://arxiv.org/abs/1801.06146.
+"""
+
+import dataclasses
+import json
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from classifier.core.errors import UserError
+from classifier.core.files import sha256
+from classifier.core.value_range import ranges_in
+from classifier.models.classifier import Classifier
+from classifier.models.forward import at_a_time, normalize
+from classifier.models.model_file import read_weights
+from classifier.models.networks.torchvision import adopt
+from classifier.models.registry import TORCHVISION, ModelParams
+from classifier.models.spec import ModelSpec, read_spec
+
+FITTED_TO = 2000  # images; their patches are many more
+
+# torchvision's weights of these two come from TensorFlow, with this mean and deviation.
+_TENSORFLOW = ("googlenet", "inception_v3")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """What weights were trained on: side in pixels, mean and std per channel; and their network."""
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    args: Mapping[str, Any]
+
+
+def plan(params: ModelParams, meta: Mapping[str, Any]) -> ModelSpec:
+    """The spec of the network to train on data that ``meta`` (data/prepared/meta.json) describes.
+
+    With pretrained weights, their own preprocessing replaces that of the data: their mean and std
+    standardize the images; images of another size are resized on the device, behind augmentation;
+    gray images are repeated for weights of three channels, where the spec's mean and std become 0
+    and 1 and the network's ``Entry`` has the weights' own.
+
+    Raises:
+        UserError: there are no such weights, or they belong to a different network.
+    """
+    spec = ModelSpec(
+        name=params.name,
+        args=params.args(),
+        classes=tuple(meta["classes"]),
+        channels=meta["channels"],
+        image_size=meta["image_size"],
+        resize=meta["resize"],
+        mean=tuple(meta["mean"]),
+        std=tuple(meta["std"]),
+        value_range=ranges_in(meta),
+    )
+    if not params.pretrained:
+        return spec
+    source = _source(params)
+    channels = len(source.mean)
+    if channels < spec.channels:
+        raise UserError(
+            f"model.pretrained: the weights of {params.pretrained} are for gray images and these "
+            "are in color; set preprocess.channels: 1"
+        )
+    mean, std = source.mean, source.std
+    entry: dict[str, Any] = {"size": params.input_size or source.image_size}
+    if channels > spec.channels:
+        entry |= {"mean": list(mean), "std": list(std)}
+        mean, std = (0.0,), (1.0,)
+    args = {**source.args, "entry": entry}
+    return dataclasses.replace(spec, args=args, mean=mean, std=std)
+
+
+def load_weights(network: Classifier, params: ModelParams, spec: ModelSpec) -> None:
+    """Fill a network, built from ``plan``'s spec, with the weights that ``params`` names, if any.
+
+    The last layer keeps its fresh weights, unless they come from a model of the same classes.
+
+    Raises:
+        UserError: a file that is missing, damaged, or of a different network.
+    """
+    if not params.pretrained:
+        return
+    last = next(name for name, module in network.named_modules() if module is network.last_linear)
+    weights, place = _weights(params, spec)
+    # Weights of the Entry do not exist, so that names are the same with and without one.
+    target = network.state_dict()
+    same_classes = _is_own(params) and read_spec(params.pretrained).classes == spec.classes
+    for name, old in target.items():
+        if name.startswith(f"{last}.") and not same_classes:
+            continue
+        if name not in weights or weights[name].shape != old.shape:
+            found = tuple(weights[name].shape) if name in weights else "nothing"
+            raise UserError(
+                f"model.pretrained: {place} does not fit {spec.name}: {name} has shape "
+                f"{tuple(old.shape)} here and {found} there; use the settings and the image size "
+                "that the weights were trained with"
+            )
+        target[name] = weights[name]
+    network.load_state_dict(target)
+
+
+def fit_weights(
+    network: Classifier, params: ModelParams, spec: ModelSpec, images: np.ndarray
+) -> None:
+    """Let layers that take their first weights from the train split do so; see `Classifier.fit`.
+
+    With pretrained weights they keep those. ``images``: uint8 [N, H, W, C], of which up to
+    FITTED_TO, evenly spaced, are read where there is such a layer.
+    """
+    if not params.pretrained:
+        rows = np.unique(np.linspace(0, len(images) - 1, FITTED_TO).astype(int))
+        side = max(spec.args.get("entry", {}).get("size", 0), spec.image_size)
+        step = at_a_time(len(rows), (side, side, spec.channels))
+
+        def batches() -> Iterator[Tensor]:
+            for start in range(0, len(rows), step):
+                part = torch.from_numpy(images[rows[start : start + step]])
+                yield normalize(part, spec.mean, spec.std)
+
+        network.fit(batches)
+
+
+def stages(network: Classifier) -> dict[str, nn.Module]:
+    """The backbone's stages that have weights, by name, in the order in which they run."""
+    return {
+        name: stage
+        for name, stage in network.backbone.named_children()
+        if any(True for _ in stage.parameters())
+    }
+
+
+def freeze(network: Classifier, params: ModelParams, epoch: int = 0) -> int:
+    """Freeze what ``model.freeze`` says, less what gradual unfreezing has let go by now.
+
+    Frozen weights get no gradient, and frozen batch norms keep their statistics (see
+    ``Classifier.train``). Call it before each epoch; ``epoch`` counts the completed ones.
+
+    Returns:
+        the number of frozen stages.
+    """
+    parts = stages(network)
+    frozen = {"none": 0, "backbone": len(parts)}.get(str(params.freeze))
+    if frozen is None:
+        frozen = int(params.freeze)
+    if frozen > len(parts):
+        raise UserError(
+            f"model.freeze: {frozen} stages, but the backbone of {params.name} has {len(parts)}: "
+            f"{', '.join(parts)}"
+        )
+    if params.unfreeze_every:
+        frozen = max(0, frozen - epoch // params.unfreeze_every)
+    for number, stage in enumerate(parts.values()):
+        stage.requires_grad_(number >= frozen)
+    network.train(network.training)
+    return frozen
+
+
+def _source(params: ModelParams) -> _Source:
+    """What the weights were trained on; reads the header of a model file, fetches nothing."""
+    if _is_own(params):
+        return _own_source(params, read_spec(_file(params)))
+    if not params.name.startswith(TORCHVISION):
+        raise UserError(
+            f"model.pretrained: {params.pretrained} is for torchvision's networks, and model.name "
+            f"is {params.name}; choose a name such as torchvision/resnet18, or give the path of a "
+            ".safetensors file that this project has trained"
+        )
+    if params.pretrained != "imagenet":
+        _file(params)
+    name = params.name.removeprefix(TORCHVISION)
+    transforms = _torchvision_weights(name).transforms()
+    half = (0.5, 0.5, 0.5)
+    return _Source(
+        image_size=transforms.crop_size[0],
+        mean=half if name in _TENSORFLOW else tuple(transforms.mean),
+        std=half if name in _TENSORFLOW else tuple(transforms.std),
+        args={**params.args(), "stem": "original"},
+    )
+
+
+def _file(params: ModelParams) -> Path:
+    """The file that ``model.pretrained`` names, which is what its name says.
+
+    A name that ends in 16 hex digits, as `python -m classifier keep` gives it, states the start of
+    the content's SHA-256.
+    """
+    path = Path(str(params.pretrained))
+    tracked = Path(f"{path}.dvc").is_file()
+    if not path.is_file():
+        advice = f"run dvc pull {path}" if tracked else "give the path of a file of weights"
+        raise UserError(f"model.pretrained: {path} does not exist: {advice}")
+    stated = re.search(r"-([0-9a-f]{16})$", path.stem)
+    if stated and not sha256(path).startswith(stated[1]):
+        advice = f"run dvc checkout --force {path}" if tracked else "give it another name"
+        raise UserError(
+            f"model.pretrained: {path} does not hold what its name says (its SHA-256 does not start"
+            f" with {stated[1]}): {advice}"
+        )
+    return path
+
+
+def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
+    if spec.name == "ensemble":
+        raise UserError(
+            f"model.pretrained: {params.pretrained} is an ensemble, which cannot be trained: name "
+            "the model of one of its members"
+        )
+    if spec.name != params.name:
+        raise UserError(
+            f"model.pretrained: {params.pretrained} holds a network of the name {spec.name}, and "
+            f"model.name is {params.name}; set model.name: {spec.name}"
+        )
+    wanted = params.args()
+    if wanted.get("stem") == "auto":  # torchvision's, where it follows the weights' image size
+        wanted["stem"] = spec.args["stem"]
+    # How images come in and answers go out is not the network's: `plan` and the parameter
+    # model.test_time_augmentation decide.
+    differing = [
+        f"{key}: {json.dumps(spec.args[key])}"
+        for key in wanted
+        if key not in ("entry", "test_time_augmentation")
+        and key in spec.args
+        and spec.args[key] != wanted[key]
+    ]
+    if differing:
+        section = "torchvision" if params.name.startswith(TORCHVISION) else params.name
+        raise UserError(
+            f"model.pretrained: {params.pretrained} was trained with other settings; under "
+            f"model.{section} set {', '.join(differing)}"
+        )
+    # The network inside may itself have had its input adapted.
+    entry = spec.args.get("entry", {})
+    return _Source(
+        image_size=entry.get("size", spec.image_size),
+        mean=tuple(entry.get("mean", spec.mean)),
+        std=tuple(entry.get("std", spec.std)),
+        args=wanted,
+    )
+
+
+def _weights(params: ModelParams, spec: ModelSpec) -> tuple[dict[str, Tensor], str]:
+    """Weights by the names of our network, and where they come from."""
+    if _is_own(params):
+        return read_weights(str(params.pretrained)), str(params.pretrained)
+    name = params.name.removeprefix(TORCHVISION)
+    if params.pretrained == "imagenet":
+        path = fetch(_torchvision_weights(name).url)
+    else:
+        path = Path(str(params.pretrained))
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        raise UserError(
+            f"model.pretrained: {path} is not a file of weights alone that torch.load can read, "
+            "or is damaged"
+        ) from None
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"model.pretrained: {path} does not hold a state dict: save one of those")
+    try:
+        return adopt(name, state, spec.args["entry"]["size"]), str(path)
+    except UserError as error:
+        raise UserError(f"model.pretrained: {path}: {error}") from None
+
+
+def fetch(url: str) -> Path:
+    """The file behind ``url`` in torch's cache of weights, fetched if it is not there yet.
+
+    Its name holds the start of its SHA-256, which is checked each time.
+    """
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / url.rpartition("/")[2]
+    wanted = path.stem.rpartition("-")[2]
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=wanted, progress=False)
+        except (OSError, RuntimeError) as error:  # no network; a wrong checksum
+            raise UserError(
+                f"model.pretrained: {url} cannot be fetched ({error}); without a network, place "
+                f"its file {path.name} in {folder}"
+            ) from None
+    found = sha256(path)
+    if not found.startswith(wanted):
+        raise UserError(
+            f"model.pretrained: {path} is damaged: its SHA-256 does not start with {wanted} as its "
+            "name says; delete it, and it is fetched again"
+        )
+    return path
+
+
+def _is_own(params: ModelParams) -> bool:
+    return Path(str(params.pretrained)).suffix == ".safetensors"
+
+
+def _torchvision_weights(name: str) -> Any:
+    from torchvision import models
+
+    return models.get_model_weights(name).DEFAULT
