@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from classifier.core.types import Float32Array, Float64Array, FloatArray
+from classifier.core.types import Float32Array, Float64Array, FloatArray, Int64Array
 
 Floats = TypeVar("Floats", Float32Array, Float64Array)
 
@@ -35,3 +35,17 @@ def softmax_parts(
         highest[start : start + step] = top
         denominator[start : start + step] = np.exp(part - top[:, None]).sum(axis=1)
     return highest, denominator
+
+
+def cross_entropy(
+    logits: FloatArray,
+    labels: Int64Array,
+    parts: tuple[Float64Array, Float64Array] | None = None,
+) -> Float64Array:
+    """[N] cross-entropy in nats of logits [N,K] and labels [N].
+
+    ``parts``: what `softmax_parts` gave for these logits, where that is known already.
+    """
+    highest, denominator = softmax_parts(logits) if parts is None else parts
+    own = np.asarray(logits[np.arange(len(logits)), labels], np.float64)
+    return np.log(denominator) - (own - highest)

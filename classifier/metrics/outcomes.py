@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from classifier.core.softmax import softmax_parts
+from classifier.core.softmax import cross_entropy, softmax_parts
 from classifier.core.types import BoolArray, Float32Array, Float64Array, Int64Array
 
 _CHUNK = 1 << 22  # logits looked at together
@@ -43,8 +43,7 @@ class Outcomes:
     @cached_property
     def loss(self) -> Float64Array:
         """[N] cross-entropy in nats."""
-        highest, denominator = self._softmax
-        return np.log(denominator) - (self._logit(self.labels) - highest)
+        return cross_entropy(self.logits, self.labels, self._softmax)
 
     @cached_property
     def confidence(self) -> Float64Array:

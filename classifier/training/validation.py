@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 
+from classifier.core.softmax import cross_entropy
 from classifier.core.types import FloatArray, IntegerArray
-from classifier.metrics.outcomes import Outcomes
 
 Monitor = Literal["accuracy", "loss", "balanced_accuracy", "precision_macro", "f1_macro"]
 
@@ -19,11 +19,11 @@ def validation_scores(logits: FloatArray, labels: IntegerArray) -> dict[str, flo
     """
     from sklearn.metrics import f1_score, precision_score, recall_score
 
-    outcomes = Outcomes(np.asarray(logits, np.float32), np.asarray(labels, np.int64))
-    pair, macro = (outcomes.labels, outcomes.predicted), {"average": "macro", "zero_division": 0}
+    predicted = logits.argmax(axis=1)
+    pair, macro = (labels, predicted), {"average": "macro", "zero_division": 0}
     return {
-        "loss": float(outcomes.loss.mean()),
-        "accuracy": float(outcomes.right.mean()),
+        "loss": float(cross_entropy(logits, np.asarray(labels, np.int64)).mean()),
+        "accuracy": float((predicted == labels).mean()),
         "balanced_accuracy": float(recall_score(*pair, labels=np.unique(labels), **macro)),
         "precision_macro": float(precision_score(*pair, **macro)),
         "f1_macro": float(f1_score(*pair, **macro)),
