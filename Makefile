@@ -27,10 +27,11 @@ test: $(VENV)/.dev ## run the tests (under 10 minutes on two cores)
 test-all: $(VENV)/.dev ## run all tests, the slow ones too
 	@python -m pytest -n logical --dist worksteal
 
-lint: $(VENV)/.dev ## check style and types
+lint: $(VENV)/.dev ## check style, types, and that imports keep to the layers
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@PYTHONPATH=. lint-imports --no-logo
 
 format: $(VENV)/.dev ## format the code and mend what ruff can mend
 	@ruff check --fix .

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from benchmarks.machine import machine
+from tools.stage_packages import imports
 
 STAGES = ("download", "split", "preprocess", "train", "evaluate", "plot")
 REPEATS, NOTHING = 3, 5
@@ -60,10 +61,7 @@ def main() -> None:
         idle = [seconds(other, "dvc", "repro") for _ in range(NOTHING)]
         starts = {}
         for stage in STAGES:
-            code = "import importlib, sys; from tests.import_closure import closure\n"
-            code += f"for path in closure('stages.{stage}'):\n    if path.endswith('.py'):\n"
-            code += "        name = path[:-3].replace('/', '.').removesuffix('.__init__')\n"
-            code += "        importlib.import_module(name)"
+            code = f"import {', '.join(sorted(imports(stage)))}"
             starts[stage] = statistics.median(
                 seconds(Path(), sys.executable, "-c", code) for _ in range(3)
             )

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests import toy_project, workspace
-from tests.toy_project import Toy
-from tests.workspace import Workspace
+from tests.support import toy_project, workspace
+from tests.support.toy_project import Toy
+from tests.support.workspace import Workspace
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; threads would only fight
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,0 +1,224 @@
+"""Recipes and overrides: checked as the stages would, then run by DVC as experiments."""
+
+import contextlib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.utils.hydra import apply_overrides
+
+from benchmarks import ladder
+from classifier.core.errors import UserError
+from classifier.core.files import read_json
+from classifier.core.params import read
+from classifier.experiments.overrides import SECTIONS, check, combinations, flags, parse_overrides
+from classifier.experiments.recipes import load_recipe, recipe_names
+from tests.support import toy_project, workspace
+from tests.support.toy_project import Toy
+from tests.support.workspace import Workspace
+from tools import ROOT
+
+LADDER = ["ladder-1-baseline", "ladder-2-batchnorm", "ladder-3-dropout", "ladder-4-augment"]
+
+
+def test_every_section_has_its_dataclass() -> None:
+    assert set(SECTIONS) == set(read(ROOT / "params.yaml"))
+
+
+@pytest.mark.parametrize("name", recipe_names(ROOT / "recipes"))
+def test_recipes_hold_nothing_that_a_stage_would_refuse(name: str) -> None:
+    recipe = load_recipe(name, ROOT / "recipes")
+    assert check(recipe.changes, ROOT)
+
+
+def test_each_step_of_the_ladder_changes_one_thing() -> None:
+    steps = [load_recipe(name, ROOT / "recipes").changes for name in LADDER]
+    changed = [
+        {key for key in after if after[key] != before[key]} for before, after in pairwise(steps)
+    ]
+    assert changed == [
+        {"model.cnn.batch_norm"},
+        {"model.cnn.dropout"},
+        {"augment.horizontal_flip", "augment.shift"},
+    ]
+
+
+def test_values_are_read_like_params_yaml() -> None:
+    changes = parse_overrides(
+        ["train.lr=5e-4", "train.patience=null", "model.cnn.filters=[8, 16]", "download.path=a b"]
+    )
+    assert changes == {
+        "train.lr": 5e-4,
+        "train.patience": None,
+        "model.cnn.filters": [8, 16],
+        "download.path": "a b",
+    }
+
+
+VALUES = (
+    5, -0.5, 1e-5, True, None, "5", "null", "", "a b", "it's", 'say "x"', "a,b", "c:\\new\\",
+    "~/ü#1", "a=b", "{x}", "[1]", "5 minutes", [1, "x, y", [True, None]], {"a": "x y"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_dvc_reads_a_value_as_it_was_meant(value: object, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: {b: 0}\n", encoding="utf-8")
+    (override,) = flags({"a.b": value})[1::2]
+    apply_overrides(path, [override])
+    assert read(path) == {"a": {"b": value}}
+    assert parse_overrides([override]) == {"a.b": value}
+
+
+def test_a_sweep_is_a_grid() -> None:
+    texts = ["train.seed=1,2", "train.lr=choice(0.1,0.2)", "a.b=[1,2]", "a.c=range(1,4)"]
+    changes = parse_overrides([*texts, "+a.d=choice(1)"], sweeps=True)
+    assert len(list(combinations(changes))) == 12
+    assert flags(changes) == [
+        "-S", "++train.seed=1,2", "-S", "++train.lr=0.1,0.2", "-S", "++a.b=[1,2]",
+        "-S", "++a.c=1,2,3", "-S", "++a.d=1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["train.lr"], "give section.key=value"),
+        (["lr=1"], "give section.key=value"),
+        (["~train.lr"], "give section.key=value"),
+        (["train@lr=1"], "give section.key=value"),
+        (["train.lr=1", "+train.lr=1"], "given twice"),
+        (["train.lr=0.1,0.2"], "has 2 values: .*recipe --queue"),
+        (["train.lr=range(1,4)"], "has 3 values"),
+        (["train.lr=range(4,1)"], "holds no value"),
+        (["train.lr=interval(1,4)"], "only tune searches an interval"),
+        (["train.lr=[interval(1,4)]"], "quote a value"),
+        (["train.lr=choice(1,2),3"], "give choice"),
+        (["train.lr=choice(1"], "give choice"),
+        (["train.lr=range(1,4,0)"], "give choice"),
+        (["train.lr=[1"], "quote a value"),
+        (["download.path=~/ü"], "quote a value .* -S \"download.path='…'\""),
+    ],
+)
+def test_a_wrong_override_is_refused(texts: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words) as refused:
+        parse_overrides(texts)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trains.lr": 1}, "trains is not a section.*did you mean 'train'"),
+        ({"train.learning": 1}, r"train\.learning is not a parameter"),
+        ({"train.lr": "fast"}, r"train\.lr is 'fast': give a number"),
+        ({"split.test_fraction": 2.0}, r"split\.test_fraction is 2"),
+        ({"model.cnn.dropuot": 0.1}, r"model\.cnn\.dropuot.*did you mean 'dropout'"),
+        ({"train.lr.cat": 1}, r"train\.lr is \{'cat': 1\}: give a number"),
+        ({"model.fast.widths": []}, r"widths is \[\]: give a list of 1 or more, each a whole"),
+    ],
+)
+def test_unknown_keys_and_values_are_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        check({"model.name": "cnn", **changes}, ROOT)
+
+
+def test_weights_by_name_are_one_value(tmp_path: Path) -> None:
+    """Their keys are no parameters: names of classes may hold dots and blanks."""
+    text = "description: A.\ntrain: {class_weights: {red car: 1, b.c: 2}}"
+    (tmp_path / "named.yaml").write_text(text, encoding="utf-8")
+    changes = load_recipe("named", tmp_path).changes
+    assert changes == {"train.class_weights": {"red car": 1, "b.c": 2}}
+    assert check(changes, ROOT)["train"].class_weights == {"red car": 1, "b.c": 2}
+    assert parse_overrides(flags(changes)[1:]) == changes
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: {lr: 0.1}", "no description"),
+        ("description: Nothing.", "changes nothing"),
+        ("description: A.\ntrain: 5", "train must be a mapping"),
+    ],
+)
+def test_a_recipe_that_is_no_overlay_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        load_recipe("mine", tmp_path)
+    with pytest.raises(UserError, match=r"no recipe 'mien' .*did you mean 'mine'"):
+        load_recipe("mien", tmp_path)
+
+
+def test_a_recipe_runs_as_an_experiment(toy: Toy, tmp_path: Path) -> None:
+    project = toy_project.copy(toy, tmp_path / "project")
+    (project.path / "recipes").mkdir()
+    text = "description: Higher\n  rate.\ntrain:\n  lr: 0.8\n  class_weights: [1, 2, 1]\n"
+    (project.path / "recipes" / "fast.yaml").write_text(text, encoding="utf-8")
+    assert project.classifier("recipe", "--list") == "fast  Higher rate.\n"
+
+    printed = project.classifier("recipe", "fast", "-S", "train.seed=7", "--check")
+    assert printed.startswith("dvc exp run -n fast -S ++train.lr=0.8 ")
+    project.classifier("recipe", "fast", "-S", "train.seed=7")
+    params = yaml.safe_load(project.read("params.yaml"))["train"]
+    assert params["lr"] == 0.8
+    assert params["seed"] == 7
+    assert params["class_weights"] == [1, 2, 1]
+    assert "fast" in project.dvc("exp", "list", "--names-only").stdout.split()
+
+    assert "already" in project.refused("recipe", "fast")
+    assert "train.lrr is not a parameter" in project.refused("recipe", "fast", "-S", "train.lrr=1")
+    assert "no recipe 'fats'" in project.refused("recipe", "fats")
+
+    project.classifier(
+        "recipe",
+        "fast",
+        "--queue",
+        "-n",
+        "seeds",
+        "-S",
+        "train.seed=1,2",
+        "-S",
+        "train.optimizer=sgd",
+    )
+    queued = project.dvc("queue", "status").stdout
+    assert queued.count("Queued") == 2
+    assert "seeds-1" in queued
+
+
+def test_the_page_of_the_ladder_is_written_from_its_results(tmp_path: Path) -> None:
+    page = tmp_path / "ladder.md"
+    page.write_text((ROOT / "docs" / "ladder.md").read_text(encoding="utf-8"), encoding="utf-8")
+    step = {
+        "accuracy": {split: [0.5, 0.4, 0.6] for split in ("train", "val", "test")},
+        "test_loss": 1.25,
+        "best_epoch": 2,
+        "history": {"train_accuracy": [0.1, 0.5], "val_accuracy": [0.2, 0.5]},
+    }
+    results = {
+        "machine": {"cores": 2, "processor": "a processor"},
+        "epochs": 2,
+        "images": {"train": 5000, "val": 5000, "test": 10000},
+        "source": "cifar10",
+        "steps": dict.fromkeys(LADDER, step),
+    }
+    ladder.write_page(results, page, tmp_path / "ladder.png")
+    once = page.read_text(encoding="utf-8")
+    assert once.count("| 0.5000 | 0.5000 | 0.5000 (0.4000 to 0.6000) | 1.2500 | 2 |") == 4
+    assert (tmp_path / "ladder.png").stat().st_size > 5000
+    ladder.write_page(results, page, tmp_path / "ladder.png")
+    assert page.read_text(encoding="utf-8") == once
+
+
+@pytest.mark.slow
+def test_the_ladder_runs_on_the_real_pipeline(finished: Workspace, tmp_path: Path) -> None:
+    project = workspace.copy(finished, tmp_path / "project")
+    with contextlib.chdir(project.path):
+        ladder.run({"download.source": "digits", "train.epochs": 1})
+        results = read_json(ladder.RESULTS)
+    assert list(results["steps"]) == LADDER
+    parameters = [step["parameters"] for step in results["steps"].values()]
+    assert parameters[1] == parameters[2] == parameters[3] > parameters[0]
+    ladder.write_page(results, project.path / "docs/ladder.md", project.path / "docs/ladder.png")
+    assert project.read("docs/ladder.md").count("| `ladder-") >= 8

@@ -1,0 +1,187 @@
+"""The figures: drawn for every kind of data set, the same bytes each time, readable."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+from PIL import Image
+
+from classifier.core.files import write_json
+from classifier.report.figures import confusion, data_quality, network, style
+from classifier.report.figures.collection import draw_all
+from classifier.report.figures.data import sizes
+from classifier.report.figures.galleries import galleries
+from classifier.report.figures.tiles import Tile, heat, scaled, sheet
+from classifier.report.results import Results
+from tests.support.synthetic_results import make
+
+ALWAYS = {
+    "curves", "network", "confusion", "confusion_normalized", "confused_pairs", "per_class", "roc",
+    "pr", "reliability", "class_counts", "sizes", "embedding", "samples", "predictions", "mistakes",
+    "uncertain", "pair_examples", "label_errors", "duplicates", "gradcam", "filters",
+    "feature_maps",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return Results.open(make(tmp_path_factory.mktemp("ten"), classes=10, size=16, test=200))
+
+
+def test_two_drawings_have_the_same_bytes_and_hold_no_date_or_version(
+    results: Results, tmp_path: Path
+) -> None:
+    drawn = draw_all(results, tmp_path / "a", 12)
+    draw_all(results, tmp_path / "b", 12)
+    assert {figure.name for figure in drawn} >= ALWAYS
+    for figure in drawn:
+        first, second = (tmp_path / side / f"{figure.name}.png" for side in "ab")
+        assert first.read_bytes() == second.read_bytes(), figure.name
+        with Image.open(first) as image:
+            assert not set(image.info) & {"Software", "Creation Time", "date"}
+            assert 300 < image.width < 2600
+
+
+@pytest.mark.parametrize(
+    ("classes", "size", "channels", "test"), [(2, 8, 1, 20), (100, 32, 3, 200), (3, 224, 3, 12)]
+)
+def test_every_figure_is_drawn_at_any_count_of_classes_and_any_size(
+    classes: int, size: int, channels: int, test: int, tmp_path: Path
+) -> None:
+    found = Results.open(make(tmp_path, classes, size, channels, test))
+    names = {figure.name for figure in draw_all(found, tmp_path / "figures", 8)}
+    assert names >= ALWAYS - {"mistakes", "pair_examples", "confused_pairs"}
+
+
+def test_what_an_earlier_stage_did_not_write_is_left_out(tmp_path: Path) -> None:
+    where = make(tmp_path, classes=2, size=8, channels=1, test=20)
+    for folder in (where.explain, where.metrics):
+        for path in sorted(folder.rglob("*.*")):
+            path.unlink()
+    (where.models / "summary.json").unlink()
+    names = {figure.name for figure in draw_all(Results.open(where), tmp_path / "figures", 8)}
+    assert "confusion" in names
+    assert not names & {"curves", "network", "gradcam", "mistakes", "per_class", "reliability"}
+
+
+def test_a_perfect_network_has_no_pairs_to_show() -> None:
+    assert confusion.pairs(np.diag([5, 7]), ["a", "b"]) is None
+
+
+def test_pairs_are_the_largest_off_the_diagonal() -> None:
+    matrix = np.array([[5, 3, 0], [1, 9, 0], [0, 2, 8]])
+    found = confusion.largest_pairs(matrix, 2)
+    assert [pair[:3] for pair in found] == [(0, 1, 3), (2, 1, 2)]
+    assert found[0][3] == pytest.approx(3 / 8)
+
+
+def test_class_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
+    with rc_context(style.STYLE):
+        figure = confusion.counts(np.eye(2, dtype=np.int64), ["$\\frac{$", "<b>%s</b>"])
+        style.save(figure, tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_tiny_images_grow_by_whole_factors_and_large_ones_shrink() -> None:
+    tiny = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
+    grown = scaled(tiny, 6)
+    assert grown.shape == (6, 6, 3)
+    assert (grown[::3, ::3, 0] == tiny[..., 0]).all()
+    assert len(np.unique(grown)) == 4  # no color that was not there
+    assert max(scaled(np.zeros((300, 150, 3), np.uint8), 96).shape) == 96
+
+
+def test_pixels_of_a_sheet_are_those_of_the_image(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    with rc_context(style.STYLE):
+        style.save(sheet([Tile([image], "eight")], 96), tmp_path / "sheet.png")
+    shown = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
+    assert (shown[16 : 16 + 96, 16 : 16 + 96] == image.repeat(12, 0).repeat(12, 1)).all()
+
+
+def test_heat_brightens_where_the_evidence_is() -> None:
+    image = np.full((4, 4, 1), 100, np.uint8)
+    strength = np.zeros((4, 4))
+    strength[1, 1] = 1.0
+    shown = heat(image, strength).astype(int)
+    assert shown[1, 1].sum() > shown[0, 0].sum()
+
+
+def test_images_of_one_size_need_no_histogram() -> None:
+    assert sizes(np.full(5, 8), np.full(5, 8), 8) is None
+    assert sizes(np.array([8, 9]), np.array([8, 8]), 8) is not None
+
+
+def test_a_deep_network_is_folded_into_a_readable_diagram(tmp_path: Path) -> None:
+    layer = {"kind": "Conv2d", "output": [64, 8, 8], "parameters": 10, "multiply_adds": 640}
+    layers = [{**layer, "name": f"backbone.{n // 20}.{n // 5}.{n}"} for n in range(200)]
+    summary = {"layers": layers, "parameters": 2000, "multiply_adds": 128_000}
+    with rc_context(style.STYLE):
+        style.save(network.diagram(summary, (3, 32, 32)), tmp_path / "deep.png")
+    with Image.open(tmp_path / "deep.png") as image:
+        assert image.height < 2200
+
+
+def test_doubtful_images_are_shown_by_kind(tmp_path: Path) -> None:
+    where = make(tmp_path, classes=2, size=16, channels=1, test=20)
+    images = np.load(where.prepared / "test.npy")
+    images[3], images[5] = 0, 255
+    np.save(where.prepared / "test.npy", images)
+    shown = {gallery.name: gallery for gallery in galleries(Results.open(where), 8)}
+    notes = {tile.note for tile in shown["doubtful_images"].tiles}
+    assert {"test-00003", "test-00005"} <= notes
+
+
+def test_a_image_of_two_doubts_is_shown_once(tmp_path: Path) -> None:
+    where = make(tmp_path, classes=2, size=16, channels=1, test=20)
+    images = np.load(where.prepared / "test.npy")
+    images[3] = np.linspace(0, 40, 16).astype(np.uint8)[:, None]
+    np.save(where.prepared / "test.npy", images)
+    tiles = data_quality.doubtful(Results.open(where), 8)
+    assert [tile.caption for tile in tiles if tile.note == "test-00003"] == ["dark, blurred, test"]
+
+
+def test_a_class_that_is_always_mistaken_is_mistaken_at_100_per_cent(tmp_path: Path) -> None:
+    where = make(tmp_path, classes=2, size=16, channels=1, test=20)
+    pairs = "actual,predicted,count,fraction,rows\na,b,10,1,0 2\nb,a,1,0.1,3\n"
+    (where.explain / "confused_pairs.csv").write_text(pairs)
+    shown = {gallery.name: gallery for gallery in galleries(Results.open(where), 8)}
+    notes = [tile.note.replace("\N{NO-BREAK SPACE}", " ") for tile in shown["pair_examples"].tiles]
+    assert notes == ["10 images, 100 % of a", "1 image, 10 % of b"]
+
+
+def test_every_kind_of_duplicates_is_shown(tmp_path: Path) -> None:
+    where = make(tmp_path, classes=2, size=16, channels=1, test=20)
+
+    def pair(first: str, second: str, labels: str = "aa") -> dict[str, str]:
+        found = {"first": first, "first_label": labels[0], "first_split": first.split("-")[0]}
+        second_split = second.split("-")[0]
+        return found | {"second": second, "second_label": labels[1], "second_split": second_split}
+
+    across = [pair(f"test-0000{n}", f"train-0000{n}") for n in range(9)]
+    pairs = {
+        "near_duplicates_across_splits": across,
+        "near_duplicates_within_splits": [pair("train-00011", "train-00012")],
+        "label_conflicts": [pair("train-00013", "train-00014", "ab")],
+        "exact_duplicates": [pair("train-00013", "train-00014", "ab"),
+                             pair("test-00007", "excluded-1")],
+    }  # fmt: skip
+    write_json(where.metrics / "quality.json", {"pairs": pairs})
+    tiles = data_quality.duplicates(Results.open(where), 8)
+    found = [(tile.note, tile.tone) for tile in tiles]
+    assert len(found) == 8
+    assert found[0] == ("test · train", "wrong")
+    assert found.count(("= train · train", "wrong")) == 1  # two labels
+    assert ("train · train", "plain") in found
+    # The other of the two was left out, and has the same pixels.
+    excluded = next(tile for tile in tiles if tile.note == "= test · excluded")
+    assert (excluded.images[0] == excluded.images[1]).all()
+
+
+def test_the_plot_stage_never_imports_torch() -> None:
+    code = "import sys, stages.plot; print([m for m in sys.modules if m.startswith('torch')])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,83 @@
+"""Copies are found, altered ones too, and images that are merely alike are not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from classifier.splits.duplicates import correlation, equal_links, near_duplicates, near_hashes
+from tests.support.manifests import packed, photo
+
+
+@pytest.mark.parametrize("distance", [0, 3, 8, 12])
+def test_near_hashes_are_exactly_those_of_a_full_comparison(distance: int) -> None:
+    random = np.random.default_rng(0)
+    hashes = random.integers(0, 2**64, 400, np.uint64)
+    flips = random.integers(0, 14, 300)
+    for row, (source, count) in enumerate(zip(random.integers(300, 400, 300), flips, strict=True)):
+        bits = random.choice(64, count, replace=False).astype(np.uint64)
+        hashes[row] = hashes[source] ^ np.bitwise_or.reduce(np.uint64(1) << bits, initial=0)
+    hashes = np.unique(hashes)
+    random.shuffle(hashes)
+    apart = np.bitwise_count(hashes[:, None] ^ hashes[None, :])
+    expected = np.argwhere(np.triu(apart <= distance, k=1))
+    found = near_hashes(hashes, distance)
+    assert found.pairs.tolist() == expected.tolist()
+    assert found.bits.tolist() == apart[tuple(expected.T)].tolist()
+    assert found.distance == distance
+    assert not found.shortened
+
+
+def test_equal_hashes_are_paired_with_the_first() -> None:
+    found = near_hashes(np.full(5, 7, np.uint64), 4)
+    assert found.pairs.tolist() == [[0, 1], [0, 2], [0, 3], [0, 4]]
+
+
+def test_thousands_of_look_alikes_lower_the_distance_instead_of_filling_the_memory() -> None:
+    random = np.random.default_rng(0)
+    bit = np.uint64(1) << random.integers(0, 64, (4000, 3)).astype(np.uint64)
+    found = near_hashes(bit[:, 0] ^ bit[:, 1] ^ bit[:, 2], 6, most=50_000)
+    assert found.shortened
+    assert found.distance < 6
+    assert len(found.pairs) <= 50_000
+    assert found.bits.max() <= found.distance
+
+
+def test_empty_values_link_nothing() -> None:
+    assert equal_links(np.array(["x", "", "y", "x", "", "x"])).tolist() == [[0, 3], [0, 5]]
+
+
+def test_correlation_agrees_with_numpy() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
+    found = correlation(images, np.array([[0, 1], [1, 2], [2, 2]]))
+    flat = np.corrcoef(images.reshape(3, -1))
+    np.testing.assert_allclose(found, [flat[0, 1], flat[1, 2], 1], atol=1e-12)
+
+
+def test_altered_copies_are_found_and_other_images_are_not(tmp_path: Path) -> None:
+    images = [("a", photo(seed)) for seed in range(60)]
+    images.append(("a", photo(3, (96, 80))))  # another size
+    images.append(("a", ImageEnhance.Brightness(photo(7)).enhance(0.7)))
+    images.append(("a", photo(9).convert("L")))
+    manifest = packed(tmp_path, images)
+    found = near_duplicates(manifest, tmp_path, 8)
+    assert found.pairs.tolist() == [[3, 60], [7, 61], [9, 62]]
+
+
+def test_a_labelled_image_stands_for_those_that_share_its_hash(tmp_path: Path) -> None:
+    """An unlabelled one in its place would hide how the labelled ones relate."""
+    images = [("", photo(3)), ("b", photo(3, (96, 80))), ("", photo(5)), ("a", photo(5))]
+    images += [("b", ImageEnhance.Brightness(photo(5)).enhance(0.7)), ("a", photo(3, (99, 80)))]
+    manifest = packed(tmp_path, images)
+    manifest.phash[[0, 1, 5]] = manifest.phash[1]
+    found = near_duplicates(manifest, tmp_path, 8)
+    assert found.pairs.tolist() == [[0, 1], [1, 5], [3, 4]]
+
+
+def test_tiny_blank_and_identical_images_are_no_near_duplicates(tmp_path: Path) -> None:
+    tiny = [("a", photo(1, (8, 8))), ("a", photo(1, (9, 9)))]
+    blank = [("a", Image.new("RGB", (32, 32), shade)) for shade in ("white", "black")]
+    same = [("a", photo(5)), ("a", photo(5))]
+    manifest = packed(tmp_path, [*tiny, *blank, *same])
+    assert len(near_duplicates(manifest, tmp_path, 12).pairs) == 0

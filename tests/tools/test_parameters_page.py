@@ -1,0 +1,31 @@
+"""docs/parameters.md says what params.yaml and the code say."""
+
+import yaml
+
+from classifier.core.params import load
+from classifier.experiments.overrides import SECTIONS, dataclass_of
+from tools import ROOT
+from tools.parameters_page import PAGE, comments, page
+
+
+def test_the_page_is_true() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run python -m tools.parameters_page --write"
+
+
+def test_the_defaults_load_and_every_key_is_explained() -> None:
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert list(sections) == list(SECTIONS)
+    for section in SECTIONS:
+        load(section, dataclass_of(section), ROOT / "params.yaml")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    keys = comments(text)
+    assert "train.lr" in keys
+    sections_only = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)}
+    # One word says it all for these, wherever they stand.
+    plain = {"batch_norm"}
+    unexplained = [
+        key
+        for key, comment in keys.items()
+        if not comment and key not in sections_only and key.rsplit(".")[-1] not in plain
+    ]
+    assert unexplained == [], "say what they mean, their unit or choices"
