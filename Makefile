@@ -31,7 +31,7 @@ lint: $(VENV)/.dev ## check style, types, and that imports keep to the layers
 	@ruff check .
 	@ruff format --check .
 	@mypy
-	@PYTHONPATH=. lint-imports --no-logo
+	@PYTHONPATH=. lint-imports --no-logo --no-cache
 
 format: $(VENV)/.dev ## format the code and mend what ruff can mend
 	@ruff check --fix .

@@ -1,4 +1,4 @@
-"""Write ``data/explain/``; the files are described in classifier/evaluation/grad_cam.py."""
+"""Write ``data/explain/``; docs/pipeline.md describes the files."""
 
 from collections.abc import Sequence
 from pathlib import Path

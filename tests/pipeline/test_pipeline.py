@@ -131,17 +131,29 @@ def test_a_second_clone_pulls_the_same_files(finished: Workspace, tmp_path: Path
 def test_an_edit_makes_exactly_its_stages_stale(finished: Workspace, tmp_path: Path) -> None:
     place = workspace.copy(finished, tmp_path / "copy")
     for file, stale in {
+        "classifier/images/decode.py": {"download", "split", "preprocess"},
+        "classifier/augment/color.py": {"train"},
         "classifier/models/networks/vgg.py": {"train", "evaluate"},
+        "classifier/metrics/bootstrap.py": {"evaluate", "plot"},
+        "classifier/report/figures/curves.py": {"plot"},
+        "classifier/report/page/page.css": {"plot"},
+        "classifier/inference/predict.py": set(),
+        "classifier/models/.registry.py.swp": set(),
+        "classifier/models/registry.py~": set(),
         "stages/split.py": {"split"},
         "stages/plot.py": {"plot"},
         "stages/download.py": {"download"},
         "README.md": set(),
         "classifier/cli.py": set(),
     }.items():
-        before = place.read(file)
-        (place.path / file).write_text(before + "\n# an edit\n", encoding="utf-8")
+        path = place.path / file
+        before = path.read_bytes() if path.exists() else None
+        path.write_bytes((before or b"") + b"\n# an edit\n")
         assert is_stale(place) == stale, file
-        (place.path / file).write_text(before, encoding="utf-8")
+        if before is None:
+            path.unlink()
+        else:
+            path.write_bytes(before)
 
 
 def test_a_parameter_makes_exactly_its_stage_stale(finished: Workspace, tmp_path: Path) -> None:

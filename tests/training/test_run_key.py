@@ -1,6 +1,7 @@
 """A run's name follows what decides its result, and nothing else."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -147,3 +148,22 @@ def test_the_code_of_a_stage_is_what_dvc_yaml_names() -> None:
     assert ROOT / "stages/train.py" in [ROOT / place for place in places]
     assert Path("data/prepared") not in places
     assert all((ROOT / place).exists() for place in places)
+
+
+def test_an_edit_within_a_package_counts_and_one_in_a_package_of_other_stages_does_not(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("classifier", "stages"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(project)
+
+    def named() -> str:
+        code = code_of("train", ROOT / "dvc.yaml")
+        return run_key(TRAIN, MODEL, AugmentParams(), Path("prepared"), code)
+
+    before = named()
+    for name in ("report/page.py", "inference/predict.py"):
+        (project / "classifier" / name).write_text("# an edit", encoding="utf-8")
+    assert named() == before
+    (project / "classifier/training/optimization/schedules.py").write_text("", encoding="utf-8")
+    assert named() != before
