@@ -49,13 +49,7 @@ def load(path: PathLike, device: str = "cpu") -> tuple["Classifier", ModelSpec]:
 
     spec = read_spec(path)
     with torch.random.fork_rng():  # the discarded first weights must not move the caller's state
-        network = build(
-            spec.name,
-            spec.args,
-            classes=len(spec.classes),
-            channels=spec.channels,
-            image_size=spec.image_size,
-        )
+        network = build(spec.name, spec.args, **spec.sizes)
     try:
         network.load_state_dict(read_weights(path))
     except RuntimeError as error:

@@ -47,6 +47,15 @@ class ModelSpec:
     value_range: Ranges = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What `registry.build` wants to know beside the name and the settings."""
+        return {
+            "classes": len(self.classes),
+            "channels": self.channels,
+            "image_size": self.image_size,
+        }
+
 
 def described(spec: ModelSpec) -> dict[str, Any]:
     """The spec as JSON values, without a range of values where the set has 8 bits."""

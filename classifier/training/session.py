@@ -101,13 +101,7 @@ class Session:
     def _build_network(self, images: np.ndarray) -> None:
         params, model, spec = self.params, self.model, self.spec
         torch.manual_seed(derive(params.seed, "weights"))
-        network = build(
-            spec.name,
-            spec.args,
-            classes=len(spec.classes),
-            channels=spec.channels,
-            image_size=spec.image_size,
-        )
+        network = build(spec.name, spec.args, **spec.sizes)
         together = self.batch_size // params.accumulation_steps
         self.growth.check(network, spec.name, spec.channels, together)
         transfer.load_weights(network, model, spec)

@@ -16,12 +16,8 @@ from tests.support.table_cases import (
     as_training,
     column,
     labelled,
-    out,
     plain,
-    root,
 )
-
-__all__ = ["out", "root"]  # fixtures
 
 
 def stem(name: str) -> str:

@@ -19,12 +19,8 @@ from tests.support.table_cases import (
     as_training,
     column,
     labelled,
-    out,
     plain,
-    root,
 )
-
-__all__ = ["out", "root"]  # fixtures
 
 
 def cells(separator: str) -> Callable[[Rows], str]:

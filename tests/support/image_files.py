@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 from classifier.core.types import AnyArray
+from classifier.images.decode import inspect
+from classifier.images.values import Values
 
 _COLORS = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> the PNG color type
 
@@ -92,3 +94,10 @@ def tiff(
             table += head + packed.ljust(4, b"\0")
     mark = b"II*\0" if order == "<" else b"MM\0*"
     return mark + struct.pack(f"{order}I", start) + data + table + bytes(4) + tail
+
+
+def deep(data: bytes) -> Values:
+    """The pixels of an image of more than 8 bits, as they are stored."""
+    pixels = inspect(data).pixels
+    assert isinstance(pixels, Values)
+    return pixels

@@ -3,12 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
-
 from classifier.images.manifest import Manifest
 from classifier.inference.inputs import InputImage, images
-from tests.sources.test_download import folder_of
-from tests.sources.test_table import table, write
+from tests.sources.test_table import table
 
 Rows = Iterable[tuple[str, str]]
 
@@ -19,19 +16,6 @@ DISK = (
 )  # fmt: skip
 LABELS = ("cat", "dog") * 4
 OTHERS = ("z0.png", "z1.png")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """The images DISK, and two others in a table of their own."""
-    folder = folder_of(tmp_path / "in", *DISK, *OTHERS)
-    write(folder / "other.csv", plain(zip(OTHERS, LABELS, strict=False)))
-    return folder
 
 
 def labelled(names: Iterable[str]) -> list[tuple[str, str]]:

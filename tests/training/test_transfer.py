@@ -41,13 +41,7 @@ def make(params: ModelParams, facts: dict[str, Any]) -> tuple[Classifier, ModelS
     """What training does at its start."""
     spec = transfer.plan(params, facts)
     torch.manual_seed(1)
-    network = build(
-        spec.name,
-        spec.args,
-        classes=len(spec.classes),
-        channels=spec.channels,
-        image_size=spec.image_size,
-    )
+    network = build(spec.name, spec.args, **spec.sizes)
     transfer.load_weights(network, params, spec)
     transfer.freeze(network, params)
     return network, spec
