@@ -16,7 +16,7 @@ help: ## print these targets
 setup: $(VENV)/.run ## make .venv with what the pipeline needs
 
 repro: setup ## run the pipeline: download, split, preprocess, train, evaluate, plot
-	@dvc repro || { python -m classifier.sources; exit 1; }
+	@python -m classifier repair && dvc repro || { python -m classifier.sources; exit 1; }
 
 verify: setup ## run the pipeline twice from scratch in temporary clones and compare every byte
 	@python -m classifier verify

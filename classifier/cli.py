@@ -52,6 +52,10 @@ VERBS = {
         "answer over HTTP, with a page to try the model on",
         "python -m classifier serve --port 8000",
     ),
+    "repair": (
+        "put right what a killed run or a full disk left of dvc.lock",
+        "python -m classifier repair && dvc repro",
+    ),
     "verify": (
         "run the pipeline twice from scratch in temporary clones and compare every byte",
         "python -m classifier verify",

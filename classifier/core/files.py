@@ -1,9 +1,11 @@
 """Outputs appear whole or not at all: everything is written beside its place and moved into it."""
 
+import glob
 import hashlib
 import json
 import math
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,11 +17,16 @@ from typing import Any
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside ``path``; what is made there, file or folder, replaces ``path``.
 
-    If the block raises, whatever was made is removed and ``path`` stays as it was.
+    If the block raises, whatever was made is removed and ``path`` stays as it was. What a killed
+    process of this machine left beside it goes as well.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    ours = f".{target.name}.{platform.node()}"  # several machines may share a file system
+    for left in target.parent.glob(f"{glob.escape(ours)}.*.partial"):
+        if not _runs(left.name.split(".")[-2]):
+            _remove(left)
+    temporary = target.with_name(f"{ours}.{os.getpid()}.partial")
     _remove(temporary)
     try:
         yield temporary
@@ -60,6 +67,13 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
+
+
+def _runs(process: str) -> bool:
+    """Whether there is a process of this number, which may be another one by now."""
+    import psutil  # seldom needed
+
+    return process.isdecimal() and psutil.pid_exists(int(process))
 
 
 def _remove(path: Path) -> None:

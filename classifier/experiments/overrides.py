@@ -25,6 +25,7 @@ from hydra.errors import HydraException
 
 from classifier.core.errors import UserError, suggestion
 from classifier.core.params import PARAMS_FILE, parse, read
+from classifier.experiments.lock_file import mend_lock
 
 # Where the dataclass of each section lives: beside the code that consumes it.
 SECTIONS = {
@@ -210,7 +211,12 @@ def _quoted(value: Any) -> Any:
 def dvc(
     *arguments: str, root: Path = Path(), quiet: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a DVC command; ``quiet`` collects its output (errors among it) instead of showing it."""
+    """Run a DVC command; ``quiet`` collects its output (errors among it) instead of showing it.
+
+    A damaged dvc.lock, which DVC would refuse, is mended first.
+    """
+    if mended := mend_lock(root):
+        print(f"warning: {mended}.", file=sys.stderr)
     return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
         cwd=root,

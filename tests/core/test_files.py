@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +39,29 @@ def test_a_folder_replaces_a_full_folder(tmp_path: Path) -> None:
         (temporary / "fresh").touch()
     assert [path.name for path in target.iterdir()] == ["fresh"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_run(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    code = (
+        "import os, sys; from pathlib import Path; from classifier.core.files import replacing\n"
+        "with replacing(sys.argv[1]) as temporary:\n"
+        "    temporary.mkdir(); (temporary / 'half').touch(); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    left, *others = tmp_path.iterdir()
+    assert left.name.endswith(".partial")
+    assert not others
+    # One of a process that runs, and one of another machine.
+    theirs = [
+        left.with_name(f".out.{platform.node()}.{os.getppid()}.partial"),
+        left.with_name(".out.elsewhere.1.partial"),
+    ]
+    for other in theirs:
+        other.touch()
+    with replacing(target) as temporary:
+        temporary.write_text("whole", encoding="utf-8")
+    assert sorted(tmp_path.iterdir()) == sorted([target, *theirs])
 
 
 def test_json_has_stable_bytes_and_is_always_valid(tmp_path: Path) -> None:
