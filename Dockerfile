@@ -7,8 +7,7 @@ COPY requirements-dev.txt .
 # The versions that the tests ran with, of what the server imports.
 RUN grep -E '^[a-z0-9]' requirements-dev.txt | sed 's/ *\\$//' > constraints.txt \
     && pip install --no-cache-dir --constraint constraints.txt \
-        annotated-types fastapi numpy onnxruntime pillow prometheus-fastapi-instrumentator \
-        python-multipart pyyaml tqdm uvicorn \
+        fastapi numpy onnxruntime pillow prometheus-fastapi-instrumentator python-multipart uvicorn \
     && rm requirements-dev.txt constraints.txt
 
 COPY classifier classifier

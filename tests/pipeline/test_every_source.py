@@ -15,7 +15,7 @@ from tests.support import archives, workspace
 from tests.support.workspace import Workspace
 
 # One after the other in this process: that DVC runs them the same way is what
-# tests/test_pipeline.py checks.
+# tests/pipeline/test_pipeline.py checks.
 ALL_STAGES = ("download", "split", "preprocess", "train", "evaluate", "plot")
 
 

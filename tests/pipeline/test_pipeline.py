@@ -94,7 +94,7 @@ def test_an_experiment_reruns_only_what_it_must_and_can_be_compared(
     assert max(map(len, columns)) <= 110, "no wrapped columns"
 
 
-@pytest.mark.slow  # DVC's queue itself; tests/test_keep.py runs one with --temp
+@pytest.mark.slow  # DVC's queue itself; tests/commands/test_keep.py runs one with --temp
 def test_experiments_queue_and_run_in_temporary_folders(
     finished: Workspace, tmp_path: Path
 ) -> None:

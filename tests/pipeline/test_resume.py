@@ -123,7 +123,7 @@ def test_killed_at_any_moment_at_all_it_ends_in_the_same_model(
     assert digest(project) == straight, f"KILL_SEED={SEED}: {output}"
 
 
-@pytest.mark.slow  # tests/test_run_key.py says quickly what starts afresh
+@pytest.mark.slow  # tests/training/test_run_key.py says quickly what starts afresh
 def test_another_parameter_code_or_image_starts_afresh(project: Workspace, straight: str) -> None:
     kill_in_training(project, random.Random(SEED), *TRAIN)
     kept = states(project)
