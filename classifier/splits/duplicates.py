@@ -5,9 +5,11 @@ and the correlation of the two images at 32×32 pixels confirms them: among hund
 pairs some hashes agree by chance, above all of images with a small object on an even ground.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import combinations
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,11 @@ LEAST_SIDE = 16
 # Even surfaces and stripes have few frequencies, so their hashes are alike whatever they show.
 _LEAST_BITS = 16
 MOST_PAIRS = 200_000
+_PLACES = np.arange(64, dtype=np.uint64)
+_HEAVY = 1024  # values of a bucket beyond which a search in it costs less than all comparisons
+# What sorting costs for each value, and one choice of bands by itself, in comparisons.
+_SORT, _TABLE = 3, 4000
+_MOST_SHARED = 6
 
 Pairs = Int64Array
 
@@ -90,47 +97,105 @@ def near_duplicates(
 def near_hashes(hashes: UInt64Array, distance: int, most: int = MOST_PAIRS) -> NearDuplicates:
     """All pairs of 64-bit hashes that differ in at most ``distance`` bits.
 
-    Two such hashes agree on at least one of ``distance + 1`` bands of bits (the pigeonhole
-    principle; Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007), so
-    only hashes in one bucket of a band are compared. Memory stays bounded: once there are more than
-    ``most`` pairs, the farthest are given up and the distance is lowered.
+    Memory stays bounded: where there are more than ``most`` pairs, the distance is lowered until
+    there are not, and the search begins anew.
     """
     wanted = distance
     values, first = np.unique(hashes, return_index=True)
     same = equal_links(hashes)
-    pairs = [same]
-    bits = [np.zeros(len(same), np.int64)]
-    held = len(same)
-    edges = [64 * band // (distance + 1) for band in range(distance + 2)]
-    masks = [np.uint64((1 << high) - (1 << low)) for low, high in pairwise(edges)]
-    for band, mask in enumerate(masks):
-        key = values & mask
-        order = np.argsort(key, kind="stable")
-        key, value = key[order], values[order]
-        later = np.searchsorted(key, key, side="right") - np.arange(len(key)) - 1
-        step, active = 1, np.flatnonzero(later)
-        while len(active):  # every hash with the one that comes `step` after it in its bucket
-            difference = value[active] ^ value[active + step]
-            count = np.bitwise_count(difference)
-            hit = np.flatnonzero(count <= distance)
-            # A pair that agrees on an earlier band too was found there.
-            new = np.ones(len(hit), bool)
-            for earlier in masks[:band]:
-                new &= (difference[hit] & earlier) != 0
-            hit = hit[new]
-            if len(hit):
-                ends = np.stack([active[hit], active[hit] + step], axis=1)
-                pairs.append(np.sort(first[order[ends]], axis=1))
-                bits.append(count[hit].astype(np.int64))
-                held += len(hit)
-                if held > most:
-                    pairs, bits, distance = _nearest(pairs, bits, distance, most)
-                    held = len(bits[0])
-            step += 1
-            active = active[later[active] >= step]
-    rows, counts = np.concatenate(pairs), np.concatenate(bits)
+    complete = False
+    while not complete:
+        found = [np.zeros((0, 2), np.int64)]
+        bits = [np.zeros(0, np.int64)]
+        held = len(same)
+        for ends, differing in _pairs_within(values, distance) if distance else ():
+            found.append(ends)
+            bits.append(differing)
+            held += len(ends)
+            if held > most:
+                break
+        else:
+            complete = True
+        counts = np.concatenate(bits)
+        while not complete and distance and len(same) + (counts <= distance).sum() > most:
+            distance -= 1
+    rows = np.concatenate([same, np.sort(first[np.concatenate(found)], axis=1)])
+    counts = np.concatenate([np.zeros(len(same), np.int64), counts])
     order = np.lexsort((rows[:, 1], rows[:, 0]))
     return NearDuplicates(rows[order], counts[order], distance, distance < wanted)
+
+
+def _pairs_within(
+    values: UInt64Array, distance: int, apart: Sequence[np.uint64] = ()
+) -> Iterator[tuple[Pairs, Int64Array]]:
+    """Yield the pairs of different values at most ``distance`` bits apart, each pair once.
+
+    Of ``distance + s`` bands of bits, two such values agree on at least ``s`` (the pigeonhole
+    principle; Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007).
+    So for each choice of ``s`` bands only the values that agree on them, a bucket, are compared. A
+    heavy bucket, as look-alikes make them, is searched in the same way by the bits that still vary.
+
+    Args:
+        values: [N], all different.
+        distance: bits, at least 1.
+        apart: masks; pairs that agree on all bits of one of them are left out.
+
+    Yields:
+        [P, 2] positions in ``values``, and [P] in how many bits the two differ.
+    """
+    ones = np.array([np.count_nonzero(values & (np.uint64(1) << place)) for place in _PLACES])
+    places = np.flatnonzero((ones > 0) & (ones < len(values))).tolist()
+    if any(not int(mask) & sum(1 << place for place in places) for mask in apart):
+        return
+    shared = _shared_bands(ones[places] / len(values), len(values), distance)
+    number = distance + shared
+    bands = [sum(1 << place for place in places[band::number]) for band in range(number)]
+    for chosen in combinations(range(number), shared):
+        # What agrees on an earlier band too was compared with an earlier choice.
+        earlier = set(range(max(chosen, default=0))).difference(chosen)
+        elsewhere = [*apart, *(np.uint64(bands[band]) for band in earlier)]
+        key = values & np.uint64(sum(bands[band] for band in chosen))
+        order = np.argsort(key)
+        key = key[order]
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(key)) + 1, [len(key)]])
+        sizes = np.diff(edges)
+        later = np.repeat(edges[1:], sizes) - np.arange(len(key)) - 1
+        for bucket in np.flatnonzero(sizes > _HEAVY) if shared else ():
+            here = slice(edges[bucket], edges[bucket + 1])
+            later[here] = 0
+            members = order[here]
+            for ends, differing in _pairs_within(values[members], distance, elsewhere):
+                yield members[ends], differing
+        value = values[order]
+        step, active = 1, np.flatnonzero(later)
+        while len(active):  # every value with the one that comes `step` after it in its bucket
+            difference = value[active] ^ value[active + step]
+            differing = np.bitwise_count(difference)
+            hit = np.flatnonzero(differing <= distance)
+            for mask in elsewhere:
+                hit = hit[(difference[hit] & mask) != 0]
+            if len(hit):
+                ends = order[np.stack([active[hit], active[hit] + step], axis=1)]
+                yield ends, differing[hit].astype(np.int64)
+            step += 1
+            active = active[later[active] >= step]
+
+
+def _shared_bands(ones: Float64Array, count: int, distance: int) -> int:
+    """On how many bands to agree: the number for which ``count`` values take least time.
+
+    More bands that must agree make smaller buckets, and more choices of bands. 0 compares every
+    value with every other. ``ones`` is the fraction of values that have each of the bits.
+    """
+    # Two values agree on a bit with this probability, and taken as independent, on a band with 2 to
+    # the power of minus its part of the sum.
+    information = -np.log2(ones**2 + (1 - ones) ** 2).sum()
+
+    def cost(shared: int) -> float:
+        buckets = 2.0 ** (information * shared / (distance + shared))
+        return comb(distance + shared, shared) * (_TABLE + count * (_SORT + count / 2 / buckets))
+
+    return min(range(max(1, min(_MOST_SHARED, len(ones) - distance) + 1)), key=cost)
 
 
 def thumbnails(manifest: Manifest, raw: Path, rows: Int64Array, workers: int = 0) -> UInt8Array:
@@ -162,15 +227,3 @@ def correlation(images: UInt8Array, pairs: Pairs) -> Float64Array:
 
 def _decode(raw: Path, places: list[tuple[str, int, int]]) -> UInt8Array:
     return np.stack([thumbnail(inspect(read_bytes(raw, *place)).preview) for place in places])
-
-
-def _nearest(
-    pairs: list[Pairs], bits: list[Int64Array], distance: int, most: int
-) -> tuple[list[Pairs], list[Int64Array], int]:
-    """Give up the farthest pairs, whole distances at a time, until at most ``most`` are left."""
-    rows, counts = np.concatenate(pairs), np.concatenate(bits)
-    while len(counts) > most and distance > 0:
-        distance -= 1
-        near = counts <= distance
-        rows, counts = rows[near], counts[near]
-    return [rows], [counts], distance
