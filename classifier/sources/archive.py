@@ -1,7 +1,5 @@
-"""Images in one zip or tar file, here or behind a URL, laid out as class folders or a table."""
+"""Images in one zip or tar file, laid out as class folders or a table."""
 
-import hashlib
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +9,6 @@ from classifier.core.errors import UserError
 from classifier.sources import folder
 from classifier.sources.layout import below_single_folders
 from classifier.sources.naming import suffix
-from classifier.sources.remote.fetch import fetch, is_url, sha256_of, url_name
-from classifier.sources.remote.transfer import RemoteFile
 from classifier.sources.source_index import Files, Listing
 from classifier.sources.tree import files_below
 from classifier.sources.unpack import unpack
@@ -44,8 +40,8 @@ def listing(
             yield folder.listing(files, root, "archive")
 
 
-def local(path: Path) -> Path:
-    """The archive that download.path names: the file itself, or the only file in the folder."""
+def find(path: Path) -> Path:
+    """The archive that a path names: the file itself, or the only file in the folder."""
     if path.is_file():
         return path
     if not path.exists():
@@ -61,19 +57,3 @@ def local(path: Path) -> Path:
             "itself, or set download.url."
         )
     return files[0]
-
-
-def remote(url: str, sha256: str | None, cache: Path) -> Path:
-    """The archive behind ``url``, fetched into ``cache``; kept from run to run if verified."""
-    if not is_url(url):
-        raise UserError(f"download.url: {url} is no http or https address.")
-    checksum = f"sha256:{sha256}" if sha256 else None
-    file = RemoteFile(url_name(url), checksum=checksum)
-    place = cache / hashlib.sha256(url.encode(errors="backslashreplace")).hexdigest()[:12]
-    path = fetch(file, [url], place, ways_on="check download.url and download.sha256")
-    if sha256 is None:
-        print(
-            f"{file.name} was not verified; to pin it, set download.sha256: {sha256_of(path)}",
-            file=sys.stderr,
-        )
-    return path

@@ -13,7 +13,8 @@ from annotated_types import Interval
 from classifier.core.errors import UserError
 from classifier.sources import archive, classes, digits, folder, named
 from classifier.sources.ingest import Summary, ingest
-from classifier.sources.source_index import Files, Listing
+from classifier.sources.remote.bring import bring
+from classifier.sources.source_index import Files, Listing, Span
 from classifier.sources.tables import table
 from classifier.sources.tables.columns import AUTO
 from classifier.sources.tree import empty_folders, files_below
@@ -91,22 +92,42 @@ def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
 
 @contextmanager
 def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
-    path = Path(params.path)
     if params.source == "digits":
         yield digits.listing()
     elif params.source == "folder":
-        yield folder.listing(files_below(path), path, empty=empty_folders(path))
+        files, root = _files(params, cache)
+        empty = () if params.url else empty_folders(root)
+        yield folder.listing(files, root, empty=empty)
     elif params.source == "csv":
-        table.check_root(path)
-        yield _read_table(params, files_below(path), path)
+        if not params.url:
+            table.check_root(Path(params.path))
+        yield _read_table(params, *_files(params, cache))
     elif params.source == "archive":
-        packed = (
-            archive.remote(params.url, params.sha256, cache) if params.url else archive.local(path)
-        )
-        with archive.listing(packed, params.table, partial(_read_table, params), cache) as listing:
+        path = bring(params.url, params.sha256, cache) if params.url else Path(params.path)
+        read_table = partial(_read_table, params)
+        with archive.listing(archive.find(path), params.table, read_table, cache) as listing:
             yield listing
     else:
         yield named.listing(params.source, params.mirror, cache)
+
+
+def _files(params: DownloadParams, cache: Path) -> tuple[Files, Path]:
+    """The files of the folder that the parameters name, and what to call that folder."""
+    if not params.url:
+        return files_below(Path(params.path)), Path(params.path)
+    copy = bring(params.url, params.sha256, cache)
+    if not copy.is_dir():
+        raise UserError(
+            f"download.url: {params.url} is a file: name the folder that holds it, or set "
+            "download.source to archive."
+        )
+    # Messages and tables name the files as they are called there: copies lie somewhere else on
+    # each machine.
+    files = {
+        path: Span(file, 0, file.stat().st_size, f"{copy.name}/{path}")
+        for path, file in files_below(copy).items()
+    }
+    return files, Path(copy.name)
 
 
 def _read_table(params: DownloadParams, files: Files, root: Path) -> Listing:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support import toy_project
+from tests.support import object_stores, toy_project
+from tests.support.object_stores import AWS, Bucket
 from tests.support.toy_project import Toy
 
 
@@ -14,11 +15,8 @@ from tests.support.toy_project import Toy
 def s3() -> Iterator[str]:
     """The address of an S3-compatible server on the loopback interface."""
     pytest.importorskip("dvc_s3")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with object_stores.s3_server() as address:
+        yield address
 
 
 def use_folder(project: Toy, folder: Path) -> None:
@@ -28,12 +26,7 @@ def use_folder(project: Toy, folder: Path) -> None:
 
 def use_s3(project: Toy, address: str) -> None:
     """A DVC remote in a bucket of the server."""
-    import boto3
-
-    keys = {"aws_access_key_id": "tester", "aws_secret_access_key": "secret"}
-    boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys).create_bucket(
-        Bucket="team"
-    )
+    Bucket(address, "team")
     project.dvc("remote", "add", "--default", "shared", "s3://team/project")
     project.dvc("remote", "modify", "shared", "endpointurl", address)
 
@@ -77,10 +70,5 @@ def test_two_clones_share_experiments_through_a_folder(toy: Toy, tmp_path: Path)
 
 
 def test_two_clones_share_experiments_through_s3(toy: Toy, tmp_path: Path, s3: str) -> None:
-    env = {
-        "AWS_ACCESS_KEY_ID": "tester",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    share(toy, tmp_path, lambda project: use_s3(project, s3), env)
+    share(toy, tmp_path, lambda project: use_s3(project, s3), AWS)
     assert not (tmp_path / "remote").exists()

@@ -83,12 +83,6 @@ def fetch(
     raise UserError(f"{file.name} could not be had from {', '.join(failures)}: {ways_on}.")
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _fault(path: Path, file: RemoteFile) -> str | None:
     """What is wrong with a copy, or None."""
     size = path.stat().st_size
