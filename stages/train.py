@@ -11,7 +11,8 @@ from classifier.core.params import load
 from classifier.core.process import run_dir, stage
 from classifier.dataset.prepared import PreparedData
 from classifier.models.buffers import keep_large_buffers
-from classifier.training.distributed import Ranks, launch
+from classifier.training.distributed import Ranks
+from classifier.training.launch import launch
 from classifier.training.run.failures import explained
 from classifier.training.run.live_files import LiveFiles
 
@@ -23,7 +24,7 @@ def main() -> None:
     """Run `train` in as many processes as params.yaml asks for."""
     from classifier.training.params import TrainParams
 
-    launch(load("train", TrainParams).processes, train)
+    launch(load("train", TrainParams).processes, "stages.train", train)
 
 
 def train() -> None:

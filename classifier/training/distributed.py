@@ -1,12 +1,7 @@
-"""The same loop in several processes: torch's own launcher, gradients summed over the ranks."""
+"""This process among those that train one network together."""
 
-import logging
-import os
-import tempfile
-import threading
-import time
-from collections.abc import Callable
-from pathlib import Path
+import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,91 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from classifier.core.errors import UserError
-
-
-def launch(processes: int, function: Callable[[], None]) -> None:
-    """Call ``function`` in each of ``processes`` ranks, or here when one is enough.
-
-    Under `torchrun`, which has set WORLD_SIZE, this process is a rank already: that is the way to
-    use several machines. ``function`` must be importable from its module.
-
-    Raises:
-        UserError: the one that a rank raised.
-        KeyboardInterrupt: when the ranks were stopped by a signal.
-    """
-    if processes == 1 and "WORLD_SIZE" not in os.environ:
-        return function()
-    if "WORLD_SIZE" in os.environ:
-        return _rank(function, None, None)
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    # The launcher reports an ended rank at length; here the rank's own sentence is enough.
-    for name in (
-        "torch.distributed.elastic.agent.server.api",
-        "torch.multiprocessing.spawn",
-        "torch.distributed.elastic.multiprocessing.api",
-    ):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:multiprocessing.resource_tracker"
-    with tempfile.TemporaryDirectory() as folder:
-        sentence = Path(folder) / "error.txt"
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=processes,
-            run_id="train",
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            max_restarts=0,
-            start_method="spawn",
-        )
-        try:
-            elastic_launch(config, _rank)(function, str(sentence), os.getpid())
-        except SignalException:
-            raise KeyboardInterrupt(_read(sentence)) from None
-        except ChildFailedError as error:
-            text = _read(sentence)
-            if text.startswith("error: "):
-                raise UserError(text.removeprefix("error: ")) from None
-            if text:
-                raise KeyboardInterrupt(text) from None
-            raise error
-    return None
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _rank(function: Callable[[], None], sentence: str | None, parent: int | None) -> None:
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // local))
-    # Both, for what is small is exchanged on the CPU, and train.device may say cpu beside GPUs.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        function()
-    except (UserError, KeyboardInterrupt) as stop:
-        if sentence is None:
-            raise
-        if not Path(sentence).exists():
-            text = f"error: {stop}" if isinstance(stop, UserError) else str(stop)
-            Path(sentence).write_text(text, encoding="utf-8")
-        os._exit(1)  # the launcher then ends the other ranks, which wait for this one
-    dist.destroy_process_group()
-
-
-def _end_with(parent: int) -> None:
-    # A launcher that was killed cannot end its ranks; they would train on, unseen.
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+from torch.nn.parallel import DistributedDataParallel
 
 
 class Ranks:
@@ -114,21 +25,46 @@ class Ranks:
         """This rank's part of ``count`` rows that all ranks have."""
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
+    def rows(self, batch_size: int, micro_batches: int) -> Tensor:
+        """This rank's rows of a batch, int64 on the CPU: its part of each micro-batch in turn.
+
+        A micro-batch has then the same images, and batch norm the same statistics, whatever the
+        number of ranks.
+        """
+        batch = torch.arange(batch_size).view(micro_batches, -1)
+        return batch[:, self.part(batch.shape[1])].flatten()
+
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the ranks, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
-    def sum_gradients(self, network: nn.Module) -> None:
-        """Sum all gradients over the ranks: as one buffer, for many small messages are slow."""
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """The network with a backward pass that ends in the mean of the gradients over the ranks.
+
+        It knows the parameters that are trained now, and has to be made anew when others are.
+        """
         if self.size == 1:
-            return
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        buffer = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
-        parts = buffer.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view(gradient.shape))
+            return network
+        # All ranks have the same buffers, for batch norms see the whole batch. Without the search
+        # for unused parameters, the second step would order the gradients anew, and with it the
+        # sums of three ranks or more: a run that was taken up would end in other bits.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch 2.11 lacks the new name
+            return DistributedDataParallel(
+                network,
+                broadcast_buffers=False,
+                find_unused_parameters=True,
+                gradient_as_bucket_view=True,
+            )
+
+    def apart(self, parallel: nn.Module) -> AbstractContextManager[None]:
+        """While entered, backward passes of a network that `parallel` gave exchange nothing."""
+        apart: AbstractContextManager[None] = nullcontext()
+        if isinstance(parallel, DistributedDataParallel):
+            apart = parallel.no_sync()
+        return apart
 
     def any(self, *flags: bool) -> list[bool]:
         """For each flag, whether it is set in any rank; one message, in which no GPU takes part."""

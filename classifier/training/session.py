@@ -68,6 +68,12 @@ class Session:
         self.labels, images = data.labels("train"), data.images("train")
         self.parts = ranks.size * params.accumulation_steps  # micro-batches of all ranks
         self.batch_size = min(params.batch_size, len(self.labels)) // self.parts * self.parts
+        if params.batch_size % self.parts:
+            raise UserError(
+                f"train.batch_size: {params.batch_size} is not a multiple of the {ranks.size}"
+                f" processes of this run times train.accumulation_steps ({self.parts}): change one"
+                " of them."
+            )
         if self.batch_size == 0:
             raise UserError(
                 f"{len(self.labels)} images cannot be trained on in {self.parts} parts at a time."
@@ -119,8 +125,18 @@ class Session:
         network.to(self.device).to(memory_format=self.numerics.layout)
         self.ranks.share_batch_statistics(network, self.device)
         self.network = network
+        self.trained: list[bool] = []
+
+    def _connect(self) -> None:
+        """Prepare the forward pass in training, for the parameters that are trained now."""
+        trained = [parameter.requires_grad for parameter in self.network.parameters()]
+        if trained == self.trained:
+            return
+        self.trained = trained
+        self.parallel = self.ranks.parallel(self.network)
         mode = "reduce-overhead" if self.numerics.graphs else "default"
-        self.forward = torch.compile(network, mode=mode) if self.numerics.compile else network
+        compiled = self.numerics.compile
+        self.forward = torch.compile(self.parallel, mode=mode) if compiled else self.parallel
 
     def describe(self) -> str:
         """Where and how the network trains, in one line."""
@@ -139,6 +155,7 @@ class Session:
         """
         transfer.freeze(self.network, self.model, epoch)
         self.network.train()
+        self._connect()
         random = generator(self.params.seed, "order", epoch)
         order = epoch_order(self.labels, self.params.sampler, len(self.spec.classes), random)
         batches = self.batches.epoch(order, self.batch_size, first_step)
@@ -159,13 +176,15 @@ class Session:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * lr_factor
         inputs, label_weights = self._augmented(number, batch)
-        ours = self.ranks.part(self.batch_size)
         count = self.params.accumulation_steps
+        ours = self.ranks.rows(self.batch_size, count).to(self.device)
         parts = [whole[ours].chunk(count) for whole in (inputs, label_weights, batch[1])]
         torch.manual_seed(derive(self.params.seed, "dropout", number, self.ranks.rank))
         self.optimizer.zero_grad()
-        sums = torch.stack([self._backward(*part) for part in zip(*parts, strict=True)]).sum(0)
-        self.ranks.sum_gradients(self.network)
+        *others, last = zip(*parts, strict=True)
+        with self.ranks.apart(self.parallel):
+            found = [self._backward(*part) for part in others]
+        sums = torch.stack([*found, self._backward(*last)]).sum(0)
         if self.params.gradient_clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.params.gradient_clip_norm)
@@ -197,7 +216,8 @@ class Session:
         with torch.autocast(self.device.type, self.numerics.autocast, self.numerics.mixed):
             logits = self.forward(self.inputs).float()
         losses = image_losses(logits, label_weights, self.class_weight, self.params.label_smoothing)
-        self.scaler.scale(losses.sum() / self.batch_size).backward()
+        # The ranks take the mean of their gradients.
+        self.scaler.scale(losses.sum() / (self.batch_size / self.ranks.size)).backward()
         return torch.stack([losses.detach().sum(), (logits.argmax(1) == targets).sum()])
 
     def val_logits(self, autocast: torch.dtype | None = None) -> np.ndarray:

@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from torch import distributed as dist
 
 from classifier.models.forward import predict_logits
 from classifier.models.registry import build
 from classifier.training.distributed import Ranks
-from tests.pipeline.test_resume import ONE_THREAD, TRAIN, start
+from tests.pipeline.test_resume import ONE_THREAD, TRAIN, digest, start, states
 from tests.support import workspace
 from tests.support.prepared_digits import prepared_digits
 from tests.support.workspace import Workspace
@@ -105,6 +106,33 @@ def test_a_mistake_in_a_rank_is_one_sentence(project: Workspace) -> None:
     assert len(errors) == 1
     assert "lower train.lr" in errors[0]
     assert "Traceback" not in output.stderr
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_all_in_one_sentence_and_the_run_goes_on_to_the_same_bytes(
+    project: Workspace, tmp_path: Path
+) -> None:
+    killed = workspace.copy(project, tmp_path / "killed")
+    killed.set(train__processes=3, train__batch_size=96, train__epochs=8, train__lr=0.002)
+    killed.set(train__optimizer="adamw", train__checkpoint_every="0.002 minutes")
+    straight = workspace.copy(killed, tmp_path / "straight")
+    straight.run(*TRAIN, env=ONE_THREAD)
+
+    launcher = start(killed, *TRAIN)
+    while not states(killed):
+        assert launcher.poll() is None
+        time.sleep(0.01)
+    ranks = psutil.Process(launcher.pid).children(recursive=True)
+    ranks[-1].kill()
+    output = launcher.communicate(timeout=60)[0]
+    assert launcher.returncode == 1
+    assert output.count("error: ") == 1, output
+    assert "was ended by SIGKILL" in output
+    assert "Traceback" not in output
+    assert not any(rank.is_running() for rank in ranks)
+
+    assert "going on with epoch" in killed.run(*TRAIN, env=ONE_THREAD).stdout
+    assert digest(killed) == digest(straight)
 
 
 def test_nothing_is_left_behind(project: Workspace) -> None:

@@ -47,6 +47,11 @@ def build_optimizer(
             optimizer = AdamW(groups, lr, betas, weight_decay=weight_decay, fused=fused)
         case "sgd":
             optimizer = SGD(groups, lr, momentum, nesterov=momentum > 0, fused=fused)
+            # The fused kernel takes momentum of all or of none: not of those alone that were
+            # trained before a frozen stage was let go. The first step from 0 is the same.
+            for parameter in network.parameters():
+                if momentum:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         case "rmsprop":
             optimizer = RMSprop(groups, lr, momentum=momentum)
         case "muon":
