@@ -50,8 +50,8 @@ def train() -> None:
     data = PreparedData.open(PREPARED)
     checkpoints: Checkpoints | None = None  # the other ranks keep and write nothing
     board: Board | None = None
+    key = run_key(params, model, augment, PREPARED, code_of("train", Path("dvc.yaml")))
     if Ranks().first:
-        key = run_key(params, model, augment, PREPARED, code_of("train", Path("dvc.yaml")))
         checkpoints = Checkpoints(run_dir() / "checkpoints" / key, params.checkpoint_every)
         board = Board(run_dir() / "tensorboard" / key) if params.tensorboard else None
     live = LiveFiles(Path("metrics/history.csv"), Path("metrics/train.json"), Path("metrics/live"))

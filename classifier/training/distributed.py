@@ -1,6 +1,9 @@
 """This process among those that train one network together."""
 
+import os
+import socket
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from classifier.core.errors import UserError
+
 
 class Ranks:
     """This process among its peers. With one process everything here does nothing."""
@@ -20,6 +25,7 @@ class Ranks:
         self.rank = dist.get_rank() if started else 0
         self.size = dist.get_world_size() if started else 1
         self.first = self.rank == 0
+        self.first_here = int(os.environ.get("LOCAL_RANK", "0")) == 0 or not started
 
     def part(self, count: int) -> slice:
         """This rank's part of ``count`` rows that all ranks have."""
@@ -79,6 +85,27 @@ class Ranks:
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def agreed(self, facts: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        """What every rank that has facts has alike.
+
+        Raises:
+            UserError: in every rank, where two of them differ.
+        """
+        if self.size == 1:
+            return facts
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, facts and (socket.gethostname(), facts))
+        (here, first), *others = [facts for facts in found if facts]
+        for there, other in others:
+            differing = [name for name in first if other.get(name) != first[name]]
+            if differing:
+                raise UserError(
+                    f"the machines of this run do not have the same, and would train another model:"
+                    f" {' and '.join(differing)} differ{'s' * (len(differing) == 1)} between {here}"
+                    f" and {there}: give both the same."
+                )
+        return dict(first)
 
     def gather(self, part: np.ndarray) -> np.ndarray:
         """The rows of all ranks, one rank after the other; a rank may have none."""

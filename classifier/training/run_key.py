@@ -35,27 +35,38 @@ def run_key(
     prepared: Path,
     code: Iterable[Path],
 ) -> str:
-    """The key of the run that these parameters, data and code make on this machine.
+    """The key of the run that these parameters, data and code make here, on which all ranks agree.
 
     Args:
         prepared: the folder of the data; the train and val splits count.
         code: files, or folders whose Python files count.
+
+    Raises:
+        UserError: another machine of the run has other ones.
     """
-    train = {key: value for key, value in asdict(params).items() if key not in WITHOUT_EFFECT}
+    ranks = Ranks()
+    found = None
+    if ranks.first_here:  # one a machine: to read all data takes long
+        train = {key: value for key, value in asdict(params).items() if key not in WITHOUT_EFFECT}
+        data = [prepared / "meta.json", *prepared.glob("train*"), *prepared.glob("val*")]
+        versions = {"torchvision": metadata.version("torchvision")}
+        versions |= {"torch": torch.__version__, "numpy": np.__version__}
+        found = {
+            "params.yaml": key_of([train, _settings(model), asdict(augment)], []),
+            str(prepared): key_of(None, data),
+            "the code": key_of(None, _python_files(code)),
+            **{f"the version of {name}": version for name, version in versions.items()},
+            "the device": choose_device(params.device).type,
+        }
+    return key_of([ranks.size, ranks.agreed(found)], [])
+
+
+def _settings(model: ModelParams) -> dict[str, Any]:
     networks = {*NETWORKS, "torchvision"}
     general = {key: value for key, value in asdict(model).items() if key not in networks}
     if Path(str(model.pretrained)).is_file():
         general["pretrained"] = sha256(str(model.pretrained))
-    facts = {
-        "versions": [torch.__version__, np.__version__, metadata.version("torchvision")],
-        "device": choose_device(params.device).type,
-        "ranks": Ranks().size,
-        "train": train,
-        "model": {**general, "args": model.args()},
-        "augment": asdict(augment),
-    }
-    data = [prepared / "meta.json", *prepared.glob("train*"), *prepared.glob("val*")]
-    return key_of(facts, [*data, *_python_files(code)])
+    return {**general, "args": model.args()}
 
 
 def code_of(stage: str, pipeline: Path) -> list[Path]:

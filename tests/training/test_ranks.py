@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, multiprocessing
 from torch import distributed as dist
 
+from classifier.core.errors import UserError
 from classifier.dataset.prepared import PreparedData
 from classifier.models import model_file
 from classifier.models.networks.vit import VitParams
 from classifier.models.registry import ModelParams
+from classifier.training.distributed import Ranks
 from classifier.training.record import Row
 from classifier.training.run.checkpoint import Checkpoints
 from tests.support.prepared_digits import prepared_digits
@@ -61,6 +63,9 @@ def ranks(digits: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def train_all(rank: int, size: int, prepared: Path, folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=size)
+    assert Ranks().agreed({"the code": "a"}) == {"the code": "a"}
+    with pytest.raises(UserError, match="another model: data/prepared differs between"):
+        Ranks().agreed({"the code": "a", "data/prepared": "changed" if rank == 2 else "b"})
     for name in names:
         weights = trained(PreparedData.open(prepared), name)
         torch.save(weights, folder / f"{name} {rank}.pt")

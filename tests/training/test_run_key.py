@@ -14,6 +14,7 @@ from classifier.models.networks.cnn import CnnParams
 from classifier.models.networks.vgg import VggParams
 from classifier.models.registry import ModelParams
 from classifier.training import run_key as module
+from classifier.training.distributed import Ranks
 from classifier.training.params import TrainParams
 from classifier.training.run_key import code_of, run_key
 from tests.support.prepared_digits import prepared_digits
@@ -115,8 +116,13 @@ def test_versions_of_what_computes_count(
 def test_the_number_of_ranks_counts(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = key(project)
 
-    class Two:
-        size = 2
+    class Two(Ranks):
+        def __init__(self) -> None:
+            super().__init__()
+            self.size = 2
+
+        def agreed(self, facts: Any) -> Any:
+            return facts
 
     monkeypatch.setattr(module, "Ranks", Two)
     assert key(project) != before
