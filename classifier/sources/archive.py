@@ -1,59 +1,105 @@
-"""Images in one zip or tar file, laid out as class folders or a table."""
+"""Images in zip or tar files, laid out as class folders, a table, or WebDataset samples."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from classifier.core.errors import UserError
-from classifier.sources import folder
+from classifier.sources import folder, webdataset
 from classifier.sources.layout import below_single_folders
-from classifier.sources.naming import suffix
-from classifier.sources.source_index import Files, Listing
+from classifier.sources.naming import is_side_file
+from classifier.sources.source_index import Files, Listing, Span
 from classifier.sources.tree import files_below
 from classifier.sources.unpack import unpack
+from classifier.sources.wording import quoted
+
+_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 @contextmanager
 def listing(
-    archive: Path, table: str, read_table: Callable[[Files, Path], Listing], cache: Path
+    path: Path,
+    table: str,
+    read_table: Callable[[Files, Path], Listing],
+    label_key: str,
+    cache: Path,
 ) -> Iterator[Listing]:
-    """Unpack an archive and list its images; the unpacked files last as long as the context.
+    """List the images in archives; what had to be unpacked lasts as long as the context.
 
     Args:
-        archive: the zip or tar file.
-        table: path of a table; where the archive holds it, ``read_table`` lists the files,
-            otherwise its class folders are listed.
+        path: the zip or tar file, or a folder of them. Several archives are taken for folders of
+            their names, and WebDataset's shards for one set; tables may lie beside them.
+        table: path of a table; where there is one, ``read_table`` lists the files, otherwise their
+            class folders are listed.
         read_table: lists files with a table among them, given them and what to call their root.
-        cache: where the archive may be unpacked for the time.
+        label_key: the key of the label in the JSON files of WebDataset.
+        cache: where the archives may be unpacked for the time.
 
     Raises:
-        UserError: the archive cannot be unpacked or holds neither layout.
+        UserError: an archive cannot be unpacked, or they hold none of the layouts.
     """
+    archives, beside = _find(path)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unpacked-", dir=cache) as temporary:
-        spans = unpack(archive, Path(temporary) / "files")
-        files, root = below_single_folders(spans, Path(archive.name), table)
+        unpacked = {
+            archive: unpack(archive, Path(temporary) / f"files-{number}")
+            for number, archive in enumerate(archives)
+        }
+        single = len(archives) == 1
+        root = Path(archives[0].name if single else path.name)
+        if any(webdataset.holds_samples(spans) for spans in unpacked.values()):
+            shards = {_stem(archive): spans for archive, spans in unpacked.items()}
+            yield webdataset.listing(shards, beside, root.as_posix(), label_key)
+            return
+        apart = single and table not in beside
+        files = unpacked[archives[0]] if apart else _joined(unpacked, beside)
+        files, root = below_single_folders(files, root, table)
         if table in files:
             yield read_table(files, root)
         else:
             yield folder.listing(files, root, "archive")
 
 
-def find(path: Path) -> Path:
-    """The archive that a path names: the file itself, or the only file in the folder."""
+def _find(path: Path) -> tuple[Sequence[Path], Files]:
+    """The archives that a path names, and what lies beside them in their folder."""
     if path.is_file():
-        return path
+        return [path], {}
     if not path.exists():
         raise UserError(
             f"download.path: the archive {path} does not exist: name a zip or tar file, or set "
             "download.url."
         )
     found = files_below(path)
-    files = [file for name, file in found.items() if suffix(name) != ".md"]
-    if len(files) != 1:
+    files = {name: file for name, file in sorted(found.items()) if not is_side_file(name)}
+    archives = [file for name, file in files.items() if name.lower().endswith(_ENDINGS)]
+    # The only file is the archive, whatever it is called.
+    archives = archives or list(files.values())[: len(files) == 1]
+    if not archives:
         raise UserError(
             f"download.path: {path} is a folder with {len(files)} files: name the zip or tar file "
             "itself, or set download.url."
         )
-    return files[0]
+    return archives, {
+        name: Span(file, 0, file.stat().st_size, f"{path.name}/{name}")
+        for name, file in found.items()
+        if file not in archives
+    }
+
+
+def _joined(unpacked: Mapping[Path, Mapping[str, Span]], beside: Files) -> Files:
+    """The files of archives, below the names of those, and what lies beside them."""
+    joined = dict(beside)
+    for archive, spans in unpacked.items():
+        top = _stem(archive)
+        if any(name.startswith(f"{top}/") for name in joined):
+            raise UserError(f"{archive.parent} has two archives or folders called {quoted(top)}.")
+        joined |= {f"{top}/{name}": span for name, span in spans.items()}
+    return joined
+
+
+def _stem(archive: Path) -> str:
+    """The name of an archive without its ending."""
+    name = archive.name
+    ending = next((end for end in _ENDINGS if name.lower().endswith(end)), "")
+    return name[: len(name) - len(ending)]

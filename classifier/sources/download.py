@@ -105,7 +105,7 @@ def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
     elif params.source == "archive":
         path = bring(params.url, params.sha256, cache) if params.url else Path(params.path)
         read_table = partial(_read_table, params)
-        with archive.listing(archive.find(path), params.table, read_table, cache) as listing:
+        with archive.listing(path, params.table, read_table, params.label_column, cache) as listing:
             yield listing
     else:
         yield named.listing(params.source, params.mirror, cache)

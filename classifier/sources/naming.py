@@ -59,10 +59,15 @@ def may_be_image(path: str) -> bool:
     return suffix(path) in EXTENSIONS or not suffix(path)
 
 
+def is_side_file(path: str) -> bool:
+    """Whether a file says something about images, such as a table or a text."""
+    return suffix(path) in _SIDE_FILES
+
+
 def why_no_image(path: str) -> str:
     """Why a file is no image; empty if it may be one, and for a side file, which needs no word."""
     extension = suffix(path)
-    if may_be_image(path) or extension in _SIDE_FILES:
+    if may_be_image(path) or is_side_file(path):
         return ""
     reason = f"{extension} is not an image format that can be read"
     if extension not in _CONVERTIBLE:

@@ -1,12 +1,14 @@
 """Unpack a zip or tar file that nobody vouches for.
 
-Its files are written one behind the other into a single file: making tens of thousands of small
-ones takes longer than decoding them, and so no name of the archive's reaches the file system.
+A plain tar file is read where it lies. What others hold is written one file behind the other into
+a single one: making tens of thousands of small ones takes longer than decoding them. So no name of
+the archive's reaches the file system.
 Archives that hold names leading elsewhere (absolute, `..`), links or devices are refused all the
 same, as are those that would fill the disk; the limits are far above any data set of images,
 which hardly compress.
 """
 
+import io
 import lzma
 import re
 import stat
@@ -42,13 +44,15 @@ _DAMAGED = (
 class _Member(NamedTuple):
     name: str
     stream: IO[bytes] | None  # None for a folder
+    span: tuple[int, int] | None = None  # first byte and size, if it lies in the archive as it is
 
 
 def unpack(archive: Path, spool: Path) -> dict[str, Span]:
-    """Unpack ``archive`` (zip, or tar plain or with gz, bz2 or xz) into the new file ``spool``.
+    """Find the files in ``archive`` (zip, or tar plain or with gz, bz2 or xz).
 
-    Returns where each file lies in it, by its path in the archive. Hidden files and folders such
-    as `__MACOSX` are left out.
+    Returns where each file lies, by its path in the archive: in the archive itself if that is a
+    plain tar file, or in the new file ``spool``. Hidden files and folders such as `__MACOSX` are
+    left out.
 
     Raises:
         UserError: the file is no such archive, is damaged or encrypted, or does one of the
@@ -65,6 +69,9 @@ def unpack(archive: Path, spool: Path) -> dict[str, Span]:
                     continue
                 if name in spans:
                     _refuse(archive, f"it holds {quoted(member.name)} twice")
+                if member.span:
+                    spans[name] = Span(archive, *member.span, f"{archive.name}/{name}")
+                    continue
                 start = out.tell()
                 while block := member.stream.read(_BLOCK):
                     budget.count_bytes(len(block))
@@ -119,7 +126,8 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
             "damaged."
         ) from None
     with tar:
-        yield _tar_members(archive, tar)
+        # Only a plain file is read by tarfile as what it is on disk.
+        yield _tar_members(archive, tar, plain=isinstance(tar.fileobj, io.BufferedReader))
 
 
 def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
@@ -136,16 +144,21 @@ def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[_Member]:
                 yield _Member(info.filename, stream)
 
 
-def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
+def _tar_members(archive: Path, tar: tarfile.TarFile, plain: bool) -> Iterator[_Member]:
+    end = archive.stat().st_size
     for info in tar:
         # Otherwise the list of members grows with every file that was passed.
         tar.members = []  # type: ignore[attr-defined]
         if info.isdir():
             yield _Member(info.name, None)
-        elif info.isreg():
-            yield _Member(info.name, tar.extractfile(info))
-        else:
+        elif not info.isreg():
             _refuse(archive, f"{short(info.name)} is a link or a device")
+        elif not plain or info.issparse():
+            yield _Member(info.name, tar.extractfile(info))
+        elif not 0 <= info.size <= end - info.offset_data:
+            raise EOFError("unexpected end of data")
+        else:
+            yield _Member(info.name, tar.extractfile(info), (info.offset_data, info.size))
 
 
 def _checked(archive: Path, name: str) -> str | None:
