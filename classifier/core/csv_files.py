@@ -8,7 +8,7 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,25 +78,40 @@ def read_table(path: str | Path, stage: str, types: Mapping[str, type]) -> "pd.D
         UserError: it is missing or damaged. The cells that a short row lacks read as empty, which
             in a column of integers is damage.
     """
+    (table,) = read_chunks(path, stage, types, None)
+    return table
+
+
+def read_chunks(
+    path: str | Path, stage: str, types: Mapping[str, type], rows: int | None = 1 << 16
+) -> "Iterator[pd.DataFrame]":
+    """As `read_table`, by ``rows`` rows at a time (None: all), and at least one table of none."""
     import pandas as pd
 
     gaps = {name: _GAPS for name, kind in types.items() if kind is float}
     try:
-        table = pd.read_csv(
+        with pd.read_csv(
             path,
             dtype=defaultdict(lambda: str, types),
             keep_default_na=False,
             na_values=gaps,
             float_precision="round_trip",
-        )
-        lost = [name for name in types if name not in table.columns]
-        if lost:
-            raise ValueError(f"it has no column {lost[0]!r}")
-        if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells for an index
-            raise ValueError("its rows have more cells than its header")
+            iterator=True,
+        ) as reader:
+            table = reader.read(rows)
+            lost = [name for name in types if name not in table.columns]
+            if lost:
+                raise ValueError(f"it has no column {lost[0]!r}")
+            # pandas takes the first cells for an index
+            if not isinstance(table.index, pd.RangeIndex):
+                raise ValueError("its rows have more cells than its header")
+            yield table
+            if rows is not None:
+                with suppress(StopIteration):
+                    while True:
+                        yield reader.read(rows)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run dvc repro {stage}.") from None
     except (ValueError, OverflowError) as error:
         reason = str(error).strip()
         raise UserError(f"{path} is damaged ({reason}): run dvc repro {stage}.") from None
-    return table

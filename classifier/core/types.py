@@ -15,4 +15,5 @@ IntegerArray = npt.NDArray[np.integer]  # of any size
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.floating]  # of any precision
+BytesArray = npt.NDArray[np.bytes_]
 TextArray = npt.NDArray[np.str_]

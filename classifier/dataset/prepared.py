@@ -3,17 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from classifier.core.csv_files import read_table
+from classifier.core.csv_files import read_chunks
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
-from classifier.core.types import Int64Array, UInt8Array
-
-if TYPE_CHECKING:
-    import pandas as pd
+from classifier.core.types import AnyArray, Int64Array, UInt8Array
 
 PREPARED_SPLITS = ("train", "val", "test", "unlabelled")
 
@@ -60,13 +57,24 @@ class PreparedData:
 
     def ids(self, split: str) -> list[str]:
         """[N] ids in row order."""
-        return self._index.loc[self._index["split"] == split, "id"].tolist()
+        return self._index["id"][self._index["split"] == split].tolist()
 
     def sizes(self, split: str) -> Int64Array:
         """[N, 2] width and height of the images before resizing, in pixels."""
-        return self._index.loc[self._index["split"] == split, ["width", "height"]].to_numpy()
+        rows = self._index["split"] == split
+        sides = [self._index[side][rows] for side in ("width", "height")]
+        return np.stack(sides, axis=1).astype(np.int64)
 
     @cached_property
-    def _index(self) -> "pd.DataFrame":
+    def _index(self) -> dict[str, AnyArray]:
+        """The columns that are read of index.csv, in types that millions of rows fit in."""
         types = {"id": str, "split": str, "width": int, "height": int}
-        return read_table(self.folder / "index.csv", "preprocess", types)
+        kept: dict[str, Any] = {
+            "id": np.dtypes.StringDType(),
+            "split": "<U10",
+            "width": "i4",
+            "height": "i4",
+        }
+        tables = read_chunks(self.folder / "index.csv", "preprocess", types)
+        parts = [[table[name].to_numpy(kind) for name, kind in kept.items()] for table in tables]
+        return dict(zip(kept, map(np.concatenate, zip(*parts, strict=True)), strict=True))

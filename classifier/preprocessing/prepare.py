@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Interval
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from classifier.core.csv_files import write_table
+from classifier.core.csv_files import row_writer
 from classifier.core.files import write_json
-from classifier.core.types import Int64Array, TextArray
+from classifier.core.types import Int64Array, IntegerArray, TextArray
 from classifier.core.value_range import Ranges
 from classifier.dataset.prepared import PREPARED_SPLITS, PreparedData
 from classifier.images.decode import decode
@@ -21,6 +21,9 @@ from classifier.images.parallel import ordered_map
 from classifier.images.resize import Resize, to_array
 from classifier.images.store import read_bytes
 from classifier.preprocessing.value_range import measured, undecodable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LARGEST_AUTO_SIZE = 224
 CHUNK_BYTES = 4 << 20  # of pixels: what one task of a worker holds in memory
@@ -71,7 +74,8 @@ def prepare(
         channels = automatic_channels(manifest.mode)
     rows = {name: np.flatnonzero(splits == name) for name in PREPARED_SPLITS}
     rows = {name: found for name, found in rows.items() if len(found)}
-    label = {name: index for index, name in enumerate(classes)}
+    number = {"": -1} | {name: index for index, name in enumerate(classes)}
+    label = np.array([number[name] for name in manifest.label.categories], np.int64)
     workers = 1 if int(manifest.size.sum()) < FEW_BYTES else params.workers
     ranges = measured(raw, manifest, rows.get("train", np.zeros(0, np.int64)), workers)
 
@@ -82,8 +86,7 @@ def prepare(
         start = array.offset
         del array
         if name != "unlabelled":
-            labels = [label[value] for value in manifest.label[found].tolist()]
-            np.save(folder / f"{name}_labels.npy", np.array(labels, np.int64))
+            np.save(folder / f"{name}_labels.npy", label[manifest.label.codes[found]])
         step = max(1, CHUNK_BYTES // (size * size * channels))
         for first in range(0, len(found), step):
             part = found[first : first + step]
@@ -113,7 +116,8 @@ def prepare(
         "width": manifest.width[order],
         "height": manifest.height[order],
     }
-    write_table(folder / "index.csv", index)
+    with row_writer(folder / "index.csv", list(index)) as write:
+        write(zip(*index.values(), strict=True))
     meta: dict[str, Any] = {
         "classes": list(classes),
         "channels": channels,
@@ -130,7 +134,7 @@ def prepare(
     return PreparedData.open(folder)
 
 
-def automatic_size(width: Int64Array, height: Int64Array) -> int:
+def automatic_size(width: IntegerArray, height: IntegerArray) -> int:
     """The side in pixels for ``image_size: auto``.
 
     Images that all have one size keep it (the longer side); otherwise it is the median shorter
@@ -144,11 +148,10 @@ def automatic_size(width: Int64Array, height: Int64Array) -> int:
     return int(min(-(-median // 16) * 16, LARGEST_AUTO_SIZE))
 
 
-def automatic_channels(modes: TextArray) -> Literal[1, 3]:
+def automatic_channels(modes: "pd.Categorical[str]") -> Literal[1, 3]:
     """1 when every image is grayscale as found, 3 otherwise."""
     gray = {"1", "L", "LA", "La", "LA;16", "F"}
-    found = np.unique(modes).tolist()
-    return 1 if all(mode in gray or mode.startswith("I") for mode in found) else 3
+    return 1 if all(mode in gray or mode.startswith("I") for mode in modes.unique()) else 3
 
 
 @dataclass(frozen=True)

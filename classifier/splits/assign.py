@@ -67,7 +67,8 @@ def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = N
     Raises:
         UserError: there are fewer than two classes, or one has too few images to be divided.
     """
-    classes = np.unique(manifest.label[manifest.label != ""])
+    named = manifest.label[manifest.label != ""].remove_unused_categories()
+    classes = named.categories.to_numpy(np.str_)
     if len(classes) < 2:
         raise UserError(
             f"the data has {len(classes)} class{'' if len(classes) == 1 else 'es'}, and "
@@ -82,9 +83,10 @@ def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = N
 
     free = np.flatnonzero(split == "")
     unit = np.unique(unit[free], return_inverse=True)[1]
-    label = np.searchsorted(classes, manifest.label[free])
+    number = named.categories.get_indexer(manifest.label.categories)  # -1: no class
+    label = number[manifest.label.codes[free]]
     parts = params.folds or (1 if has_val else 2)
-    lost = np.searchsorted(classes, manifest.label[split == "excluded"])
+    lost = number[manifest.label.codes[split == "excluded"]]
     _check_sizes(classes, label, unit, parts, has_test, np.bincount(lost, minlength=len(classes)))
     pool = _Pool(unit, label, manifest.id[free], len(classes), params.seed)
     rest = np.ones(len(free), bool)
@@ -154,7 +156,7 @@ def _check_sizes(
 
 def _check_complete(classes: TextArray, manifest: Manifest, split: TextArray) -> None:
     for name in ("train", "val", "test"):
-        missing = np.setdiff1d(classes, manifest.label[split == name])
+        missing = np.setdiff1d(classes, manifest.label[split == name].unique())
         if len(missing) and (name == "train" or len(missing) == len(classes)):
             raise UserError(
                 f"the {name} split has no image of class {str(missing[0])!r}: its groups and "
@@ -223,12 +225,13 @@ class _Pool:
     def _keys(self, rows: Int64Array, purpose: str) -> UInt64Array:
         """[len(rows)] pseudo-random numbers that depend on seed, purpose and the image's id."""
         start = hashlib.blake2b(f"{self.seed}\n{purpose}\n".encode(), digest_size=8)
-        digests = []
-        for name in self.ids[rows].tolist():
+
+        def key(name: str) -> int:
             digest = start.copy()
             digest.update(name.encode())
-            digests.append(digest.digest())
-        return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
+            return int.from_bytes(digest.digest())
+
+        return np.fromiter(map(key, self.ids[rows]), np.uint64, len(rows))
 
 
 def _place(
@@ -271,6 +274,7 @@ def _place(
 def _units(manifest: Manifest, pairs: Pairs) -> Int64Array:
     """Number the units of all images, unlabelled ones too: [N], equal numbers belong together."""
     n = len(manifest)
-    first, second = np.concatenate([equal_links(manifest.group), pairs]).T
+    links_of_groups = equal_links(manifest.group.codes, manifest.group != "")
+    first, second = np.concatenate([links_of_groups, pairs]).T
     links = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
     return np.asarray(connected_components(links, directed=False)[1], np.int64)

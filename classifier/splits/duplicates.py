@@ -14,7 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier.core.types import Float64Array, Int64Array, TextArray, UInt8Array, UInt64Array
+from classifier.core.types import (
+    AnyArray,
+    BoolArray,
+    Float64Array,
+    Int64Array,
+    UInt8Array,
+    UInt64Array,
+)
 from classifier.images.decode import inspect
 from classifier.images.hashing import thumbnail
 from classifier.images.manifest import Manifest
@@ -56,13 +63,13 @@ class NearDuplicates:
     shortened: bool
 
 
-def equal_links(values: TextArray | UInt64Array) -> Pairs:
-    """[L, 2] rows: each row linked to the first row of the same value; "" links nothing."""
+def equal_links(values: AnyArray, linking: BoolArray | None = None) -> Pairs:
+    """[L, 2] rows: each row linked to the first row of the same value, where it is ``linking``."""
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     start, rows = first[inverse], np.arange(len(values))
     linked = start != rows
-    if values.dtype.kind == "U":
-        linked &= values != ""
+    if linking is not None:
+        linked &= linking
     return np.stack([start[linked], rows[linked]], axis=1)
 
 

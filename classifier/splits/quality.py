@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from classifier.core.types import (
     BoolArray,
     Int64Array,
+    IntegerArray,
     TextArray,
 )
 from classifier.images.manifest import Manifest
 from classifier.splits.duplicates import NearDuplicates, Pairs, equal_links
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LABELLED = ("train", "val", "test")
 LISTED = 100  # pairs of each kind that the report names; the counts cover all
@@ -56,16 +60,18 @@ def report(manifest: Manifest, splits: TextArray, near: NearDuplicates, rejected
     conflicts = exact[_differ(manifest.label, exact)]
     across = _across(splits, alike)
     excluded = splits == "excluded"
-    _, sizes = np.unique(manifest.label[used], return_counts=True)
+    grouped = used & (manifest.group != "")
+    sizes = manifest.label[used].value_counts()
+    sizes = sizes[sizes > 0]
     metrics: dict[str, Any] = {
         "images": len(manifest),
         "rejected": rejected,
         "excluded": int(excluded.sum()),
         "excluded_copies": int((excluded & used[stands_in]).sum()),
         "exact_duplicates": len(exact),
-        "exact_duplicates_across_splits": _divided(manifest.content[used], splits[used]),
+        "exact_duplicates_across_splits": _divided(stands_in[used], splits[used]),
         "label_conflicts": len(conflicts),
-        "groups_across_splits": _divided(manifest.group[used], splits[used]),
+        "groups_across_splits": _divided(manifest.group.codes[grouped], splits[grouped]),
         "near_duplicate_pairs": len(alike),
         "near_duplicates_across_splits": int(across.sum()),
         "smallest_class": int(sizes.min()),
@@ -99,7 +105,7 @@ def report(manifest: Manifest, splits: TextArray, near: NearDuplicates, rejected
     return Quality(metrics, warnings)
 
 
-def _differ(labels: TextArray, pairs: Pairs) -> BoolArray:
+def _differ(labels: "pd.Categorical[str]", pairs: Pairs) -> BoolArray:
     first, second = labels[pairs[:, 0]], labels[pairs[:, 1]]
     return (first != second) & (first != "") & (second != "")
 
@@ -110,11 +116,11 @@ def _across(splits: TextArray, pairs: Pairs) -> BoolArray:
     return used[first] & used[second] & (splits[first] != splits[second])
 
 
-def _divided(values: TextArray, splits: TextArray) -> int:
-    """How many values other than "" occur in more than one split."""
-    named = values != ""
-    places = np.unique(np.stack([values[named], splits[named]]), axis=1)
-    return int((np.unique(places[0], return_counts=True)[1] > 1).sum())
+def _divided(values: IntegerArray, splits: TextArray) -> int:
+    """How many values occur in more than one split."""
+    _, split = np.unique(splits, return_inverse=True)
+    places = np.unique(np.asarray(values, np.int64) * len(_LABELLED) + split)
+    return int((np.unique(places // len(_LABELLED), return_counts=True)[1] > 1).sum())
 
 
 def _listed(

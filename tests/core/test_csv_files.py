@@ -65,14 +65,15 @@ def test_a_table_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 
 def test_the_manifest_keeps_every_text(tmp_path: Path) -> None:
     records = [
-        Record(f"{number}{text}", text, "", text, 8, 9, "L", text, "ff" * 8, "s.tar", 0, 2**40)
+        Record(f"{number}{text}", text, "", text, 8, 9, text, "0f", "ff" * 8, "s.tar", 0, 2**40)
         for number, text in enumerate(AWKWARD)
     ]
     write_manifest(tmp_path, records)
     manifest = Manifest.read(tmp_path)
     records.sort()
-    for name in ("id", "label", "group", "content", "shard", "size"):
+    for name in ("id", "label", "group", "mode", "shard", "size"):
         assert getattr(manifest, name).tolist() == [getattr(record, name) for record in records]
+    assert set(manifest.content.tolist()) == {b"0f"}
     assert manifest.phash.dtype == np.uint64
     assert set(manifest.phash.tolist()) == {2**64 - 1}
 

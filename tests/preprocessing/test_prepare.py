@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -150,7 +151,7 @@ def test_the_automatic_size(sizes: list[tuple[int, int]], side: int) -> None:
     ],
 )
 def test_the_automatic_channels(modes: list[str], channels: int) -> None:
-    assert automatic_channels(np.array(modes)) == channels
+    assert automatic_channels(pd.Categorical(modes)) == channels
 
 
 def test_images_are_mapped_not_read(raw: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -253,9 +254,9 @@ def test_an_ensemble_keeps_it_and_refuses_a_member_without(
 
 
 def test_16_bit_color_and_gray_with_alpha_have_their_channels() -> None:
-    assert automatic_channels(np.array(["RGB;16"])) == 3
-    assert automatic_channels(np.array(["RGBA;16", "L"])) == 3
-    assert automatic_channels(np.array(["LA;16", "I;16", "F"])) == 1
+    assert automatic_channels(pd.Categorical(["RGB;16"])) == 3
+    assert automatic_channels(pd.Categorical(["RGBA;16", "L"])) == 3
+    assert automatic_channels(pd.Categorical(["LA;16", "I;16", "F"])) == 1
 
 
 def test_a_model_of_8_bits_says_what_it_cannot_know() -> None:

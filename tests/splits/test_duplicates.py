@@ -106,8 +106,10 @@ def test_thousands_of_look_alikes_lower_the_distance_instead_of_filling_the_memo
     assert found.bits.max() <= found.distance
 
 
-def test_empty_values_link_nothing() -> None:
-    assert equal_links(np.array(["x", "", "y", "x", "", "x"])).tolist() == [[0, 3], [0, 5]]
+def test_only_values_that_may_link_do() -> None:
+    values = np.array([7, 0, 8, 7, 0, 7])
+    assert equal_links(values, values > 0).tolist() == [[0, 3], [0, 5]]
+    assert equal_links(values).tolist() == [[0, 3], [1, 4], [0, 5]]
 
 
 def test_correlation_agrees_with_numpy() -> None:

@@ -6,33 +6,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from classifier.images.hashing import content_hash, hash_hex, perceptual_hash
 from classifier.images.manifest import Manifest
 from classifier.images.store import Record, ShardWriter, write_manifest
 
+KINDS: dict[str, Any] = {
+    "id": np.dtypes.StringDType(),
+    "content": np.bytes_,
+    **dict.fromkeys(("label", "origin", "group", "mode", "shard"), "category"),
+}
+
 
 def made_up(labels: Iterable[str], **columns: Any) -> Manifest:
     """A manifest without images: ids p00000…, nothing alike; ``columns`` replace the defaults."""
-    label = np.array(list(labels), np.str_)
+    label = list(labels)
     n = len(label)
     random = np.random.default_rng(0)
     values: dict[str, Any] = {
-        "id": np.array([f"p{row:05d}" for row in range(n)]),
+        "id": [f"p{row:05d}" for row in range(n)],
         "label": label,
         "origin": np.full(n, ""),
         "group": np.full(n, ""),
         "width": np.full(n, 32),
         "height": np.full(n, 32),
         "mode": np.full(n, "RGB"),
-        "content": np.array([f"{row:032x}" for row in range(n)]),
+        "content": [f"{row:032x}" for row in range(n)],
         "phash": random.integers(0, 2**64, n, np.uint64),
         "shard": np.full(n, "shard-00000.tar"),
         "offset": np.zeros(n, np.int64),
         "size": np.zeros(n, np.int64),
     }
-    return Manifest(**{**values, **{name: np.asarray(value) for name, value in columns.items()}})
+    for name, value in {**values, **columns}.items():
+        kind = KINDS.get(name)
+        values[name] = pd.Categorical(value) if kind == "category" else np.asarray(value, kind)
+    return Manifest(**values)
 
 
 def packed(
