@@ -22,6 +22,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from classifier.augment.augmenter import Augmenter, AugmentParams
+from classifier.augment.draws import Draws
 from classifier.models.buffers import keep_large_buffers
 
 IMAGES, SIZE, BATCH, REPEATS = 20_000, 32, 512, 9
@@ -37,11 +38,11 @@ def ours(images: torch.Tensor, cutout: bool) -> Epoch:
         horizontal_flip="random", shift=SHIFT / SIZE, cutout=0.25 if cutout else 0.0
     )
     augmenter = Augmenter(params, SIZE, 3, fill=[0.5, 0.5, 0.5])
-    generator = torch.Generator().manual_seed(0)
+    draws = Draws(torch.Generator().manual_seed(0))
 
     def epoch() -> Iterator[torch.Tensor]:
         for batch in images.split(BATCH):
-            yield augmenter(batch.permute(0, 3, 1, 2) / 255, generator)
+            yield augmenter(batch.permute(0, 3, 1, 2) / 255, draws)
 
     return epoch
 

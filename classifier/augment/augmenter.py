@@ -1,7 +1,6 @@
 """Random changes to training images: on whole batches, different for each image.
 
-Everything random is drawn from one CPU generator, so that the same seed gives the same images
-on every device.
+Everything random is drawn on the CPU, so that the same seed gives the same images on every device.
 """
 
 import math
@@ -14,6 +13,7 @@ from annotated_types import Interval
 from torch import Tensor
 
 from classifier.augment import color, geometric, mixing, policies
+from classifier.augment.draws import Draws
 
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 
@@ -47,7 +47,7 @@ class AugmentParams:
 
 
 class Augmenter:
-    """Augments batches of training images; a pure function of them and the generator's state.
+    """Augments batches of training images; a pure function of them and the draws.
 
     Args:
         params: what to do, and how strongly.
@@ -101,7 +101,7 @@ class Augmenter:
     def __call__(
         self,
         images: Tensor,
-        generator: torch.Generator,
+        draws: Draws,
         rows: Tensor | None = None,
         epoch: int = 0,
     ) -> Tensor:
@@ -109,7 +109,7 @@ class Augmenter:
 
         Args:
             images: float [N,C,H,W] in 0..1, not yet standardized; fastest when channels-last.
-            generator: a CPU generator, whatever the images' device.
+            draws: of the batch that the images are of, on the CPU whatever the images' device.
             rows: integer [N] on any device, the position of each image in the training set;
                 needed by ``horizontal_flip: alternate`` alone.
             epoch: the number of the epoch, for the same setting.
@@ -121,26 +121,24 @@ class Augmenter:
         if self._resamples or self._recolors or self.params.policy != "none":
             images = images.float()  # flips and whole-pixel shifts are exact in any dtype
         if self._moves or self._resamples:
-            images = self._geometry(images, generator, rows, epoch)
+            images = self._geometry(images, draws, rows, epoch)
         if self.params.policy != "none":
-            images = self._policy(images, generator)
+            images = self._policy(images, draws)
         if self._recolors:
-            images = self._colors(images, generator)
+            images = self._colors(images, draws)
         if self._erases:
-            images = self._erase(images, generator)
+            images = self._erase(images, draws)
         return images.to(dtype)
 
-    def mix(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Mix each image with its neighbor in the batch, and their labels in proportion.
+    def mix(self, images: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Mix each image with the one before it, the first with the last; labels in proportion.
 
         With both mixup and cutmix on, each batch takes one of them at random.
 
         Args:
             images: float [N,C,S,S] of any size, before or after standardizing.
             labels: float [N,K], each row summing to 1 (one-hot, or smoothed).
-            generator: a CPU generator.
+            draws: of the batch that the images are of.
 
         Returns:
             Images and labels of the same shapes.
@@ -150,28 +148,26 @@ class Augmenter:
         params, n = self.params, len(images)
         mixup = params.mixup > 0
         if mixup and params.cutmix:
-            mixup = torch.rand((), generator=generator).item() < 0.5
-        fraction = mixing.beta(params.mixup if mixup else params.cutmix, n, generator)
+            mixup = draws.once() < 0.5
+        fraction = draws.beta(n, params.mixup if mixup else params.cutmix)
         if mixup:
             return mixing.mixup(images, labels, fraction)
         size = images.shape[-1]
         side = size * (1 - fraction).sqrt()
-        center = size * torch.rand(2, n, generator=generator)
+        center = size * draws.uniform(n, parts=(2,))
         inside = mixing.boxes(center, side, side, size)
         return mixing.cutmix(images, labels, inside)
 
-    def _geometry(
-        self, images: Tensor, generator: torch.Generator, rows: Tensor | None, epoch: int
-    ) -> Tensor:
+    def _geometry(self, images: Tensor, draws: Draws, rows: Tensor | None, epoch: int) -> Tensor:
         params, n, device = self.params, len(images), images.device
         if params.horizontal_flip == "alternate":
             if rows is None:
                 raise ValueError("horizontal_flip: alternate needs the rows of the images")
             flip_x = geometric.alternate(rows.cpu(), epoch)
         else:
-            flip_x = _happens(0.5 * (params.horizontal_flip == "random"), n, generator)
-        flip_y = _happens(0.5 * params.vertical_flip, n, generator)
-        shift_x, shift_y = torch.randint(-self.shift, self.shift + 1, (2, n), generator=generator)
+            flip_x = draws.happens(n, 0.5 * (params.horizontal_flip == "random"))
+        flip_y = draws.happens(n, 0.5 * params.vertical_flip)
+        shift_x, shift_y = draws.integers(n, -self.shift, self.shift + 1, parts=(2,))
         if not self._resamples:
             return geometric.move(
                 images,
@@ -183,24 +179,24 @@ class Augmenter:
             )
         slope = math.tan(math.radians(params.shear))
         log_zoom = math.log1p(params.zoom)
-        zoom = _uniform(-log_zoom, log_zoom, n, generator).exp()
+        zoom = draws.uniform(n, -log_zoom, log_zoom).exp()
         matrix = (
             geometric.translation(shift_x.float(), shift_y.float())
-            @ geometric.rotation(_uniform(-params.rotate, params.rotate, n, generator))
-            @ geometric.shearing(*_uniform(-slope, slope, 2 * n, generator).view(2, n))
+            @ geometric.rotation(draws.uniform(n, -params.rotate, params.rotate))
+            @ geometric.shearing(*draws.uniform(n, -slope, slope, parts=(2,)))
             @ geometric.scaling(zoom, zoom)
-            @ geometric.random_crop(params.crop, n, self.image_size, generator)
+            @ geometric.random_crop(params.crop, n, self.image_size, draws)
             @ geometric.scaling(1 - 2.0 * flip_x, 1 - 2.0 * flip_y)
         )
         return geometric.resample(images, matrix, params.padding)
 
-    def _policy(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _policy(self, images: Tensor, draws: Draws) -> Tensor:
         params = self.params
         steps = policies.draw(
             params.policy,
             len(images),
             self.image_size,
-            generator,
+            draws,
             params.rand_operations,
             params.rand_magnitude,
         )
@@ -208,11 +204,11 @@ class Augmenter:
             images = policies.apply(images, operation, strength, params.padding)
         return images
 
-    def _colors(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _colors(self, images: Tensor, draws: Draws) -> Tensor:
         params, n, device = self.params, len(images), images.device
 
         def around(middle: float, width: float) -> Tensor:
-            return _uniform(middle - width, middle + width, n, generator).to(device)
+            return draws.uniform(n, middle - width, middle + width).to(device)
 
         if params.brightness:
             images = color.brightness(images, around(1, params.brightness))
@@ -223,36 +219,28 @@ class Augmenter:
         if params.hue:
             images = color.hue(images, around(0, params.hue))
         if params.grayscale:
-            kept = 1.0 - _happens(params.grayscale, n, generator).float()
+            kept = 1.0 - draws.happens(n, params.grayscale).float()
             images = color.saturation(images, kept.to(device))
         if params.blur:
             radius = min(math.ceil(3 * params.blur), self.image_size - 1)
-            sigma = _uniform(0, params.blur, n, generator).to(device)
+            sigma = draws.uniform(n, 0, params.blur).to(device)
             images = color.blur(images, sigma, radius)
         if params.noise:
-            deviation = _uniform(0, params.noise, n, generator).to(device)
-            images = color.noise(images, deviation, generator)
+            deviation = draws.uniform(n, 0, params.noise).to(device)
+            images = color.noise(images, deviation, draws)
         return images
 
-    def _erase(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _erase(self, images: Tensor, draws: Draws) -> Tensor:
         size, n = self.image_size, len(images)
         fill = self.fill.to(images.device, images.dtype).expand(-1, -1, size, size)
         if self.params.cutout:
             side = torch.full((n,), self.params.cutout * size)
-            center = size * torch.rand(2, n, generator=generator)
+            center = size * draws.uniform(n, parts=(2,))
             # A square at any place, cut off at the edges (DeVries & Taylor 2017, Improved
             # Regularization of Convolutional Neural Networks with Cutout, arXiv:1708.04552).
             images = mixing.paste(images, fill, mixing.boxes(center, side, side, size))
         if self.params.erasing:
-            chosen = _happens(self.params.erasing, n, generator)
-            rows, columns = mixing.random_boxes(n, size, generator)
+            chosen = draws.happens(n, self.params.erasing)
+            rows, columns = mixing.random_boxes(n, size, draws)
             images = mixing.paste(images, fill, mixing.Boxes(rows & chosen[:, None], columns))
         return images
-
-
-def _uniform(low: float, high: float, n: int, generator: torch.Generator) -> Tensor:
-    return torch.rand(n, generator=generator) * (high - low) + low
-
-
-def _happens(probability: float, n: int, generator: torch.Generator) -> Tensor:
-    return torch.rand(n, generator=generator) < probability

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from classifier.augment.draws import Draws
+
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:
     """Multiply: 0 is black, 1 changes nothing."""
@@ -129,9 +131,9 @@ def blur(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
     return out.clamp_(0, 1)
 
 
-def noise(images: Tensor, deviation: Tensor, generator: torch.Generator) -> Tensor:
+def noise(images: Tensor, deviation: Tensor, draws: Draws) -> Tensor:
     """Add Gaussian noise of a standard deviation (1 is the whole range), drawn on the CPU."""
-    drawn = torch.randn(images.shape, generator=generator).to(images.device)
+    drawn = draws.normal(images.shape).to(images.device)
     return (images + drawn * _each(deviation)).clamp_(0, 1)
 
 

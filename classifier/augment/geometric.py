@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from classifier.augment.draws import Draws
+
 Flip = Literal["none", "random", "alternate"]
 Padding = Literal["reflect", "zero"]
 
@@ -107,7 +109,7 @@ def shearing(x: Tensor, y: Tensor) -> Tensor:
     return _matrix(1, 0, 0, -y, 1, 0) @ _matrix(1, -x, 0, 0, 1, 0)
 
 
-def random_crop(least: float, n: int, size: int, generator: torch.Generator) -> Tensor:
+def random_crop(least: float, n: int, size: int, draws: Draws) -> Tensor:
     """Enlarge random rectangles of n images to the whole side (random resized crop of Szegedy
     et al. 2015, Going Deeper with Convolutions, arXiv:1409.4842).
 
@@ -115,9 +117,9 @@ def random_crop(least: float, n: int, size: int, generator: torch.Generator) -> 
         least: least area of a rectangle, as a part of the image; the greatest is 1, and sides
             are as 3:4 to 4:3.
         size: side of the images in pixels.
-        generator: a CPU generator.
+        draws: of the batch that the images are of.
     """
-    area, aspect, x, y = torch.rand(4, n, generator=generator)
+    area, aspect, x, y = draws.uniform(n, parts=(4,))
     area = least + (1 - least) * area
     aspect = torch.exp((2 * aspect - 1) * math.log(4 / 3) * (least < 1))
     width = (area * aspect).sqrt().clamp(max=1)

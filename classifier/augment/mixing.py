@@ -3,9 +3,10 @@
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from classifier.augment.draws import Draws
 
 
 class Boxes(NamedTuple):
@@ -35,10 +36,10 @@ def boxes(center: Tensor, height: Tensor, width: Tensor, size: int) -> Boxes:
     return Boxes(_interval(center[0], height, size), _interval(center[1], width, size))
 
 
-def random_boxes(n: int, size: int, generator: torch.Generator) -> Boxes:
+def random_boxes(n: int, size: int, draws: Draws) -> Boxes:
     """Rectangles of 2 % to 33 % of the area, sides as 3:10 to 10:3, inside the image where they
     fit (Zhong et al. 2020, Random Erasing Data Augmentation, arXiv:1708.04896); on the CPU."""
-    area, aspect, y, x = torch.rand(4, n, generator=generator)
+    area, aspect, y, x = draws.uniform(n, parts=(4,))
     area = size**2 * (0.02 + 0.31 * area)
     aspect = torch.exp((2 * aspect - 1) * math.log(10 / 3))
     height, width = ((area * aspect).sqrt(), (area / aspect).sqrt())
@@ -66,15 +67,6 @@ def paste(images: Tensor, other: Tensor, inside: Boxes) -> Tensor:
     mask = in_rows[:, :, None] * in_columns.repeat_interleave(channels, dim=1)[:, None, :]
     pasted = torch.lerp(rows, other_rows, mask)
     return pasted.view(n, height, width, channels).permute(0, 3, 1, 2)
-
-
-def beta(alpha: float, n: int, generator: torch.Generator) -> Tensor:
-    """Draw n values from Beta(alpha, alpha), float32 [n] on the CPU.
-
-    torch's own beta distribution takes no generator, so numpy's is seeded from it.
-    """
-    seed = int(torch.randint(2**62, (), generator=generator))
-    return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, n).astype(np.float32))
 
 
 def mixup(images: Tensor, labels: Tensor, fraction: Tensor) -> tuple[Tensor, Tensor]:

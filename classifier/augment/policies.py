@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from classifier.augment import color, geometric
+from classifier.augment.draws import Draws
 
 PolicyName = Literal["none", "trivial", "rand", "auto_cifar10", "auto_imagenet", "auto_svhn"]
 
@@ -40,7 +41,7 @@ def draw(
     policy: PolicyName,
     n: int,
     image_size: int,
-    generator: torch.Generator,
+    draws: Draws,
     operations: int = 2,
     magnitude: float = 9,
 ) -> list[tuple[Tensor, Tensor]]:
@@ -49,7 +50,7 @@ def draw(
     Args:
         policy: not "none".
         image_size: side of the images in pixels.
-        generator: a CPU generator.
+        draws: of the batch that the images are of.
         operations: how many operations RandAugment applies to each image.
         magnitude: their strength, 0..30.
 
@@ -58,23 +59,23 @@ def draw(
         strength, float [n], with the sign already drawn; both on the CPU.
     """
     if policy == "trivial":
-        operation = torch.randint(_DRAWN, (n,), generator=generator)
-        level = torch.randint(31, (n,), generator=generator) / 30
-        return [(operation, _strength(operation, level, _wide(image_size), generator))]
+        operation = draws.integers(n, 0, _DRAWN)
+        level = draws.integers(n, 0, 31) / 30
+        return [(operation, _strength(operation, level, _wide(image_size), draws))]
     if policy == "rand":
-        drawn = [torch.randint(_DRAWN, (n,), generator=generator) for _ in range(operations)]
+        drawn = [draws.integers(n, 0, _DRAWN) for _ in range(operations)]
         level = torch.full((n,), magnitude / 30)
-        return [(step, _strength(step, level, _NARROW, generator)) for step in drawn]
+        return [(step, _strength(step, level, _NARROW, draws)) for step in drawn]
     table = AUTO[policy.removeprefix("auto_")]
-    choice = torch.randint(len(table), (n,), generator=generator)
+    choice = draws.integers(n, 0, len(table))
     steps = []
     for position in (0, 1):
         parts = [pair[position] for pair in table]
         operation = torch.tensor([_INDEX[name] for name, _, _ in parts])[choice]
         probability = torch.tensor([probability for _, probability, _ in parts])[choice]
         level = torch.tensor([level for _, _, level in parts])[choice] / 9
-        operation = operation * (torch.rand(n, generator=generator) < probability)
-        steps.append((operation, _strength(operation, level, _NARROW, generator)))
+        operation = operation * (draws.uniform(n) < probability)
+        steps.append((operation, _strength(operation, level, _NARROW, draws)))
     return steps
 
 
@@ -122,13 +123,13 @@ def _matrices(operation: Tensor, strength: Tensor, size: int) -> Tensor:
 
 
 def _strength(
-    operation: Tensor, level: Tensor, greatest: Mapping[str, float], generator: torch.Generator
+    operation: Tensor, level: Tensor, greatest: Mapping[str, float], draws: Draws
 ) -> Tensor:
     """The part ``level`` (0..1) of each operation's greatest strength, with a random sign where
     both directions exist."""
     scale = torch.tensor([greatest.get(name, 0.0) for name in OPERATIONS])
     signed = torch.tensor([name in _SIGNED for name in OPERATIONS])
-    negative = (torch.rand(len(operation), generator=generator) < 0.5) & signed[operation]
+    negative = draws.happens(len(operation), 0.5) & signed[operation]
     return scale[operation] * level * torch.where(negative, -1, 1)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from classifier.augment.augmenter import Augmenter, AugmentParams
+from classifier.augment.draws import Draws
 from classifier.augment.policies import PolicyName
 
 # What is off is shown at a strength at which one sees it.
@@ -93,8 +94,8 @@ def _augment(
 ) -> np.ndarray:
     n, size, channels = images.shape[0], images.shape[1], images.shape[3]
     augmenter = Augmenter(params, size, channels, fill)
-    generator = torch.Generator().manual_seed(seed)
+    draws = Draws(torch.Generator().manual_seed(seed))
     batch = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2) / 255
-    batch = augmenter(batch, generator, torch.arange(n))
-    batch, _ = augmenter.mix(batch, torch.eye(n), generator)
+    batch = augmenter(batch, draws, torch.arange(n))
+    batch, _ = augmenter.mix(batch, torch.eye(n), draws)
     return (batch * 255).round().byte().permute(0, 2, 3, 1).numpy()

@@ -31,14 +31,19 @@ class Ranks:
         """This rank's part of ``count`` rows that all ranks have."""
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
-    def rows(self, batch_size: int, micro_batches: int) -> Tensor:
+    def rows(self, batch_size: int, micro_batches: int, before: int = 0) -> Tensor:
         """This rank's rows of a batch, int64 on the CPU: its part of each micro-batch in turn.
 
         A micro-batch has then the same images, and batch norm the same statistics, whatever the
-        number of ranks.
+        number of ranks. Each part has ``before`` more rows in front of it, those before it in the
+        batch.
         """
-        batch = torch.arange(batch_size).view(micro_batches, -1)
-        return batch[:, self.part(batch.shape[1])].flatten()
+        size = batch_size // micro_batches
+        part = self.part(size)
+        starts = torch.arange(part.start, batch_size, size)
+        return (
+            (starts[:, None] + torch.arange(-before, part.stop - part.start)) % batch_size
+        ).flatten()
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the ranks, in place."""

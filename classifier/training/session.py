@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classifier.augment.augmenter import Augmenter, AugmentParams
+from classifier.augment.draws import Draws
 from classifier.core.errors import UserError
 from classifier.dataset.prepared import PreparedData
 from classifier.models.classifier import Classifier
@@ -45,6 +46,7 @@ class Session:
         average: of its weights, or None.
         scored: the network that is validated and kept: the average where there is one.
         batch_size: images that change the weights together, over all ranks.
+        rows: of each batch that this rank computes with, int64 on the CPU.
         steps: of an epoch, which leaves out what does not fill its last batch.
     """
 
@@ -87,6 +89,9 @@ class Session:
         self.augmenter = Augmenter(
             augment, self.spec.image_size, self.spec.channels, data.meta["mean"]
         )
+        # An image is mixed with the one before it in the batch, which another rank may have.
+        self.before = int(self.augmenter.mixes and ranks.size > 1)
+        self.rows = ranks.rows(self.batch_size, params.accumulation_steps, self.before)
         self.class_weight = class_weights(
             params.class_weights, self.labels, self.spec.classes, params.sampler, self.device
         )
@@ -149,7 +154,7 @@ class Session:
         )
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, Batch]]:
-        """The batches of an epoch from ``first_step`` on, each with its step's number in the run.
+        """This rank's rows of each batch from ``first_step`` on, with its step's number in the run.
 
         Frees what `model.freeze` no longer holds still by this epoch.
         """
@@ -158,7 +163,9 @@ class Session:
         self._connect()
         random = generator(self.params.seed, "order", epoch)
         order = epoch_order(self.labels, self.params.sampler, len(self.spec.classes), random)
-        batches = self.batches.epoch(order, self.batch_size, first_step)
+        of_batches = order[: self.steps * self.batch_size].view(self.steps, -1)
+        ours = of_batches[:, self.rows].flatten()
+        batches = self.batches.epoch(ours, len(self.rows), first_step)
         return enumerate(batches, epoch * self.steps + first_step)
 
     def step(self, number: int, batch: Batch, lr_factor: float) -> Tensor:
@@ -166,7 +173,7 @@ class Session:
 
         Args:
             number: of the step in the run, from 0; what is random follows from it.
-            batch: of all ranks.
+            batch: this rank's rows of it.
             lr_factor: on each group's own learning rate.
 
         Returns:
@@ -177,8 +184,8 @@ class Session:
             group["lr"] = group["initial_lr"] * lr_factor
         inputs, label_weights = self._augmented(number, batch)
         count = self.params.accumulation_steps
-        ours = self.ranks.rows(self.batch_size, count).to(self.device)
-        parts = [whole[ours].chunk(count) for whole in (inputs, label_weights, batch[1])]
+        wholes = (inputs, label_weights, batch[1])
+        parts = [[part[self.before :] for part in whole.chunk(count)] for whole in wholes]
         torch.manual_seed(derive(self.params.seed, "dropout", number, self.ranks.rank))
         self.optimizer.zero_grad()
         *others, last = zip(*parts, strict=True)
@@ -197,17 +204,18 @@ class Session:
     def _augmented(self, number: int, batch: Batch) -> tuple[Tensor, Tensor]:
         """Standardized images, and int64 labels [N], or fractions of classes [N, K] where they mix.
 
-        Every rank augments the whole batch and then takes its part, so that the images are the
-        same for any number of ranks; this costs a few percent of a step.
+        What is random is drawn for the whole batch, so that the images are the same for any number
+        of ranks. The first ``before`` images of each micro-batch are there to be mixed with.
         """
         pixels, label_weights, rows = batch
         random = generator(self.params.seed, "augment", number)
-        inputs = self.augmenter(to_unit(pixels), random, rows, number // self.steps)
+        draws = Draws(random, self.batch_size, self.rows)
+        inputs = self.augmenter(to_unit(pixels), draws, rows, number // self.steps)
         inputs = standardize(inputs, self.spec.mean, self.spec.std)
         inputs = shrunk(inputs, self.growth.size(number / (self.steps * self.params.epochs)))
         if self.augmenter.mixes:
             label_weights = F.one_hot(label_weights, len(self.spec.classes)).to(inputs.dtype)
-            inputs, label_weights = self.augmenter.mix(inputs, label_weights, random)
+            inputs, label_weights = self.augmenter.mix(inputs, label_weights, draws)
         return inputs, label_weights
 
     def _backward(self, inputs: Tensor, label_weights: Tensor, targets: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torchvision.transforms.autoaugment import AutoAugmentPolicy
 from torchvision.transforms.v2 import functional as tv
 
 from classifier.augment import color, geometric, policies
+from classifier.augment.draws import Draws
 
 SIZE = 15
 STRENGTHS = torch.tensor([-1.0, -0.4, 0.0, 0.3, 0.7, 1.0])
@@ -89,7 +90,7 @@ def test_blur_is_torchvisions_and_nothing_at_zero():
 def test_noise_has_the_asked_deviation():
     gray = torch.full((4, 3, 64, 64), 0.5)
     deviation = torch.tensor([0.0, 0.02, 0.05, 0.1])
-    out = color.noise(gray, deviation, torch.Generator().manual_seed(0))
+    out = color.noise(gray, deviation, Draws(torch.Generator().manual_seed(0)))
     torch.testing.assert_close(out.std((1, 2, 3)), deviation, rtol=0.05, atol=0)
 
 
@@ -159,7 +160,9 @@ def test_each_operation_of_a_policy_reaches_exactly_its_images():
 )
 def test_random_policies_draw_torchvisions_operations_and_strengths(policy, theirs):
     size = 32
-    steps = policies.draw(policy, 20_000, size, torch.Generator().manual_seed(0), magnitude=30)
+    steps = policies.draw(
+        policy, 20_000, size, Draws(torch.Generator().manual_seed(0)), magnitude=30
+    )
     assert len(steps) == (2 if policy == "rand" else 1)
     operation, strength = steps[0]
     space = theirs._AUGMENTATION_SPACE
@@ -191,7 +194,7 @@ def test_found_policies_are_the_published_ones(name):
 
 
 def test_found_policies_apply_each_operation_with_its_probability():
-    steps = policies.draw("auto_cifar10", 50_000, 32, torch.Generator().manual_seed(0))
+    steps = policies.draw("auto_cifar10", 50_000, 32, Draws(torch.Generator().manual_seed(0)))
     assert len(steps) == 2
     for position, (operation, strength) in enumerate(steps):
         applied = np.mean([pair[position][1] for pair in policies.AUTO["cifar10"]])

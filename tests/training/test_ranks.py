@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, multiprocessing
 from torch import distributed as dist
 
+from classifier.augment.augmenter import AugmentParams
 from classifier.core.errors import UserError
 from classifier.dataset.prepared import PreparedData
 from classifier.models import model_file
@@ -28,6 +29,16 @@ from tests.support.training_runs import fit
 TOLERANCE = 2e-4
 PLAIN: dict[str, Any] = {"optimizer": "sgd", "lr": 0.05, "schedule": "constant", "batch_size": 96}
 VIT = ModelParams("vit", vit=VitParams(patch=2, width=32, depth=3, heads=2))
+ALL = AugmentParams(
+    horizontal_flip="alternate",
+    shift=0.125,
+    rotate=20,
+    policy="trivial",
+    noise=0.1,
+    cutout=0.25,
+    mixup=0.4,
+    cutmix=1.0,
+)
 RUNS: dict[str, dict[str, Any]] = {
     "batch norm": {},
     "accumulated, averaged and clipped": {
@@ -40,6 +51,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "model": replace(VIT, pretrained="vit.safetensors", freeze="backbone", unfreeze_every=1),
         "epochs": 3,
     },
+    "augmented and mixed": {"augment": ALL, "accumulation_steps": 2, "epochs": 3},
     "muon": {"model": VIT, "optimizer": "muon", "lr": 0.002},
 }
 
