@@ -46,7 +46,7 @@ def main() -> None:
     torch.set_num_threads(1)
     images = torch.rand(BATCH, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
     print(f"torch {torch.__version__}; {machine()}; ms of processor time a batch and rank\n")
-    print(f"| augmentation | {' | '.join(f'{size} rank{"s" * (size > 1)}' for size in RANKS)} |")
+    print(f"| augmentation, ranks: | {' | '.join(map(str, RANKS))} |")
     print("|---" * (len(RANKS) + 1) + "|")
     for name, params in SETTINGS.items():
         taken = [[augment(params, images, size) for size in RANKS] for _ in range(REPEATS)]
