@@ -9,7 +9,7 @@ from classifier.core.errors import UserError
 from classifier.sources import folder, webdataset
 from classifier.sources.layout import below_single_folders
 from classifier.sources.naming import is_side_file
-from classifier.sources.source_index import Files, Listing, Span
+from classifier.sources.source_index import Files, Listing, Span, as_spans
 from classifier.sources.tree import files_below
 from classifier.sources.unpack import unpack
 from classifier.sources.wording import quoted
@@ -20,6 +20,7 @@ _ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", "
 @contextmanager
 def listing(
     path: Path,
+    name: str,
     table: str,
     read_table: Callable[[Files, Path], Listing],
     label_key: str,
@@ -30,6 +31,7 @@ def listing(
     Args:
         path: the zip or tar file, or a folder of them. Several archives are taken for folders of
             their names, and WebDataset's shards for one set; tables may lie beside them.
+        name: what to call a folder of archives.
         table: path of a table; where there is one, ``read_table`` lists the files, otherwise their
             class folders are listed.
         read_table: lists files with a table among them, given them and what to call their root.
@@ -39,7 +41,7 @@ def listing(
     Raises:
         UserError: an archive cannot be unpacked, or they hold none of the layouts.
     """
-    archives, beside = _find(path)
+    archives, beside = _find(path, name)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unpacked-", dir=cache) as temporary:
         unpacked = {
@@ -47,7 +49,7 @@ def listing(
             for number, archive in enumerate(archives)
         }
         single = len(archives) == 1
-        root = Path(archives[0].name if single else path.name)
+        root = Path(archives[0].name if single else name)
         if any(webdataset.holds_samples(spans) for spans in unpacked.values()):
             shards = {_stem(archive): spans for archive, spans in unpacked.items()}
             yield webdataset.listing(shards, beside, root.as_posix(), label_key)
@@ -61,7 +63,7 @@ def listing(
             yield folder.listing(files, root, "archive")
 
 
-def _find(path: Path) -> tuple[Sequence[Path], Files]:
+def _find(path: Path, name: str) -> tuple[Sequence[Path], Files]:
     """The archives that a path names, and what lies beside them in their folder."""
     if path.is_file():
         return [path], {}
@@ -71,8 +73,8 @@ def _find(path: Path) -> tuple[Sequence[Path], Files]:
             "download.url."
         )
     found = files_below(path)
-    files = {name: file for name, file in sorted(found.items()) if not is_side_file(name)}
-    archives = [file for name, file in files.items() if name.lower().endswith(_ENDINGS)]
+    files = {below: file for below, file in sorted(found.items()) if not is_side_file(below)}
+    archives = [file for below, file in files.items() if below.lower().endswith(_ENDINGS)]
     # The only file is the archive, whatever it is called.
     archives = archives or list(files.values())[: len(files) == 1]
     if not archives:
@@ -80,11 +82,8 @@ def _find(path: Path) -> tuple[Sequence[Path], Files]:
             f"download.path: {path} is a folder with {len(files)} files: name the zip or tar file "
             "itself, or set download.url."
         )
-    return archives, {
-        name: Span(file, 0, file.stat().st_size, f"{path.name}/{name}")
-        for name, file in found.items()
-        if file not in archives
-    }
+    beside = {below: file for below, file in found.items() if file not in archives}
+    return archives, as_spans(beside, name)
 
 
 def _joined(unpacked: Mapping[Path, Mapping[str, Span]], beside: Files) -> Files:

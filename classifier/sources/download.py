@@ -11,17 +11,26 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from classifier.core.errors import UserError
-from classifier.sources import archive, classes, digits, folder, named
+from classifier.sources import archive, classes, digits, folder, named, parquet
 from classifier.sources.ingest import Summary, ingest
-from classifier.sources.remote.bring import bring
-from classifier.sources.source_index import Files, Listing, Span
+from classifier.sources.remote.bring import Copy, bring
+from classifier.sources.source_index import Files, Listing, as_spans
 from classifier.sources.tables import table
 from classifier.sources.tables.columns import AUTO
 from classifier.sources.tree import empty_folders, files_below
 from classifier.sources.wording import first
 
 SourceName = Literal[
-    "digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "folder", "csv", "archive"
+    "digits",
+    "cifar10",
+    "cifar100",
+    "mnist",
+    "fashion_mnist",
+    "kmnist",
+    "folder",
+    "csv",
+    "archive",
+    "parquet",
 ]
 
 
@@ -102,32 +111,48 @@ def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
         if not params.url:
             table.check_root(Path(params.path))
         yield _read_table(params, *_files(params, cache))
+    elif params.source == "parquet":
+        columns = parquet.Columns(params.image_column, params.label_column, params.group_column)
+        yield parquet.listing(*_files(params, cache, single=True), columns)
     elif params.source == "archive":
-        path = bring(params.url, params.sha256, cache) if params.url else Path(params.path)
+        path, name = _place(params, cache)
         read_table = partial(_read_table, params)
-        with archive.listing(path, params.table, read_table, params.label_column, cache) as listing:
+        with archive.listing(
+            path, name, params.table, read_table, params.label_column, cache
+        ) as listing:
             yield listing
     else:
         yield named.listing(params.source, params.mirror, cache)
 
 
-def _files(params: DownloadParams, cache: Path) -> tuple[Files, Path]:
-    """The files of the folder that the parameters name, and what to call that folder."""
+def _place(params: DownloadParams, cache: Path) -> Copy:
+    """The file or folder that the parameters name, and what to call it."""
+    if params.url:
+        return bring(params.url, params.sha256, cache)
+    return Copy(Path(params.path), Path(params.path).name)
+
+
+def _files(params: DownloadParams, cache: Path, single: bool = False) -> tuple[Files, Path]:
+    """The files of the folder that the parameters name, and what to call that folder.
+
+    Args:
+        params: what names it.
+        cache: for downloads.
+        single: whether it may be one file.
+    """
+    path, name = _place(params, cache)
+    if single and path.is_file():
+        return {path.name: path}, Path()
     if not params.url:
-        return files_below(Path(params.path)), Path(params.path)
-    copy = bring(params.url, params.sha256, cache)
-    if not copy.is_dir():
+        return files_below(path), path
+    if not path.is_dir():
         raise UserError(
             f"download.url: {params.url} is a file: name the folder that holds it, or set "
             "download.source to archive."
         )
     # Messages and tables name the files as they are called there: copies lie somewhere else on
     # each machine.
-    files = {
-        path: Span(file, 0, file.stat().st_size, f"{copy.name}/{path}")
-        for path, file in files_below(copy).items()
-    }
-    return files, Path(copy.name)
+    return as_spans(files_below(path), name), Path(name)
 
 
 def _read_table(params: DownloadParams, files: Files, root: Path) -> Listing:

@@ -17,7 +17,7 @@ from classifier.images import decode, hashing, store
 from classifier.images.parallel import ordered_map
 from classifier.sources.classes import check_kept
 from classifier.sources.naming import suffix, why_no_image
-from classifier.sources.source_index import Item, Listing, Rejected, Span, read
+from classifier.sources.source_index import Encoded, Item, Listing, Rejected, Span, read
 
 # A piece of work is small enough that a few of them fit into memory whatever their images.
 _CHUNK_ITEMS = 256
@@ -117,7 +117,7 @@ def _take_all(items: list[Item]) -> list[_Taken]:
         image = decoded.preview
         thumbnails.append(hashing.thumbnail(image))
         content, blank = hashing.content_hash(decoded.pixels), hashing.is_blank(image)
-        kept = item._replace(image=_PIXELS) if isinstance(item.image, np.ndarray) else item
+        kept = item._replace(image=_kept(item.image))
         taken.append(_Taken(kept, data, *image.size, decoded.mode, content, "", blank, ""))
     hashes = iter(hashing.perceptual_hashes(thumbnails))
     return [
@@ -137,6 +137,13 @@ def _read(item: Item) -> tuple[bytes, decode.Decoded]:
     return buffer.getvalue(), decode.Decoded(image, image.mode)
 
 
+def _kept(image: Path | Span | Encoded | np.ndarray) -> Path | Span | Encoded | np.ndarray:
+    """What travels back from a worker of where an image came from."""
+    if isinstance(image, np.ndarray):
+        return _PIXELS
+    return image._replace(data=b"") if isinstance(image, Encoded) else image
+
+
 def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     chunk: list[Item] = []
     size = 0
@@ -150,11 +157,13 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _size(image: Path | Span | np.ndarray) -> int:
+def _size(image: Path | Span | Encoded | np.ndarray) -> int:
     if isinstance(image, np.ndarray):
         return image.nbytes
     if isinstance(image, Span):
         return image.size
+    if isinstance(image, Encoded):
+        return len(image.data)
     try:
         return image.stat().st_size
     except OSError:  # the worker says why
@@ -174,10 +183,10 @@ def _store(one: _Taken, shards: store.ShardWriter) -> store.Record:
     )  # fmt: skip
 
 
-def _shown(image: Path | Span | np.ndarray) -> str:
+def _shown(image: Path | Span | Encoded | np.ndarray) -> str:
     if isinstance(image, np.ndarray):
         return ""
-    return image.name if isinstance(image, Span) else image.as_posix()
+    return image.as_posix() if isinstance(image, Path) else image.name
 
 
 def _check_share(rejected: list[Rejected], total: int, limit: float) -> None:

@@ -19,6 +19,13 @@ class Span(NamedTuple):
     name: str
 
 
+class Encoded(NamedTuple):
+    """The bytes of an image that is no file by itself; ``name`` is what users see."""
+
+    data: bytes
+    name: str
+
+
 # The files of a source by their paths below its root, with / between the parts.
 Files = Mapping[str, Path | Span]
 
@@ -26,8 +33,8 @@ Files = Mapping[str, Path | Span]
 class Item(NamedTuple):
     """One image to take in.
 
-    ``image`` is a file, or the pixels themselves (uint8, [H, W] or [H, W, 3]) where a data set
-    comes as raw arrays. ``label`` is a class name, or empty where the source gives none;
+    ``image`` is a file, its bytes, or the pixels themselves (uint8, [H, W] or [H, W, 3]) where a
+    data set comes as raw arrays. ``label`` is a class name, or empty where the source gives none;
     ``origin`` is the split that the source names (train, val, test) or empty.
     """
 
@@ -35,7 +42,7 @@ class Item(NamedTuple):
     label: str
     origin: str
     group: str
-    image: Path | Span | np.ndarray
+    image: Path | Span | Encoded | np.ndarray
 
 
 class Rejected(NamedTuple):
@@ -74,7 +81,14 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def read(file: Path | Span) -> bytes:
+def as_spans(files: Mapping[str, Path], name: str) -> Files:
+    """Files of a folder that users know as ``name``, wherever its copy lies on this machine."""
+    return {
+        path: Span(file, 0, file.stat().st_size, f"{name}/{path}") for path, file in files.items()
+    }
+
+
+def read(file: Path | Span | Encoded) -> bytes:
     """The content of a file.
 
     Raises:
@@ -82,6 +96,8 @@ def read(file: Path | Span) -> bytes:
             LARGEST_FILE.
         OSError: it cannot be read.
     """
+    if isinstance(file, Encoded):
+        return file.data
     if isinstance(file, Path):
         if not file.is_file() and file.exists():
             raise ValueError("not a file")

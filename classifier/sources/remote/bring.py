@@ -3,23 +3,32 @@
 import hashlib
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from classifier.core.errors import UserError
 from classifier.core.files import sha256 as sha256_of
-from classifier.sources.remote import objects
+from classifier.sources.remote import hub, objects
 from classifier.sources.remote.fetch import fetch, is_url, url_name
 from classifier.sources.remote.transfer import RemoteFile
 
-KINDS = ("http", "https", *objects.STORES)
+KINDS = ("http", "https", *objects.STORES, "hf")
 
 
-def bring(url: str, sha256: str | None, cache: Path) -> Path:
-    """A copy of the file or folder that ``url`` names, in ``cache``.
+class Copy(NamedTuple):
+    """A file or folder on this machine, and what to call it, wherever it lies."""
+
+    path: Path
+    name: str
+
+
+def bring(url: str, sha256: str | None, cache: Path) -> Copy:
+    """A copy of the file or folder that ``url`` names.
 
     Args:
         url: an address of one of the `KINDS`.
         sha256: the file's checksum, 64 hex digits; a verified copy is not asked for again.
-        cache: the folder in which copies are kept, one folder a URL.
+        cache: the folder in which copies are kept, one folder a URL; data sets of the Hub are kept
+            in its own.
 
     Raises:
         UserError: there is no such thing, it cannot be had, or it does not verify.
@@ -30,21 +39,23 @@ def bring(url: str, sha256: str | None, cache: Path) -> Path:
     name = url_name(url if is_url(url) else url.replace("://", ":///", 1).rstrip("/"))
     kept = place / name
     if sha256 and kept.is_file() and sha256_of(kept) == sha256.lower():
-        return kept
+        return Copy(kept, name)
     if is_url(url):
         checksum = f"sha256:{sha256}" if sha256 else None
         ways_on = "check download.url and download.sha256"
         path = fetch(RemoteFile(name, checksum=checksum), [url], place, ways_on=ways_on)
         if sha256:
-            return path
+            return Copy(path, name)
     elif kind in objects.STORES:
         path = objects.copy(url, place, name)
+    elif kind == "hf":
+        path, name = hub.copy(url)
     else:
         raise UserError(
             f"download.url: {url} is no address of a kind that can be read ({', '.join(KINDS)})."
         )
     _verify(path, url, sha256)
-    return path
+    return Copy(path, name)
 
 
 def _verify(path: Path, url: str, sha256: str | None) -> None:
