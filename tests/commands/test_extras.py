@@ -29,5 +29,18 @@ def test_the_project_installs_as_a_library_with_extras(tmp_path: Path) -> None:
         (about,) = (name for name in packed.namelist() if name.endswith("/METADATA"))
         metadata = packed.read(about).decode().splitlines()
     assert files == set(project.run("git", "ls-files", "classifier").stdout.split())
-    extras = {"tensorboard", "tune", "export", "serve", "s3", "gs", "az", "hf", "ray", "dev"}
+    extras = {
+        "tensorboard",
+        "tune",
+        "export",
+        "serve",
+        "s3",
+        "gs",
+        "az",
+        "hf",
+        "gdrive",
+        "kaggle",
+        "ray",
+        "dev",
+    }
     assert {line.split(": ")[1] for line in metadata if line.startswith("Provides-Extra")} == extras

@@ -18,13 +18,13 @@ class _Address(NamedTuple):
     path: str
 
 
-def copy(url: str) -> tuple[Path, str]:
+def copy(url: str) -> tuple[Path, str, str]:
     """Bring what ``url`` names, ``hf://datasets/OWNER/NAME[@REVISION][/PATH]``, up to date.
 
     The library keeps each file by its content, and a file appears there whole or not at all.
 
     Returns:
-        The copy, a file or a folder, and what to call it.
+        The copy, a file or a folder; what to call it; and the address of this very commit.
 
     Raises:
         UserError: the package is missing, or there is no such data set, revision or path, or none
@@ -64,10 +64,8 @@ def copy(url: str) -> tuple[Path, str]:
     copied = snapshot / address.path
     if not copied.exists() or not any(snapshot.iterdir()):
         raise UserError(f"download.url: there is nothing at {url}: check the path.")
-    if address.revision != snapshot.name:
-        pinned = f"hf://datasets/{address.repository}@{snapshot.name}/{address.path}".rstrip("/")
-        print(f"{url} may change; to pin it, set download.url: {pinned}", file=sys.stderr)
-    return copied, (address.path or address.repository).rpartition("/")[2]
+    pinned = f"hf://datasets/{address.repository}@{snapshot.name}/{address.path}".rstrip("/")
+    return copied, (address.path or address.repository).rpartition("/")[2], pinned
 
 
 def _parse(url: str) -> _Address:
