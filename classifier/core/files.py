@@ -14,18 +14,20 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, tidy: bool = True) -> Iterator[Path]:
     """Yield a path beside ``path``; what is made there, file or folder, replaces ``path``.
 
     If the block raises, whatever was made is removed and ``path`` stays as it was. What a killed
-    process of this machine left beside it goes as well.
+    process of this machine left beside it goes as well, unless ``tidy`` is false: looking for it
+    would take long for each of thousands of parts in one folder (`remove_partial`).
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     ours = f".{target.name}.{platform.node()}"  # several machines may share a file system
-    for left in target.parent.glob(f"{glob.escape(ours)}.*.partial"):
-        if not _runs(left.name.split(".")[-2]):
-            _remove(left)
+    if tidy:
+        for left in target.parent.glob(f"{glob.escape(ours)}.*.partial"):
+            if not _runs(left.name.split(".")[-2]):
+                _remove(left)
     temporary = target.with_name(f"{ours}.{os.getpid()}.partial")
     _remove(temporary)
     try:
@@ -36,6 +38,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         _remove(temporary)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what killed writers of parts of ``folder``, on any machine, left in it."""
+    for left in folder.glob(".*.partial"):
+        _remove(left)
 
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:

@@ -1,29 +1,17 @@
 """Run a function over many pieces of work on all cores, in order, in constant memory."""
 
 import multiprocessing
-import os
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
 
+from classifier.core.engine import AHEAD, Piece, Result, cores, on_ray, ray_map
 from classifier.core.errors import UserError
 
-Piece = TypeVar("Piece")
-Result = TypeVar("Result")
-
 WORTH_PROCESSES = 0.5  # seconds of work; starting processes takes about as long
-_AHEAD = 3  # pieces waiting or finished per worker: enough that none of them idles
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def ordered_map(
@@ -32,13 +20,16 @@ def ordered_map(
     """Yield ``function(piece)`` for each piece, in the order of ``pieces``.
 
     Works in ``workers`` processes (0: one a core), which are started once the work turns out to
-    take longer than starting them; with one worker, all is done in this process. Only a few
-    pieces a worker are under way at a time, so neither a slow consumer nor an endless ``pieces``
-    fills the memory. ``function`` and the pieces must pickle.
+    take longer than starting them; with one worker, all is done in this process. Where the
+    environment asks for Ray, its cluster takes the place of the processes, however many they are.
+    Only a few pieces a worker are under way at a time, so neither a slow consumer nor an endless
+    ``pieces`` fills the memory. ``function`` and the pieces must pickle.
 
     Raises:
-        UserError: the system ended a worker, most often because memory ran out.
+        UserError: that of a piece; or the system ended a worker, most often because memory ran
+            out; or the engine is not to be had.
     """
+    distributed = on_ray() and workers != 1
     workers = workers or cores()
     source = iter(pieces)
     spent = 0.0
@@ -47,9 +38,12 @@ def ordered_map(
         result = function(piece)
         spent += time.perf_counter() - started
         yield result
-        if workers > 1 and spent > WORTH_PROCESSES:
+        if (workers > 1 or distributed) and spent > WORTH_PROCESSES:
             break
     else:
+        return
+    if distributed:
+        yield from ray_map(function, source)
         return
     # A forked copy of a process that has threads (OpenMP, tqdm) can hang; a fork server and
     # spawned processes cannot.
@@ -60,7 +54,7 @@ def ordered_map(
     under_way: deque[Future[Result]] = deque()
     try:
         for piece in source:
-            if len(under_way) >= workers * _AHEAD:
+            if len(under_way) >= workers * AHEAD:
                 yield under_way.popleft().result()
             under_way.append(pool.submit(function, piece))
         while under_way:

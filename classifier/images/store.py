@@ -5,13 +5,14 @@ encoded images that any tool can unpack; the manifest knows where in it each ima
 """
 
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple
 
 from classifier.core.csv_files import row_writer
+from classifier.core.files import replacing
 
-SHARD_BYTES = 64 * 2**20
 MANIFEST = "manifest.csv"
 CLASSES = "classes.json"
 REJECTED = "rejected.csv"
@@ -43,55 +44,28 @@ class Record(NamedTuple):
     size: int
 
 
-class ShardWriter:
-    """Append encoded images to shard-00000.tar, shard-00001.tar, … in a folder.
+@contextmanager
+def shard_writer(path: Path) -> Iterator[Callable[[str, bytes], Location]]:
+    """Yield a function that appends an image, by its path inside the tar file, to a new shard.
 
-    The same images in the same order give the same bytes: owner, time and permissions in the
-    tar headers are fixed. A shard ends once it holds ``limit`` bytes or more.
+    The same images in the same order give the same bytes, whoever writes them: owner, time and
+    permissions in the tar headers are fixed. The file appears once it is whole.
     """
+    with replacing(path, tidy=False) as temporary, temporary.open("wb") as file:
 
-    def __init__(self, folder: Path, limit: int = SHARD_BYTES) -> None:
-        self._folder = folder
-        self._limit = limit
-        self._file: BinaryIO | None = None
-        self._name = ""
-        self._position = 0
-        self._shards = 0
+        def add(name: str, data: bytes) -> Location:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            file.write(member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+            location = Location(path.name, file.tell(), len(data))
+            file.write(data)
+            file.write(bytes(-len(data) % tarfile.BLOCKSIZE))
+            return location
 
-    def add(self, name: str, data: bytes) -> Location:
-        """Append one image; ``name`` is its path inside the tar file."""
-        if self._file is None:
-            self._name = f"shard-{self._shards:05d}.tar"
-            self._file = (self._folder / self._name).open("wb")
-            self._position = 0
-            self._shards += 1
-        member = tarfile.TarInfo(name)
-        member.size = len(data)
-        header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-        location = Location(self._name, self._position + len(header), len(data))
-        padding = bytes(-len(data) % tarfile.BLOCKSIZE)
-        self._file.write(header)
-        self._file.write(data)
-        self._file.write(padding)
-        self._position += len(header) + len(data) + len(padding)
-        if self._position >= self._limit:
-            self.close()
-        return location
-
-    def close(self) -> None:
-        """End the open shard as the tar format asks: two empty blocks, a whole record."""
-        if self._file is None:
-            return
-        end = self._position + 2 * tarfile.BLOCKSIZE
-        self._file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
-        self._file.close()
-        self._file = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+        yield add
+        # The tar format ends with two empty blocks, and fills a whole record.
+        end = file.tell() + 2 * tarfile.BLOCKSIZE
+        file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
 
 
 def read_bytes(folder: str | Path, shard: str, offset: int, size: int) -> bytes:

@@ -15,9 +15,9 @@ from typing import NamedTuple, cast
 import numpy as np
 from PIL import Image
 
+from classifier.core.engine import cores
 from classifier.core.types import Float32Array, UInt8Array
 from classifier.images.decode import decode
-from classifier.images.parallel import cores
 from classifier.images.resize import Resize, to_array
 from classifier.inference.inputs import InputImage
 from classifier.inference.predictor import Predictor

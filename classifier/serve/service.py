@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
+from classifier.core.engine import cores
 from classifier.core.types import Float32Array, UInt8Array
-from classifier.images.parallel import cores
 from classifier.inference.predictor import Predictor
 from classifier.serve.batching import Batcher
 from classifier.serve.budget import Budget

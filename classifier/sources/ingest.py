@@ -12,18 +12,19 @@ from tqdm import tqdm
 
 from classifier.core.csv_files import row_writer
 from classifier.core.errors import UserError
-from classifier.core.files import write_json
+from classifier.core.files import remove_partial, write_json
 from classifier.images import decode, hashing, store
 from classifier.images.parallel import ordered_map
 from classifier.sources.classes import check_kept
 from classifier.sources.naming import suffix, why_no_image
 from classifier.sources.source_index import Encoded, Item, Listing, Rejected, Span, read
 
-# A piece of work is small enough that a few of them fit into memory whatever their images.
-_CHUNK_ITEMS = 256
-_CHUNK_BYTES = 8 * 2**20
-
-_PIXELS = Path("pixels.png")  # stands for pixel arrays, which need not travel back from a worker
+# A piece of work, which becomes a shard, has so many images and bytes at most. It starts small, so
+# that a few hundred photographs occupy all cores, and grows, so that millions make few files.
+_SHARD_ITEMS = 4096
+_LEAST_BYTES, _MOST_BYTES = 8 * 2**20, 64 * 2**20
+_SENT_BYTES = 16 * 2**20  # at most, of images that are no files: the memory holds a few pieces
+_GROWTH = 32  # the bytes before a piece are at least so many times its own, from _LEAST_BYTES on
 
 
 class Summary(NamedTuple):
@@ -36,25 +37,26 @@ class Summary(NamedTuple):
     blank: Sequence[str]  # ids of images of one color alone
 
 
-class _Taken(NamedTuple):
-    """What a worker hands back for one image: its facts and bytes, or the reason against it."""
+class _Piece(NamedTuple):
+    """Images to take in, and the shard that they go into."""
 
-    item: Item
-    data: bytes
-    width: int
-    height: int
-    mode: str
-    content: str
-    phash: str
-    blank: bool
-    reason: str
+    shard: Path
+    items: list[Item]
+
+
+class _Taken(NamedTuple):
+    """What a worker hands back for a piece: rows; the bytes are in the shard."""
+
+    records: list[store.Record]
+    rejected: list[Rejected]
+    blank: list[str]
 
 
 def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int = 0) -> Summary:
     """Write a source's images to ``folder`` (made here) as tar shards and a manifest.
 
-    The images keep their encoded bytes; pixel arrays become uncompressed PNG. The files depend
-    on the images alone, not on the number of workers.
+    The images keep their encoded bytes; pixel arrays become uncompressed PNG. Each worker writes
+    whole shards. The files depend on the images alone, not on the workers.
 
     Args:
         listing: the images, in the order that the manifest will have.
@@ -70,16 +72,13 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
     records: list[store.Record] = []
     blank: list[str] = []
     total = listing.total + len(rejected)
-    with store.ShardWriter(folder) as shards, _progress(listing.total) as bar:
-        for taken in ordered_map(_take_all, _chunks(listing.items), workers):
-            for one in taken:
-                if one.reason:
-                    item, path = one.item, _shown(one.item.image)
-                    rejected.append(Rejected(item.id, path, one.reason, item.label, item.origin))
-                else:
-                    records.append(_store(one, shards))
-                    blank += [one.item.id] if one.blank else []
-            bar.update(len(taken))
+    with _progress(listing.total) as bar:
+        for taken in ordered_map(_take, _pieces(listing.items, folder), workers):
+            records += taken.records
+            rejected += taken.rejected
+            blank += taken.blank
+            bar.update(len(taken.records) + len(taken.rejected))
+    remove_partial(folder)
     with row_writer(folder / store.REJECTED, Rejected._fields[:3]) as write:
         write(one[:3] for one in rejected)
     check_kept(((record.label, record.origin) for record in records), rejected)
@@ -99,30 +98,51 @@ def write_classes(folder: Path, classes: Iterable[str]) -> None:
     (folder / store.CLASSES).write_text(text + "\n", encoding="utf-8")
 
 
-def _take_all(items: list[Item]) -> list[_Taken]:
-    """Runs in a worker: decode and hash the images of one piece."""
-    taken: list[_Taken] = []
+def _take(piece: _Piece) -> _Taken:
+    """Runs in a worker: decode and hash the images of a piece, and write its shard."""
+    taken = _Taken([], [], [])
     thumbnails: list[np.ndarray] = []
-    for item in items:
-        try:
-            data, decoded = _read(item)
-        except ValueError as error:
-            reason = why_no_image(_shown(item.image)) or str(error)
-            taken.append(_Taken(item, b"", 0, 0, "", "", "", False, reason))
-            continue
-        except OSError as error:
-            reason = f"it cannot be read ({error.strerror or error})"
-            taken.append(_Taken(item, b"", 0, 0, "", "", "", False, reason))
-            continue
-        image = decoded.preview
-        thumbnails.append(hashing.thumbnail(image))
-        content, blank = hashing.content_hash(decoded.pixels), hashing.is_blank(image)
-        kept = item._replace(image=_kept(item.image))
-        taken.append(_Taken(kept, data, *image.size, decoded.mode, content, "", blank, ""))
-    hashes = iter(hashing.perceptual_hashes(thumbnails))
-    return [
-        one if one.reason else one._replace(phash=hashing.hash_hex(next(hashes))) for one in taken
+    with store.shard_writer(piece.shard) as add:
+        for item in piece.items:
+            try:
+                data, decoded = _read(item)
+            except (ValueError, OSError) as error:
+                path = _shown(item.image)
+                reason = _reason(path, error)
+                taken.rejected.append(Rejected(item.id, path, reason, item.label, item.origin))
+                continue
+            image = decoded.preview
+            thumbnails.append(hashing.thumbnail(image))
+            content = hashing.content_hash(decoded.pixels)
+            taken.blank.extend([item.id] if hashing.is_blank(image) else [])
+            (width, height), location = image.size, add(_member(item), data)
+            taken.records.append(
+                store.Record(
+                    item.id, item.label, item.origin, item.group,
+                    width, height, decoded.mode, content, "", *location,
+                )
+            )  # fmt: skip
+    hashes = map(hashing.hash_hex, hashing.perceptual_hashes(thumbnails))
+    hashed = [
+        record._replace(phash=found) for record, found in zip(taken.records, hashes, strict=True)
     ]
+    return taken._replace(records=hashed)
+
+
+def _reason(path: str, error: ValueError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"it cannot be read ({error.strerror or error})"
+    return why_no_image(path) or str(error)
+
+
+def _member(item: Item) -> str:
+    """An image's path inside the tar file."""
+    # Ids may lack the extension, and ids from a table may start outside of the table's folder.
+    extension = ".png" if isinstance(item.image, np.ndarray) else suffix(_shown(item.image))
+    name = item.id if item.id.lower().endswith(extension) else item.id + extension
+    return "/".join(
+        part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")
+    )
 
 
 def _read(item: Item) -> tuple[bytes, decode.Decoded]:
@@ -137,24 +157,21 @@ def _read(item: Item) -> tuple[bytes, decode.Decoded]:
     return buffer.getvalue(), decode.Decoded(image, image.mode)
 
 
-def _kept(image: Path | Span | Encoded | np.ndarray) -> Path | Span | Encoded | np.ndarray:
-    """What travels back from a worker of where an image came from."""
-    if isinstance(image, np.ndarray):
-        return _PIXELS
-    return image._replace(data=b"") if isinstance(image, Encoded) else image
-
-
-def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
-    chunk: list[Item] = []
-    size = 0
+def _pieces(items: Iterable[Item], folder: Path) -> Iterator[_Piece]:
+    """Cut a source into shards by the sizes of its files alone, before anyone reads them."""
+    shard: list[Item] = []
+    number = size = before = 0
     for item in items:
-        chunk.append(item)
+        shard.append(item)
         size += _size(item.image)
-        if len(chunk) >= _CHUNK_ITEMS or size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+        most = _MOST_BYTES if isinstance(item.image, Path | Span) else _SENT_BYTES
+        limit = min(max(_LEAST_BYTES, before // _GROWTH), most)
+        if len(shard) >= _SHARD_ITEMS or size >= limit:
+            yield _Piece(folder / f"shard-{number:05d}.tar", shard)
+            number, before = number + 1, before + size
+            shard, size = [], 0
+    if shard:
+        yield _Piece(folder / f"shard-{number:05d}.tar", shard)
 
 
 def _size(image: Path | Span | Encoded | np.ndarray) -> int:
@@ -168,19 +185,6 @@ def _size(image: Path | Span | Encoded | np.ndarray) -> int:
         return image.stat().st_size
     except OSError:  # the worker says why
         return 0
-
-
-def _store(one: _Taken, shards: store.ShardWriter) -> store.Record:
-    item = one.item
-    # Ids may lack the extension, and ids from a table may start outside of the table's folder.
-    extension = suffix(_shown(item.image))
-    name = item.id if item.id.lower().endswith(extension) else item.id + extension
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    location = shards.add("/".join(parts), one.data)
-    return store.Record(
-        item.id, item.label, item.origin, item.group,
-        one.width, one.height, one.mode, one.content, one.phash, *location,
-    )  # fmt: skip
 
 
 def _shown(image: Path | Span | Encoded | np.ndarray) -> str:

@@ -11,7 +11,9 @@ from PIL import Image
 
 from classifier.images.hashing import content_hash, hash_hex, perceptual_hash
 from classifier.images.manifest import Manifest
-from classifier.images.store import Record, ShardWriter, write_manifest
+from classifier.images.store import Record, shard_writer, write_manifest
+
+_IN_A_SHARD = 20
 
 KINDS: dict[str, Any] = {
     "id": np.dtypes.StringDType(),
@@ -53,18 +55,20 @@ def packed(
     images = list(images)
     origins = list(origins) if origins is not None else [""] * len(images)
     records = []
-    with ShardWriter(folder, limit=50_000) as shards:
-        for number, ((label, image), origin) in enumerate(zip(images, origins, strict=True)):
-            data = io.BytesIO()
-            image.save(data, "png")
-            name = f"{number:04d}"
-            place = shards.add(f"{name}.png", data.getvalue())
-            records.append(
-                Record(
-                    name, label, origin, "", *image.size, image.mode, content_hash(image),
-                    hash_hex(perceptual_hash(image)), *place,
-                )
-            )  # fmt: skip
+    for first in range(0, len(images), _IN_A_SHARD):
+        with shard_writer(folder / f"shard-{first // _IN_A_SHARD:05d}.tar") as add:
+            for number in range(first, min(first + _IN_A_SHARD, len(images))):
+                label, image = images[number]
+                data = io.BytesIO()
+                image.save(data, "png")
+                name = f"{number:04d}"
+                place = add(f"{name}.png", data.getvalue())
+                records.append(
+                    Record(
+                        name, label, origins[number], "", *image.size, image.mode,
+                        content_hash(image), hash_hex(perceptual_hash(image)), *place,
+                    )
+                )  # fmt: skip
     write_manifest(folder, records)
     return Manifest.read(folder)
 
