@@ -26,8 +26,9 @@ from benchmarks.machine import machine
 from classifier.augment.augmenter import AugmentParams
 from classifier.commands.models import short
 from classifier.core.files import read_json, write_json
-from classifier.core.types import Int64Array, UInt8Array
+from classifier.core.types import Int64Array
 from classifier.dataset.prepared import PreparedData
+from classifier.dataset.stored_images import StoredImages
 from classifier.models.buffers import keep_large_buffers
 from classifier.models.forward import predict_logits
 from classifier.models.registry import NETWORKS, ModelParams
@@ -63,8 +64,8 @@ class Part(PreparedData):
         kept = np.random.default_rng(0).permutation(count)[: self.most.get(split, count)]
         return np.sort(kept)
 
-    def images(self, split: str) -> UInt8Array:
-        return super().images(split)[self._rows(split)]
+    def images(self, split: str) -> StoredImages:
+        return super().images(split).select(self._rows(split))
 
     def labels(self, split: str) -> Int64Array:
         return super().labels(split)[self._rows(split)]

@@ -1,4 +1,4 @@
-"""Decode and resize the images of each split into memory-mapped arrays."""
+"""Decode and resize the images of each split into arrays."""
 
 from pathlib import Path
 

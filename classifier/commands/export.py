@@ -12,6 +12,7 @@ from classifier.core.errors import UserError
 from classifier.core.files import replacing
 from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
+from classifier.dataset.stored_images import Images
 from classifier.models.spec import ModelSpec
 
 DATA, RAW = Path("data/prepared"), Path("data/raw")
@@ -115,7 +116,8 @@ def _compare(
 
     split = next((name for name in ("test", "val", "train") if data and name in data.splits), None)
     if data and split:
-        images, words = data.images(split), f"{split} images"
+        images: Images = data.images(split)
+        words = f"{split} images"
     else:
         shape = (NOISE, spec.image_size, spec.image_size, spec.channels)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -10,7 +10,8 @@ import numpy as np
 from classifier.core.csv_files import read_chunks
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
-from classifier.core.types import AnyArray, Int64Array, UInt8Array
+from classifier.core.types import AnyArray, Int64Array
+from classifier.dataset.stored_images import StoredImages
 
 PREPARED_SPLITS = ("train", "val", "test", "unlabelled")
 
@@ -47,9 +48,9 @@ class PreparedData:
         """The splits that hold images, out of train, val, test and unlabelled."""
         return [name for name in PREPARED_SPLITS if self.meta["counts"].get(name)]
 
-    def images(self, split: str) -> UInt8Array:
-        """[N, H, W, C] uint8, memory-mapped and read-only."""
-        return np.load(self.folder / f"{split}.npy", mmap_mode="r")
+    def images(self, split: str) -> StoredImages:
+        """[N, H, W, C] uint8, read when indexed; UserError when the file is missing or damaged."""
+        return StoredImages(self.folder / f"{split}.npy")
 
     def labels(self, split: str) -> Int64Array:
         """[N] class indices."""

@@ -11,9 +11,10 @@ import torch
 from classifier.core.csv_files import write_table
 from classifier.core.errors import UserError
 from classifier.core.files import replacing, write_json
-from classifier.core.types import Float32Array, Int64Array, UInt8Array
+from classifier.core.types import Float32Array, Int64Array
 from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
+from classifier.dataset.stored_images import StoredImages
 from classifier.evaluation import tables
 from classifier.evaluation.embedding import recorded_embeddings
 from classifier.metrics.outcomes import Outcomes
@@ -63,9 +64,8 @@ def evaluate(
     if other_views:
         network.test_time_augmentation = "none"
 
-    def predict(images: UInt8Array, rows: Int64Array | None = None) -> Float32Array:
-        facts = spec.mean, spec.std, device, params.batch_size
-        return predict_logits(network, images, *facts, rows=rows)
+    def predict(images: StoredImages) -> Float32Array:
+        return predict_logits(network, images, spec.mean, spec.std, device, params.batch_size)
 
     most = EMBEDDED_BYTES // (8 * network.last_linear.in_features)
     most = min(params.embedding_images, most)
@@ -77,7 +77,7 @@ def evaluate(
         logits["val"], labels["val"] = predict(data.images("val")), data.labels("val")
     seen = _sample(data.meta["counts"]["train"], params.train_images, params.seed)
     if len(seen):
-        logits["train"] = predict(data.images("train"), seen)
+        logits["train"] = predict(data.images("train").select(seen))
         labels["train"] = data.labels("train")[seen]
     temperature: float | None = spec.temperature
     if other_views:

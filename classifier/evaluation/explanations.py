@@ -46,7 +46,7 @@ def write_explanations(
     write_table(folder / "label_errors.csv", label_errors(evaluation, data, most))
 
     def standardized(rows: Sequence[int]) -> Tensor:
-        images = torch.from_numpy(np.array(data.images("test")[rows])).to(device)
+        images = torch.from_numpy(data.images("test")[rows]).to(device)
         return normalize(images, spec.mean, spec.std)
 
     plane, fractions = principal_plane(evaluation.embeddings)
@@ -62,7 +62,7 @@ def write_explanations(
         np.save(folder / "filters.npy", filters)
     maps = feature_maps(network, standardized(rows[:1]))
     if maps:
-        image = np.array(data.images("test")[rows[0]])
+        image = data.images("test")[rows[0]]
         write_arrays(folder / "feature_maps.npz", {"image": image, **maps})
     write_json(
         folder / "explain.json",

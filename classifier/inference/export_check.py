@@ -10,6 +10,7 @@ import numpy as np
 
 from classifier.core.types import Float32Array, UInt8Array
 from classifier.dataset.prepared import PreparedData
+from classifier.dataset.stored_images import Images
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
 from classifier.images.resize import Resize, to_array
@@ -45,11 +46,11 @@ def latency(answer: Callable[[UInt8Array], Any], images: UInt8Array, seconds: fl
 
 
 def in_batches(
-    answer: Callable[[UInt8Array], Float32Array], images: UInt8Array, size: int = 256
+    answer: Callable[[UInt8Array], Float32Array], images: Images, size: int = 256
 ) -> Float32Array:
     """Probabilities of many images, in constant memory but for the result."""
     starts = range(0, len(images), size)
-    return np.concatenate([answer(np.array(images[at : at + size])) for at in starts])
+    return np.concatenate([answer(np.asarray(images[at : at + size])) for at in starts])
 
 
 def originals(

@@ -1,13 +1,13 @@
 """From uint8 images to logits: standardize, and pass through the network in constant memory."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from classifier.core.types import Int64Array
+from classifier.dataset.stored_images import Images, StoredImages, read_ahead
 from classifier.models.classifier import Entry
 
 INPUT_BYTES = (
@@ -48,35 +48,40 @@ def at_a_time(batch_size: int, shape: Sequence[int]) -> int:
 @torch.inference_mode()
 def predict_logits(
     network: nn.Module,
-    images: np.ndarray | Tensor,
+    images: Images | Tensor,
     mean: Sequence[float],
     std: Sequence[float],
     device: str | torch.device = "cpu",
     batch_size: int = 512,
     autocast: torch.dtype | None = None,
-    rows: Int64Array | None = None,
 ) -> np.ndarray:
     """Logits float32 [N,K] of uint8 images [N,H,W,C], batch by batch in constant memory.
 
     Args:
-        images: an array, a memory map, or a tensor that already lies on the device.
+        images: in files, which are read ahead; an array; or a tensor, perhaps on the device.
         batch_size: images that go through the network together, fewer of large ones: `at_a_time`.
         autocast: compute in this type (bfloat16, float16) where torch considers it safe.
-        rows: the images to read, in this order; None: all.
     """
     device = torch.device(device)
     was_training = network.training
     network.eval()
     found = []
-    count, (height, width, channels) = len(images if rows is None else rows), images.shape[1:]
+    height, width, channels = images.shape[1:]
     seen = max((part.size for part in network.modules() if isinstance(part, Entry)), default=0)
     step = at_a_time(batch_size, (max(height, seen), max(width, seen), channels))
-    for start in range(0, count, step):
-        chosen = slice(start, start + step)
-        part = images[chosen if rows is None else rows[chosen]]
-        batch = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
+    for batch in _in_parts(images, step):
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             logits = network(normalize(batch.to(device, non_blocking=True), mean, std))
         found.append(logits.float().cpu())
     network.train(was_training)
     return torch.cat(found).numpy() if found else np.zeros((0, 0), np.float32)
+
+
+def _in_parts(images: Images | Tensor, step: int) -> Iterator[Tensor]:
+    parts = [slice(start, start + step) for start in range(0, len(images), step)]
+    if isinstance(images, StoredImages):
+        yield from map(torch.from_numpy, read_ahead(images.__getitem__, parts))
+    else:
+        for part in parts:
+            batch = images[part]
+            yield batch if isinstance(batch, Tensor) else torch.tensor(batch)

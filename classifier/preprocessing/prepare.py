@@ -1,4 +1,4 @@
-"""Turn encoded images into memory-mapped uint8 arrays, in parallel and in constant memory."""
+"""Turn encoded images into uint8 arrays, in parallel and in constant memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,11 +7,11 @@ from classifier.core.types import (
     BoolArray,
     Float32Array,
     Int64Array,
-    UInt8Array,
 )
+from classifier.dataset.stored_images import Images, read_ahead
 
 
-def image_quality(images: UInt8Array, sizes: Int64Array | None = None) -> dict[str, AnyArray]:
+def image_quality(images: Images, sizes: Int64Array | None = None) -> dict[str, AnyArray]:
     """Measure each image and mark the doubtful ones; memory stays constant.
 
     The thresholds for dark and bright are those of CleanVision (0.32 and 0.95 of full brightness,
@@ -19,7 +19,7 @@ def image_quality(images: UInt8Array, sizes: Int64Array | None = None) -> dict[s
     (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000).
 
     Args:
-        images: uint8 [N, H, W, C], may be memory-mapped.
+        images: uint8 [N, H, W, C], in memory or in files.
         sizes: [N, 2] width and height before resizing, or None.
 
     Returns:
@@ -32,9 +32,9 @@ def image_quality(images: UInt8Array, sizes: Int64Array | None = None) -> dict[s
     names = ("brightness", "contrast", "sharpness", "shadows", "lights")
     measured = {name: np.zeros(n, np.float32) for name in names}
     step = max(1, (1 << 22) // max(1, int(np.prod(images.shape[1:]))))
-    for start in range(0, n, step):
-        part = slice(start, start + step)
-        gray = np.asarray(images[part]).mean(axis=3, dtype=np.float32) / 255
+    parts = [slice(start, start + step) for start in range(0, n, step)]
+    for part, pixels in zip(parts, read_ahead(images.__getitem__, parts), strict=True):
+        gray = pixels.mean(axis=3, dtype=np.float32) / 255
         flat = gray.reshape(len(gray), -1)
         measured["brightness"][part] = flat.mean(axis=1)
         measured["contrast"][part] = flat.std(axis=1)

@@ -16,6 +16,7 @@ from classifier.core.files import read_json
 from classifier.core.params import read
 from classifier.core.types import AnyArray, Float32Array, Int64Array, UInt8Array
 from classifier.dataset.prepared import PreparedData
+from classifier.dataset.stored_images import StoredImages
 
 Row = dict[str, Any]
 
@@ -152,10 +153,10 @@ class Results:
 
     def image(self, split: str, row: int) -> UInt8Array:
         """Return one prepared image, uint8 [H, W, C]."""
-        return np.asarray(self._images[split][row])
+        return self._images[split][row]
 
     @cached_property
-    def _images(self) -> dict[str, UInt8Array]:
+    def _images(self) -> dict[str, StoredImages]:
         return {split: self.data.images(split) for split in self.data.splits}
 
 

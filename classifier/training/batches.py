@@ -1,23 +1,20 @@
 """Images on their way to the network: uint8 arrays in, standardized float batches out.
 
-Sets that fit live on the device as uint8 and a batch is one gather; larger ones stream from the
-memory map, read one step ahead by a thread. There are no worker processes and no work per image
-in Python.
+Sets that fit live on the device as uint8 and a batch is one gather; larger ones stream from their
+file, read ahead by threads. There are no worker processes and no work per image in Python.
 """
 
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from classifier.dataset.stored_images import StoredImages, read_ahead
 from classifier.training.memory import free_memory
 
-READ_AHEAD = 2  # batches; more would only cost memory, as one is read faster than it is trained on
 RESIDENT_SHARE = 0.5  # of the free memory: the rest is for activations and optimizer state
 
 
@@ -39,7 +36,7 @@ class Batches:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: StoredImages,
         labels: np.ndarray,
         device: torch.device,
         place: Literal["auto", "resident", "stream"] = "auto",
@@ -50,9 +47,9 @@ class Batches:
         self.labels = torch.from_numpy(np.asarray(labels, np.int64)).to(device)
         self.waited = 0.0  # seconds spent on getting batches, since the start
         if self.resident:
-            self.images = torch.from_numpy(np.array(images)).to(device)
+            self.images = torch.from_numpy(images[:]).to(device)
         else:
-            self.mapped = images
+            self.stored = images
 
     def epoch(self, order: Tensor, batch_size: int, first: int = 0) -> Iterator[Batch]:
         """Yield images, labels and rows for each full batch of ``order``, all on the device.
@@ -81,23 +78,12 @@ class Batches:
             yield self.images[where], self.labels[where], where
 
     def _streamed(self, rows: list[Tensor]) -> Iterator[Batch]:
-        with ThreadPoolExecutor(1, "read-ahead") as reader:
-            todo = iter(rows)
-            ahead: deque[Future[tuple[Tensor, Tensor]]] = deque()
-            for chosen in todo:
-                ahead.append(reader.submit(self._read, chosen))
-                if len(ahead) > READ_AHEAD:
-                    yield self._moved(*ahead.popleft().result())
-            while ahead:
-                yield self._moved(*ahead.popleft().result())
+        for images, chosen in zip(read_ahead(self._read, rows), rows, strict=True):
+            where = chosen.to(self.device, non_blocking=True)
+            yield images.to(self.device, non_blocking=True), self.labels[where], where
 
-    def _read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        # Ascending rows make one pass over the file; the batch then takes its own order again.
-        ascending, place = torch.sort(rows)
-        images = torch.empty((len(rows), *self.mapped.shape[1:]), dtype=torch.uint8)
-        images.numpy()[place.numpy()] = self.mapped[ascending.numpy()]
-        return (images.pin_memory() if self.device.type == "cuda" else images), rows
-
-    def _moved(self, images: Tensor, rows: Tensor) -> Batch:
-        where = rows.to(self.device, non_blocking=True)
-        return images.to(self.device, non_blocking=True), self.labels[where], where
+    def _read(self, rows: Tensor) -> Tensor:
+        shape = (len(rows), *self.stored.shape[1:])
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        self.stored.read(rows.numpy(), images.numpy())
+        return images

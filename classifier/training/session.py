@@ -16,6 +16,7 @@ from classifier.augment.augmenter import Augmenter, AugmentParams
 from classifier.augment.draws import Draws
 from classifier.core.errors import UserError
 from classifier.dataset.prepared import PreparedData
+from classifier.dataset.stored_images import StoredImages
 from classifier.models.classifier import Classifier
 from classifier.models.device import choose_device
 from classifier.models.forward import predict_logits, standardize, to_unit
@@ -85,7 +86,7 @@ class Session:
         self._build_network(images)
 
         self.batches = Batches(images, self.labels, self.device, params.data_placement)
-        self.val_images = data.images("val")[ranks.part(len(data.labels("val")))]
+        self.val_images = data.images("val").select(ranks.part(len(data.labels("val"))))
         self.augmenter = Augmenter(
             augment, self.spec.image_size, self.spec.channels, data.meta["mean"]
         )
@@ -109,7 +110,7 @@ class Session:
         self.average = averaged(self.network, params.ema_decay) if params.ema_decay else None
         self.scored = cast(Classifier, self.average.module if self.average else self.network)
 
-    def _build_network(self, images: np.ndarray) -> None:
+    def _build_network(self, images: StoredImages) -> None:
         params, model, spec = self.params, self.model, self.spec
         torch.manual_seed(derive(params.seed, "weights"))
         network = build(spec.name, spec.args, **spec.sizes)

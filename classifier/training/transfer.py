@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from classifier.core.errors import UserError
 from classifier.core.files import sha256
 from classifier.core.value_range import ranges_in
+from classifier.dataset.stored_images import Images
 from classifier.models.classifier import Classifier
 from classifier.models.forward import at_a_time, normalize
 from classifier.models.model_file import read_weights
@@ -114,9 +115,7 @@ def load_weights(network: Classifier, params: ModelParams, spec: ModelSpec) -> N
     network.load_state_dict(target)
 
 
-def fit_weights(
-    network: Classifier, params: ModelParams, spec: ModelSpec, images: np.ndarray
-) -> None:
+def fit_weights(network: Classifier, params: ModelParams, spec: ModelSpec, images: Images) -> None:
     """Let layers that take their first weights from the train split do so; see `Classifier.fit`.
 
     With pretrained weights they keep those. ``images``: uint8 [N, H, W, C], of which up to

@@ -106,7 +106,7 @@ def test_no_image_goes_black(
     assert len(set(manifest.content.tolist())) == 24
     assert len(set(manifest.phash.tolist())) > 12
     for split in data.splits:
-        images = data.images(split).astype(int)
+        images = data.images(split)[:].astype(int)
         assert len(np.unique(images)) > 100
         square = images[data.labels(split) == 1]
         # The class shows as before: the square is brighter by about a third of the whole range.
@@ -188,10 +188,10 @@ def answers(predictor: Predictor, data: PreparedData, root: Path) -> None:
     named = data.ids("test")
     found = list(predict(predictor, [InputImage(name, str(root / name)) for name in named], 1))
     assert [one.problem for one in found] == [""] * len(named)
-    rows = data.images("test")
+    rows = data.images("test")[:]
     for one, row in zip(found, rows, strict=True):
         assert np.array_equal(one.pixels, row)
-    expected = predictor.probabilities(np.array(rows))
+    expected = predictor.probabilities(rows)
     np.testing.assert_allclose([one.probabilities for one in found], expected, atol=1e-5)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from classifier.dataset.stored_images import StoredImages
 from classifier.models.classifier import Entry
 from classifier.models.forward import at_a_time, normalize, predict_logits
 from classifier.training.batches import Batches
@@ -15,14 +16,13 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> np.ndarray:
+def images(tmp_path: Path) -> StoredImages:
     content = np.random.default_rng(0).integers(0, 256, (53, 4, 4, 3), np.uint8)
     np.save(tmp_path / "images.npy", content)
-    mapped: np.ndarray = np.load(tmp_path / "images.npy", mmap_mode="r")
-    return mapped
+    return StoredImages(tmp_path / "images.npy")
 
 
-def test_resident_and_streamed_batches_are_the_same(images: np.ndarray) -> None:
+def test_resident_and_streamed_batches_are_the_same(images: StoredImages) -> None:
     labels = np.arange(53) % 5
     order = torch.randperm(53, generator=torch.Generator().manual_seed(3))
     resident = list(Batches(images, labels, CPU, "resident").epoch(order, 8))
@@ -37,7 +37,7 @@ def test_resident_and_streamed_batches_are_the_same(images: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("place", ["resident", "stream"])
-def test_an_epoch_can_begin_in_its_middle(images: np.ndarray, place: str) -> None:
+def test_an_epoch_can_begin_in_its_middle(images: StoredImages, place: str) -> None:
     batches = Batches(images, np.zeros(53), CPU, place)  # type: ignore[arg-type]
     whole = list(batches.epoch(torch.arange(53), 8))
     rest = list(batches.epoch(torch.arange(53), 8, first=4))
@@ -46,7 +46,7 @@ def test_an_epoch_can_begin_in_its_middle(images: np.ndarray, place: str) -> Non
         assert torch.equal(ours[0], theirs[0])
 
 
-def test_leaving_a_streamed_epoch_early_ends_its_thread(images: np.ndarray) -> None:
+def test_leaving_a_streamed_epoch_early_ends_its_thread(images: StoredImages) -> None:
     before = set(threading.enumerate())
     epoch = Batches(images, np.zeros(53), CPU, "stream").epoch(torch.arange(53), 8)
     next(epoch)
@@ -55,7 +55,7 @@ def test_leaving_a_streamed_epoch_early_ends_its_thread(images: np.ndarray) -> N
     assert set(threading.enumerate()) == before
 
 
-def test_small_sets_are_resident(images: np.ndarray) -> None:
+def test_small_sets_are_resident(images: StoredImages) -> None:
     assert Batches(images, np.zeros(53), CPU).resident
 
 
@@ -68,7 +68,7 @@ def test_normalize_matches_its_definition() -> None:
     assert np.allclose(found.numpy(), wanted.transpose(0, 3, 1, 2), atol=1e-6)
 
 
-def test_predict_logits_does_not_depend_on_the_batch_size(images: np.ndarray) -> None:
+def test_predict_logits_does_not_depend_on_the_batch_size(images: StoredImages) -> None:
     torch.manual_seed(0)
     network = torch.nn.Sequential(
         torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(48, 7)
@@ -83,12 +83,20 @@ def test_predict_logits_does_not_depend_on_the_batch_size(images: np.ndarray) ->
     assert network.training, "the mode is put back"
 
 
-def test_rows_are_read_in_their_order(images: np.ndarray) -> None:
+def test_logits_are_the_same_wherever_images_lie(images: StoredImages) -> None:
+    network = torch.nn.Flatten()
+    settings = ([0.0] * 3, [1.0] * 3, "cpu", 4)
+    streamed = predict_logits(network, images, *settings)
+    assert np.array_equal(predict_logits(network, images[:], *settings), streamed)
+    assert np.array_equal(predict_logits(network, torch.tensor(images[:]), *settings), streamed)
+
+
+def test_rows_are_read_in_their_order(images: StoredImages) -> None:
     network = torch.nn.Flatten()
     settings = ([0.0] * 3, [1.0] * 3, "cpu", 4)
     rows = np.array([7, 3, 50, 3, 8, 9, 10, 11, 12])
     whole = predict_logits(network, images, *settings)
-    assert np.array_equal(predict_logits(network, images, *settings, rows=rows), whole[rows])
+    assert np.array_equal(predict_logits(network, images.select(rows), *settings), whole[rows])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,123 @@
+"""Images in files, read when they are asked for, so that a set may be larger than the memory.
+
+Rows are read straight into their places in a batch, by a few threads at a time. A memory map would
+wait for the disk page after page, and read megabytes around each that nobody asked for.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from classifier.core.errors import UserError
+from classifier.core.types import Int64Array, UInt8Array
+
+READERS = 4  # threads that read one batch; more than cores, for they wait for the disk
+READ_AHEAD = 2  # batches; more would only cost memory, as one is read faster than it is computed on
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+class StoredImages:
+    """Images uint8 [N, H, W, C] in a file of `numpy.save`, to be indexed like a read-only array.
+
+    An index reads the images that it names into a new array; `select` reads nothing.
+
+    Attributes:
+        shape: (N, H, W, C).
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Look at the file's header.
+
+        Raises:
+            UserError: the file is missing or damaged, or ends before its last image.
+        """
+        try:
+            mapped = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(path, error) from None
+        self.shape: tuple[int, ...] = mapped.shape
+        self._path, self._start = path, mapped.offset
+        self._rows: Int64Array | None = None  # of the file, that these images are; None: all
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images in memory."""
+        return int(np.prod(self.shape))
+
+    def select(self, rows: slice | Int64Array) -> Self:
+        """The images of these rows, in this order, none of which is read yet."""
+        chosen = object.__new__(type(self))
+        vars(chosen).update(vars(self))
+        chosen._rows = (np.arange(len(self)) if self._rows is None else self._rows)[rows]
+        chosen.shape = (len(chosen._rows), *self.shape[1:])
+        return chosen
+
+    def __getitem__(self, key: int | slice | Sequence[int] | Int64Array) -> UInt8Array:
+        """[H, W, C] of one row, [n, H, W, C] of several."""
+        rows = range(len(self))[key] if isinstance(key, slice) else np.arange(len(self))[key]
+        images = np.empty((np.size(rows), *self.shape[1:]), np.uint8)
+        self.read(np.atleast_1d(rows), images)
+        return images if np.ndim(rows) else images[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> UInt8Array:
+        """All images at once."""
+        return self[:].astype(dtype or np.uint8, copy=False)
+
+    def read(self, rows: Int64Array, out: UInt8Array) -> None:
+        """Read ``rows`` [n], in any order and perhaps repeated, into ``out`` uint8 [n, H, W, C].
+
+        Raises:
+            UserError: the file ends before an image does.
+        """
+        if self._rows is not None:
+            rows = self._rows[rows]
+        order = np.argsort(rows, kind="stable")  # ascending rows make one pass over the file
+        shares = [share for share in np.array_split(order, READERS) if len(share)]
+        if len(shares) < READERS:  # not worth starting threads
+            for places in shares:
+                self._fill(out, places, rows[places])
+            return
+        with ThreadPoolExecutor(READERS, "read") as readers:
+            list(readers.map(lambda places: self._fill(out, places, rows[places]), shares))
+
+    def _fill(self, out: UInt8Array, places: Int64Array, rows: Int64Array) -> None:
+        """Read ascending rows into these places; neighbors that stay neighbors in one call."""
+        size = int(np.prod(self.shape[1:]))
+        breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(places) != 1)) + 1
+        with self._path.open("rb", buffering=0) as file:
+            for first, end in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+                file.seek(self._start + int(rows[first]) * size)
+                wanted = out[places[first] : places[first] + end - first].reshape(-1)
+                while len(wanted):  # a read may stop short, at 2 GB for instance
+                    count = file.readinto(wanted.data)
+                    if not count:
+                        raise _damaged(self._path, "it ends before its last image")
+                    wanted = wanted[count:]
+
+
+Images = UInt8Array | StoredImages
+
+
+def read_ahead(read: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+    """Yield ``read(piece)`` for each piece in order, while a thread reads the next READ_AHEAD."""
+    with ThreadPoolExecutor(1, "read-ahead") as reader:
+        ahead: deque[Future[Result]] = deque()
+        for piece in pieces:
+            ahead.append(reader.submit(read, piece))
+            if len(ahead) > READ_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _damaged(path: Path, why: object) -> UserError:
+    return UserError(f"{path} cannot be read ({why}): run dvc repro preprocess.")
