@@ -15,6 +15,9 @@ def keep_large_buffers() -> bool:
     MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_, but glibc reads those when
     the process starts, which is too late here.
 
+    All threads take from one heap: in a heap of its own, each one that reads images would keep
+    buffers that the others cannot use.
+
     Returns:
         Whether it was done: on Linux with glibc.
     """
@@ -24,7 +27,7 @@ def keep_large_buffers() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    trim_threshold, top_pad, mmap_threshold, mmap_max = -1, -2, -3, -4  # from malloc.h
+    trim_threshold, top_pad, mmap_threshold, mmap_max, arena_max = -1, -2, -3, -4, -8  # malloc.h
     gigabyte = 2**30
     return all(
         [
@@ -32,5 +35,6 @@ def keep_large_buffers() -> bool:
             mallopt(mmap_threshold, gigabyte) or mallopt(mmap_max, 0),
             mallopt(trim_threshold, 2**31 - 1),  # an int in C
             mallopt(top_pad, 64 * 2**20),
+            mallopt(arena_max, 1),
         ]
     )
