@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from ruamel.yaml import YAML
 
-from classifier.core.params import describe
+from classifier.core.parse import describe
 from classifier.experiments.overrides import SECTIONS, dataclass_of
 from tools import ROOT
 

@@ -10,7 +10,7 @@ import torch
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
 from classifier.models.networks.torchvision import torchvision_names
-from classifier.models.registry import NETWORKS, TORCHVISION, ModelParams, build
+from classifier.models.registry import COMPUTES, NETWORKS, TORCHVISION, ModelParams, build
 from classifier.models.summary import summary
 
 META = Path("data/prepared/meta.json")
@@ -40,10 +40,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-# Networks that compute with tensors while they are built, which `meta` cannot.
-_NEEDS_CPU = f"{TORCHVISION}regnet"
-
-
 def list_models(classes: int, channels: int, image_size: int, torchvision: bool = False) -> str:
     """A table of each network's cost with its default settings, for images of this size.
 
@@ -69,7 +65,7 @@ def list_models(classes: int, channels: int, image_size: int, torchvision: bool 
 def _row(name: str, classes: int, channels: int, image_size: int) -> tuple[str, str, str, str]:
     try:
         # Nothing is computed on `meta`, so that the largest network is counted in no time.
-        with torch.device("cpu" if name.startswith(_NEEDS_CPU) else "meta"):
+        with torch.device("cpu" if name.startswith(COMPUTES) else "meta"):
             network = build(
                 name,
                 ModelParams(name=name).args(),

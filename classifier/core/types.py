@@ -1,6 +1,6 @@
-"""The types of arrays by what they hold; docstrings say their shapes."""
+"""Types that several packages name: of arrays by what they hold (docstrings say their shapes)."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,3 +17,5 @@ Float64Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.floating]  # of any precision
 BytesArray = npt.NDArray[np.bytes_]
 TextArray = npt.NDArray[np.str_]
+
+Resize = Literal["squash", "crop", "pad"]  # how an image becomes a square

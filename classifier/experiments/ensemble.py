@@ -5,9 +5,9 @@ https://arxiv.org/abs/1612.01474. Stacking: Wolpert 1992, Stacked generalization
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -157,7 +157,7 @@ def save_model(
     import torch
 
     from classifier.models import model_file
-    from classifier.models.networks.ensemble import ensemble
+    from classifier.models.networks.ensemble import EnsembleParams, Member, ensemble
     from classifier.models.spec import ModelSpec
 
     loaded = [model_file.load(member) for member in members]
@@ -170,14 +170,11 @@ def save_model(
                     "hold models that take the same images, so train them with the same "
                     "preprocess parameters."
                 )
-    settings: dict[str, Any] = {
-        "method": combination.method,
-        "floor": FLOOR,
-        "members": [
-            {"name": spec.name, "args": dict(spec.args), "mean": spec.mean, "std": spec.std}
-            for spec in specs
-        ],
-    }
+    settings = EnsembleParams(
+        combination.method,
+        tuple(Member(spec.name, spec.args, spec.mean, spec.std) for spec in specs),
+        FLOOR,
+    )
     classes = len(specs[0].classes)
     network = ensemble(settings, [part for part, _ in loaded], classes)
     _set_head(network.head, combination)
@@ -187,7 +184,7 @@ def save_model(
         temperature = fit_temperature(logits, val[0].labels)
     spec = ModelSpec(
         name="ensemble",
-        args=settings,
+        args=asdict(settings),
         classes=specs[0].classes,
         channels=specs[0].channels,
         image_size=specs[0].image_size,

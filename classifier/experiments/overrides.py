@@ -24,7 +24,8 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from classifier.core.errors import UserError, suggestion
-from classifier.core.params import PARAMS_FILE, parse, read
+from classifier.core.params import PARAMS_FILE, read
+from classifier.core.parse import parse
 from classifier.experiments.lock_file import mend_lock
 
 # Where the dataclass of each section lives: beside the code that consumes it.

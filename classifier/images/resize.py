@@ -1,11 +1,9 @@
 """From a decoded image to the square of pixels that a network sees."""
 
-from typing import Literal
-
 import numpy as np
 from PIL import Image
 
-Resize = Literal["squash", "crop", "pad"]
+from classifier.core.types import Resize
 
 # Large photographs are first shrunk by a whole factor, cell by cell, to no less than this many
 # times the size asked for, and then by the filter: several times faster, and hard to tell from the

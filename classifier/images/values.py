@@ -137,7 +137,7 @@ def least_opaque(highest: int) -> float:
     return max(1, _OPAQUE * highest)
 
 
-def value_ranges(extents: Iterable[tuple[str, float, float]]) -> dict[str, Range]:
+def value_ranges(extents: Iterable[tuple[Kind, float, float]]) -> dict[Kind, Range]:
     """The range of each kind of values in a set, from the kind and `extent` of its images.
 
     Whole numbers from 0 take all the values of as many bits as they use, 8 at least, and floats
@@ -145,7 +145,7 @@ def value_ranges(extents: Iterable[tuple[str, float, float]]) -> dict[str, Range
     are negative, the range is that of the images. It leaves out a hundredth of the images that lie
     far from all others.
     """
-    found: dict[str, list[Range]] = {}
+    found: dict[Kind, list[Range]] = {}
     for kind, low, high in extents:
         found.setdefault(kind, []).append((low, high))
     ranges = {}

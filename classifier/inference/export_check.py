@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import Images
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
-from classifier.images.resize import Resize, to_array
+from classifier.images.resize import to_array
 from classifier.images.store import read_bytes
 from classifier.models.spec import ModelSpec
 
@@ -68,8 +68,7 @@ def originals(
     for row in rows[:: max(1, len(rows) // most)][:most]:
         shard, at, length = manifest.shard[row], manifest.offset[row], manifest.size[row]
         encoded = read_bytes(raw, str(shard), int(at), int(length))
-        resize = cast(Resize, spec.resize)
         image = decode(encoded, spec.value_range)
-        ready = to_array(image, size, spec.channels, resize)
+        ready = to_array(image, size, spec.channels, spec.resize)
         whole = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
         yield ready, whole.reshape(*whole.shape[:2], spec.channels)

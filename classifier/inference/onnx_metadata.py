@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from classifier.core.errors import UserError
 from classifier.models.spec import ModelSpec, described, from_description
 
 INPUT, OUTPUT = "images", "probabilities"
@@ -25,5 +26,5 @@ def from_metadata(texts: Mapping[str, str]) -> tuple[ModelSpec, dict[str, Any]]:
     """
     try:
         return from_description(json.loads(texts["spec"])), json.loads(texts["metrics"])
-    except (AttributeError, KeyError, TypeError) as error:
+    except (KeyError, UserError) as error:
         raise ValueError(f"not the metadata of this project: {error}") from None

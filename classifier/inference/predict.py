@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ from PIL import Image
 from classifier.core.engine import cores
 from classifier.core.types import Float32Array, UInt8Array
 from classifier.images.decode import decode
-from classifier.images.resize import Resize, to_array
+from classifier.images.resize import to_array
 from classifier.inference.inputs import InputImage
 from classifier.inference.predictor import Predictor
 from classifier.models.spec import ModelSpec
@@ -102,7 +102,7 @@ def _decoded(asked: InputImage, spec: ModelSpec) -> UInt8Array | str:
         return asked.problem
     try:
         image = decode(read(Path(asked.path)), spec.value_range)
-        return to_array(image, spec.image_size, spec.channels, cast(Resize, spec.resize))
+        return to_array(image, spec.image_size, spec.channels, spec.resize)
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
     except ValueError as error:

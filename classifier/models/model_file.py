@@ -1,6 +1,7 @@
 """Write and load the model file: weights and their description, see `spec`, in one file."""
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from classifier.core.errors import UserError
@@ -45,20 +46,51 @@ def load(path: PathLike, device: str = "cpu") -> tuple["Classifier", ModelSpec]:
     """
     import torch
 
-    from classifier.models.registry import build
+    from classifier.models.registry import COMPUTES
 
     spec = read_spec(path)
     with torch.random.fork_rng():  # the discarded first weights must not move the caller's state
-        network = build(spec.name, spec.args, **spec.sizes)
+        # Without memory first: a file of unknown origin may describe a network of any size.
+        with torch.device("cpu" if spec.name.startswith(COMPUTES) else "meta"):
+            expected = _built(path, spec).state_dict()
+        _check_fit(path, spec, {name: tuple(value.shape) for name, value in expected.items()})
+        network = _built(path, spec)
+    weights = read_weights(path)
+    if any(not value.isfinite().all() for value in weights.values()):
+        raise damaged(path, "some of its weights are no numbers")
+    network.load_state_dict(weights)
+    return network.to(device).eval(), spec
+
+
+def _built(path: PathLike, spec: ModelSpec) -> "Classifier":
+    from classifier.models.registry import build
+
     try:
-        network.load_state_dict(read_weights(path))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        return build(spec.name, spec.args, **spec.sizes)
+    except UserError as error:
+        raise damaged(path, str(error).rstrip(".")) from None
+    # Settings may each be what they should and make no network together.
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise damaged(path, f"no network can be made of its settings: {error}") from None
+
+
+def _check_fit(path: PathLike, spec: ModelSpec, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise UserError where the file's tensors do not have these shapes; reads its header alone."""
+    import safetensors
+
+    with safetensors.safe_open(path, framework="numpy") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    names = sorted({*expected, *found})
+    if wrong := next((name for name in names if expected.get(name) != found.get(name)), None):
+        reason = f"{wrong}: {_shape(found, wrong)}, not {_shape(expected, wrong)}"
         raise UserError(
             f"{path}: its weights do not fit the network {spec.name!r} of this version of the "
             f"project ({reason}): use the version that trained it, or train again"
-        ) from None
-    return network.to(device).eval(), spec
+        )
+
+
+def _shape(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
+    return "×".join(map(str, shapes[name])) or "one value" if name in shapes else "absent"
 
 
 def read_weights(path: PathLike) -> dict[str, "Tensor"]:

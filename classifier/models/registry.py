@@ -6,19 +6,19 @@ To add one: a file here with a frozen dataclass of settings and a function
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Interval, Len
 from torch import nn
 
 from classifier.core.errors import UserError, suggestion
-from classifier.core.params import parse
+from classifier.core.parse import parse
 from classifier.models.classifier import Classifier, Entry, TestTimeAugmentation
 from classifier.models.networks.alexnet import AlexnetParams, alexnet
 from classifier.models.networks.cnn import CnnParams, cnn
 from classifier.models.networks.convnext import ConvnextParams, convnext
-from classifier.models.networks.ensemble import ensemble
+from classifier.models.networks.ensemble import EnsembleParams, ensemble
 from classifier.models.networks.fast import FastParams, fast
 from classifier.models.networks.inception import InceptionParams, inception
 from classifier.models.networks.layers import require_size
@@ -35,6 +35,8 @@ from classifier.models.networks.vit import VitParams, vit
 from classifier.models.networks.wide_resnet import WideResnetParams, wide_resnet
 
 TORCHVISION = "torchvision/"
+# Networks that compute with tensors while they are built, which the device `meta` cannot.
+COMPUTES = f"{TORCHVISION}regnet"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,23 @@ class ModelParams:
         return args
 
 
+@dataclass(frozen=True)
+class _EntryParams:
+    """What an `Entry` is made of."""
+
+    size: Annotated[int, Interval(ge=1, le=2048)]
+    mean: Annotated[tuple[float, ...], Len(3, 3)] | None = None
+    std: Annotated[tuple[Annotated[float, Gt(0)], ...], Len(3, 3)] | None = None
+
+
+@dataclass(frozen=True)
+class _General:
+    """What the settings of any network may hold beside its own."""
+
+    entry: _EntryParams | None = None
+    test_time_augmentation: TestTimeAugmentation = "none"
+
+
 def names() -> list[str]:
     """Every name that ``build`` knows, torchvision's included (which imports torchvision)."""
     return [*NETWORKS, *(TORCHVISION + name for name in torchvision_names())]
@@ -132,17 +151,19 @@ def build(
         UserError: unknown name or setting, or images too small for the network.
     """
     if name == "ensemble":  # of trained networks: in model files, never in params.yaml
+        together = parse(EnsembleParams, args, "model.ensemble")
         sizes = {"classes": classes, "channels": channels, "image_size": image_size}
-        networks = [build(member["name"], member["args"], **sizes) for member in args["members"]]
-        return ensemble(args, networks, classes)
+        networks = [build(member.name, member.args, **sizes) for member in together.members]
+        return ensemble(together, networks, classes)
     _look_up(name)
     settings = dict(args)
-    entry = settings.pop("entry", None)
-    earlier = settings.pop("views", "none")  # its name in model files of earlier versions
-    augmentation = settings.pop("test_time_augmentation", earlier)
+    if "views" in settings:  # its name in model files of earlier versions
+        settings["test_time_augmentation"] = settings.pop("views")
+    general = {key.name: settings.pop(key.name) for key in fields(_General) if key.name in settings}
+    entry = (also := parse(_General, general, f"model.{name}")).entry
     if entry:
-        image_size = entry["size"]
-        channels = len(entry["mean"]) if entry.get("mean") else channels
+        image_size = entry.size
+        channels = len(entry.mean) if entry.mean else channels
     if name.startswith(TORCHVISION):
         params = parse(TorchvisionParams, settings, "model.torchvision")
         short_name = name.removeprefix(TORCHVISION)
@@ -153,9 +174,10 @@ def build(
         network = NETWORKS[name].build(params, classes, channels, image_size)
     _start_undecided(network)
     if entry:
-        stages = {"entry": Entry(**entry), **dict(network.backbone.named_children())}
+        adapted = Entry(entry.size, entry.mean, entry.std)
+        stages = {"entry": adapted, **dict(network.backbone.named_children())}
         network = Classifier(stages, network.head)
-    network.test_time_augmentation = augmentation
+    network.test_time_augmentation = also.test_time_augmentation
     return network
 
 

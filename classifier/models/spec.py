@@ -13,12 +13,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt, Interval, MinLen
 
 from classifier.core.errors import UserError
-from classifier.core.value_range import Ranges, ranges_in
+from classifier.core.parse import parse
+from classifier.core.types import Resize
+from classifier.core.value_range import Ranges
 
 FORMAT = 1
+LARGEST = 2048  # pixels a side: what preprocess makes at most
 METADATA_KEY = "classifier"
 
 PathLike = str | os.PathLike[str]
@@ -37,13 +42,13 @@ class ModelSpec:
 
     name: str
     args: Mapping[str, Any]
-    classes: tuple[str, ...]
-    channels: int
-    image_size: int
-    resize: str
+    classes: Annotated[tuple[str, ...], MinLen(1)]
+    channels: Literal[1, 3]
+    image_size: Annotated[int, Interval(ge=1, le=LARGEST)]
+    resize: Resize
     mean: tuple[float, ...]
-    std: tuple[float, ...]
-    temperature: float = 1.0
+    std: tuple[Annotated[float, Gt(0)], ...]
+    temperature: Annotated[float, Gt(0)] = 1.0
     value_range: Ranges = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,10 +70,20 @@ def described(spec: ModelSpec) -> dict[str, Any]:
     return content
 
 
-def from_description(content: Mapping[str, Any]) -> ModelSpec:
-    """The spec that `described` gave; an error of Python's own where something is wrong."""
-    lists = {name: tuple(content[name]) for name in ("classes", "mean", "std")}
-    return ModelSpec(**{**content, **lists, "value_range": ranges_in(content)})
+def from_description(content: Any) -> ModelSpec:
+    """The spec that `described` gave.
+
+    Raises:
+        UserError: a key is missing, unknown, or has a value that no spec can have.
+    """
+    spec = parse(ModelSpec, content, "spec")
+    if not len(spec.mean) == len(spec.std) == spec.channels:
+        raise UserError("spec.mean and spec.std: one figure a channel is needed.")
+    if len(set(spec.classes)) < len(spec.classes):
+        raise UserError("spec.classes: a name stands there twice.")
+    if any(low >= high for low, high in spec.value_range.values()):
+        raise UserError("spec.value_range: the lower value comes first.")
+    return spec
 
 
 def read_spec(path: PathLike) -> ModelSpec:
@@ -92,8 +107,8 @@ def read_spec(path: PathLike) -> ModelSpec:
         )
     try:
         return from_description(content)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise damaged(path, f"its description is not complete: {error}") from None
+    except UserError as error:
+        raise damaged(path, str(error).rstrip(".")) from None
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from classifier.core.csv_files import row_writer
 from classifier.core.files import write_json
-from classifier.core.types import Int64Array, IntegerArray, TextArray
+from classifier.core.types import Int64Array, IntegerArray, Resize, TextArray
 from classifier.core.value_range import Ranges
 from classifier.dataset.prepared import PREPARED_SPLITS, PreparedData
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
 from classifier.images.parallel import ordered_map
-from classifier.images.resize import Resize, to_array
+from classifier.images.resize import to_array
 from classifier.images.store import read_bytes
 from classifier.preprocessing.value_range import measured, undecodable
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from classifier.core.errors import UserError
 from classifier.core.types import Int64Array
-from classifier.core.value_range import Range
+from classifier.core.value_range import Kind, Range
 from classifier.images.decode import inspect
 from classifier.images.manifest import Manifest
 from classifier.images.parallel import ordered_map
@@ -20,7 +20,9 @@ _PIECE = 16  # images that one task of a worker decodes: they are large
 Place = tuple[str, str, int, int]  # id, shard, offset, size
 
 
-def measured(raw: Path, manifest: Manifest, rows: Int64Array, workers: int = 0) -> dict[str, Range]:
+def measured(
+    raw: Path, manifest: Manifest, rows: Int64Array, workers: int = 0
+) -> dict[Kind, Range]:
     """The range of each kind of values that images of more than 8 bits have.
 
     Args:
@@ -47,8 +49,8 @@ def undecodable(name: str, error: Exception) -> UserError:
     return UserError(f"image {name!r} cannot be decoded ({error}): run dvc repro --force download.")
 
 
-def _extents(raw: Path, places: list[Place]) -> list[tuple[str, float, float]]:
-    found: list[tuple[str, float, float]] = []
+def _extents(raw: Path, places: list[Place]) -> list[tuple[Kind, float, float]]:
+    found: list[tuple[Kind, float, float]] = []
     for name, shard, offset, size in places:
         try:
             pixels = inspect(read_bytes(raw, shard, offset, size)).pixels

@@ -155,7 +155,7 @@ def pixels(data: bytes | str, spec: ModelSpec, limits: Limits) -> UInt8Array:
         reason = str(error)
         raise RefusedError(422, f"It is {reason}." if reason.startswith("damaged") else
                            f"It cannot be read ({reason}).") from None  # fmt: skip
-    return to_array(image, spec.image_size, spec.channels, spec.resize)  # type: ignore[arg-type]
+    return to_array(image, spec.image_size, spec.channels, spec.resize)
 
 
 def _decoded(text: str) -> bytes:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAMLError
 
 from classifier.core.errors import UserError, suggestion
-from classifier.core.params import RENAMED, Loader, flatten, load, parse, read
+from classifier.core.params import Loader, flatten, load, read
+from classifier.core.parse import RENAMED, parse
 from classifier.models.registry import ModelParams
 from classifier.report.page import PlotParams
 from classifier.training.params import TrainParams

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -148,11 +149,61 @@ def test_newer_format(path: Path) -> None:
 
 def test_incomplete_spec(path: Path) -> None:
     rewrite_spec(path, mean=None)
-    with pytest.raises(UserError, match="its description is not complete: 'mean'"):
+    with pytest.raises(UserError, match=r"spec\.mean is missing"):
         load(path)
 
 
 def test_weights_that_do_not_fit_their_spec(path: Path) -> None:
     rewrite_spec(path, classes=["a", "b"])
-    with pytest.raises(UserError, match=r"do not fit the network 'cnn'.*size mismatch"):
+    with pytest.raises(UserError, match=r"do not fit the network 'cnn'.*head.3.bias: 3, not 2"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"classes": []}, "spec.classes is .*give a list of 1 or more"),
+        ({"classes": ["a", "a"]}, "a name stands there twice"),
+        ({"classes": "ab"}, "spec.classes is 'ab'"),
+        ({"channels": 2}, "spec.channels is 2: choose 1 or 3"),
+        ({"channels": 1}, "one figure a channel"),
+        ({"image_size": 0}, "spec.image_size is 0"),
+        ({"image_size": 10**6}, "spec.image_size is 1000000"),
+        ({"resize": "x"}, "spec.resize is 'x': choose squash, crop or pad"),
+        ({"mean": [["a"]] * 3}, "spec.mean"),
+        ({"std": [0.0, 1.0, 1.0]}, "give a number > 0"),
+        ({"temperature": 0}, "spec.temperature is 0: give a number > 0"),
+        ({"temperature": float("nan")}, "spec.temperature is nan"),
+        ({"name": "x"}, "'x' is not a network"),
+        ({"name": 5}, "spec.name is 5: give a text"),
+        ({"args": []}, "spec.args"),
+        ({"args": {"nope": 1}}, "model.cnn.nope is not a parameter"),
+        ({"args": {"filters": [-1]}}, "model.cnn.filters"),
+        ({"args": {"filters": [10**9]}}, "model.cnn.filters"),
+        ({"args": {"filters": [60000] * 64}}, "do not fit the network"),
+        ({"args": {"convolutions": 10**6}}, "model.cnn.convolutions"),
+        ({"args": {"entry": {"size": 10**9}}}, "entry.size"),
+        ({"args": {"test_time_augmentation": "x"}}, "test_time_augmentation is 'x'"),
+        ({"name": "ensemble", "args": {"members": 10**9}}, "model.ensemble"),
+        ({"name": "ensemble", "args": {"method": "mean", "members": []}}, "a list of 1 to 100"),
+        ({"value_range": {"integer": [5, 5]}}, "the lower value comes first"),
+        ({"zzz": 1}, "spec.zzz is not a parameter"),
+    ],
+)
+def test_whatever_no_spec_can_have_is_refused_before_a_network_is_built(
+    path: Path, change: dict[str, Any], reason: str
+) -> None:
+    rewrite_spec(path, **change)
+    with pytest.raises(UserError, match=reason):
+        load(path)
+
+
+def test_weights_that_are_no_numbers(path: Path) -> None:
+    weights = safetensors.torch.load_file(path)
+    name = next(name for name, value in weights.items() if value.is_floating_point())
+    weights[name].view(-1)[0] = float("nan")
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    safetensors.torch.save_file(weights, path, metadata)
+    with pytest.raises(UserError, match="some of its weights are no numbers"):
         load(path)

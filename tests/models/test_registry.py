@@ -70,7 +70,14 @@ def test_network(name: str, channels: int, image_size: int, tmp_path: Any) -> No
         assert parameter.grad.abs().max() > 0, key
 
     spec = ModelSpec(
-        name, CASES[name], tuple("abcd"), channels, image_size, "squash", (0.5,), (0.2,)
+        name,
+        CASES[name],
+        tuple("abcd"),
+        channels,
+        image_size,
+        "squash",
+        (0.5,) * channels,
+        (0.2,) * channels,
     )
     save(tmp_path / "model.safetensors", network, spec)
     loaded, _ = load(tmp_path / "model.safetensors")

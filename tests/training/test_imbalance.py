@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from classifier.augment.augmenter import AugmentParams
 from classifier.core.errors import UserError
-from classifier.core.params import parse
+from classifier.core.parse import parse
 from classifier.dataset.prepared import PreparedData
 from classifier.experiments.learning_rate_finder import find_learning_rate
 from classifier.models.networks.cnn import CnnParams

@@ -7,13 +7,18 @@ which later work found to have no effect.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval
 from torch import nn
 
 from classifier.models.classifier import Classifier
-from classifier.models.networks.layers import FlattenMaps, dense_head, he_initialize
+from classifier.models.networks.layers import (
+    Dropout,
+    Factor,
+    FlattenMaps,
+    Width,
+    dense_head,
+    he_initialize,
+)
 
 _LARGE = 64  # pixels; from here on the first convolution takes the paper's steps of 4
 _LARGEST_DENSE_MAP = 6  # the paper's map before the dense layers
@@ -23,9 +28,9 @@ _LARGEST_DENSE_MAP = 6  # the paper's map before the dense layers
 class AlexnetParams:
     """Settings under ``model.alexnet``."""
 
-    width: Annotated[float, Gt(0)] = 1.0
-    dense_units: Annotated[int, Ge(1)] = 1024
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5
+    width: Factor = 1.0
+    dense_units: Width = 1024
+    dropout: Dropout = 0.5
 
 
 def alexnet(params: AlexnetParams, classes: int, channels: int, image_size: int) -> Classifier:

@@ -10,14 +10,18 @@ https://jmlr.org/papers/v15/srivastava14a.html.
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import nn
 
 from classifier.core.errors import UserError
 from classifier.models.classifier import Classifier
 from classifier.models.networks.layers import (
     ActivationName,
+    Count,
+    Dropout,
     FlattenMaps,
+    Kernel,
+    Widths,
     activation,
     dense_head,
     halved,
@@ -33,12 +37,12 @@ _LARGEST_DENSE_MAP = 4
 class CnnParams:
     """Settings under ``model.cnn``."""
 
-    filters: tuple[Annotated[int, Ge(1)], ...] = (32, 64, 128)
-    convolutions: Annotated[int, Ge(1)] = 1
-    kernel_size: Annotated[int, Ge(1)] = 3
+    filters: Widths = (32, 64, 128)
+    convolutions: Count = 1
+    kernel_size: Kernel = 3
     batch_norm: bool = True
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    dense_units: Annotated[int, Ge(0)] = 128
+    dropout: Dropout = 0.0
+    dense_units: Annotated[int, Interval(ge=0, le=65536)] = 128
     activation: ActivationName = "relu"
 
     def __post_init__(self) -> None:

@@ -9,12 +9,19 @@ from itertools import count
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Len
 from torch import Tensor, nn
 
 from classifier.core.errors import UserError
 from classifier.models.classifier import Classifier
-from classifier.models.networks.layers import halved, transformer_initialize
+from classifier.models.networks.layers import (
+    Count,
+    Dropout,
+    Kernel,
+    Widths,
+    halved,
+    transformer_initialize,
+)
 
 # Blocks start with this fraction of their branch. The paper's 1e-6 is for deeper networks and
 # longer training; 0.1 is what CaiT uses at this depth (https://arxiv.org/abs/2103.17239).
@@ -25,10 +32,10 @@ _LAYER_SCALE = 0.1
 class ConvnextParams:
     """Settings under ``model.convnext``: blocks and channels of each stage."""
 
-    depths: tuple[Annotated[int, Ge(1)], ...] = (2, 2, 6, 2)
-    widths: tuple[Annotated[int, Ge(1)], ...] = (40, 80, 160, 320)
-    kernel_size: Annotated[int, Ge(1)] = 7
-    drop_path: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    depths: Annotated[tuple[Count, ...], Len(1, 64)] = (2, 2, 6, 2)
+    widths: Widths = (40, 80, 160, 320)
+    kernel_size: Kernel = 7
+    drop_path: Dropout = 0.0
 
     def __post_init__(self) -> None:
         if len(self.depths) != len(self.widths) or not self.depths:

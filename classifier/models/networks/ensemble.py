@@ -1,13 +1,34 @@
 """Several trained networks as one: what `python -m classifier ensemble --model` saves."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Gt, Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classifier.models.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained network, and how it standardizes images in 0..1."""
+
+    name: str
+    args: Mapping[str, Any]
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Gt(0)], ...]
+
+
+@dataclass(frozen=True)
+class EnsembleParams:
+    """What an ensemble's model file says of it; ``floor`` bounds log-probabilities for stacking."""
+
+    method: Literal["mean", "weighted", "stacking"]
+    members: Annotated[tuple[Member, ...], Len(1, 100)]
+    floor: float = 0.0
 
 
 class Members(nn.Module):
@@ -67,20 +88,16 @@ class Stacking(nn.Module):
         return logits
 
 
-def ensemble(
-    settings: Mapping[str, Any], networks: Sequence[nn.Module], classes: int
-) -> Classifier:
+def ensemble(settings: EnsembleParams, networks: Sequence[nn.Module], classes: int) -> Classifier:
     """Put the networks and what combines them together; the weights are loaded afterwards.
 
     Args:
-        settings: "method" (mean, weighted or stacking), "floor" for stacking, and "members", each
-            with "mean" and "std".
         networks: one for each member.
         classes: K; every network has the same ones.
     """
-    members = settings["members"]
-    backbone = Members(networks, *([part[key] for part in members] for key in ("mean", "std")))
+    members = settings.members
+    backbone = Members(networks, [part.mean for part in members], [part.std for part in members])
     head: nn.Module = Mixture(len(members))
-    if settings["method"] == "stacking":
-        head = Stacking(len(members), classes, settings["floor"])
+    if settings.method == "stacking":
+        head = Stacking(len(members), classes, settings.floor)
     return Classifier({"members": backbone}, head)

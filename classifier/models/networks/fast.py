@@ -11,14 +11,22 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Interval, Len
+from annotated_types import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classifier.core.errors import UserError
 from classifier.models.classifier import Classifier
 from classifier.models.networks.convolution import Convolution
-from classifier.models.networks.layers import ActivationName, activation, halved, pooled_head
+from classifier.models.networks.layers import (
+    ActivationName,
+    Dropout,
+    Width,
+    Widths,
+    activation,
+    halved,
+    pooled_head,
+)
 
 _LEAST_VARIANCE = 5e-4  # added to each eigenvalue, so that flat directions are not blown up
 _PATCH_BYTES = 1 << 28  # of patches that are held at a time
@@ -28,15 +36,15 @@ _PATCH_BYTES = 1 << 28  # of patches that are held at a time
 class FastParams:
     """Settings under ``model.fast``."""
 
-    widths: Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1)] = (64, 128, 128)
+    widths: Widths = (64, 128, 128)
     convolutions: Annotated[int, Interval(ge=2, le=3)] = 2
     patch: Annotated[int, Interval(ge=1, le=8)] = 2
-    directions: Annotated[int, Ge(1)] | None = None
+    directions: Width | None = None
     whiten: bool = True
     offset: float = 0.0
     dirac: bool = True
     activation: ActivationName = "gelu"
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    dropout: Dropout = 0.0
 
 
 @dataclass(frozen=True)

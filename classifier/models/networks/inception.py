@@ -7,14 +7,19 @@ unnecessary.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from annotated_types import Gt, Interval
 from torch import Tensor, nn
 
 from classifier.models.classifier import Classifier
-from classifier.models.networks.layers import conv_norm, halved, he_initialize, pooled_head
+from classifier.models.networks.layers import (
+    Dropout,
+    Factor,
+    conv_norm,
+    halved,
+    he_initialize,
+    pooled_head,
+)
 
 _LARGE = 64  # pixels; from here on the stem shrinks the image by 8, as the paper's
 
@@ -36,8 +41,8 @@ _MODULES = {
 class InceptionParams:
     """Settings under ``model.inception``; the paper's width is 1."""
 
-    width: Annotated[float, Gt(0)] = 0.5
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    width: Factor = 0.5
+    dropout: Dropout = 0.0
 
 
 def inception(params: InceptionParams, classes: int, channels: int, image_size: int) -> Classifier:

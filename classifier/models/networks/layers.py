@@ -1,12 +1,22 @@
 """Layers, heads and first weights that several networks share."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
+from annotated_types import Interval, Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classifier.core.errors import UserError
+
+# What settings may be. The upper bounds are far above what anybody trains: they stop a slip of the
+# pen, and a model file of unknown origin, before they cost memory or time.
+Width = Annotated[int, Interval(ge=1, le=65536)]
+Widths = Annotated[tuple[Width, ...], Len(1, 64)]
+Count = Annotated[int, Interval(ge=1, le=1000)]
+Factor = Annotated[float, Interval(gt=0, le=100)]
+Kernel = Annotated[int, Interval(ge=1, le=63)]
+Dropout = Annotated[float, Interval(ge=0, lt=1)]
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 

@@ -7,21 +7,27 @@ https://doi.org/10.1038/323533a0.
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Interval
+from annotated_types import Len
 from torch import nn
 
 from classifier.models.classifier import Classifier
-from classifier.models.networks.layers import ActivationName, activation, he_initialize
+from classifier.models.networks.layers import (
+    ActivationName,
+    Dropout,
+    Width,
+    activation,
+    he_initialize,
+)
 
 
 @dataclass(frozen=True)
 class MlpParams:
     """Settings under ``model.mlp``."""
 
-    hidden: tuple[Annotated[int, Ge(1)], ...] = (128, 64)
+    hidden: Annotated[tuple[Width, ...], Len(0, 64)] = (128, 64)
     activation: ActivationName = "relu"
     batch_norm: bool = False
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    dropout: Dropout = 0.0
 
 
 def mlp(params: MlpParams, classes: int, channels: int, image_size: int) -> Classifier:

@@ -6,14 +6,13 @@ https://arxiv.org/abs/1512.03385. Depths 20 to 110 are its narrow CIFAR-10 netwo
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classifier.models.classifier import Classifier
-from classifier.models.networks.layers import conv_norm, halved, he_initialize, pooled_head
+from classifier.models.networks.layers import Factor, conv_norm, halved, he_initialize, pooled_head
 
 _LARGE = 64  # pixels; from here on the stem shrinks the image by 4, as the paper's for ImageNet
 
@@ -26,7 +25,7 @@ class ResnetParams:
     """Settings under ``model.resnet``."""
 
     depth: Literal[18, 20, 32, 34, 44, 50, 56, 110] = 20
-    width: Annotated[float, Gt(0)] = 1.0
+    width: Factor = 1.0
 
 
 def resnet(params: ResnetParams, classes: int, channels: int, image_size: int) -> Classifier:

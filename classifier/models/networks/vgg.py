@@ -5,13 +5,19 @@ https://arxiv.org/abs/1409.1556.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge, Gt, Interval
 from torch import nn
 
 from classifier.models.classifier import Classifier
-from classifier.models.networks.layers import dense_head, halved, he_initialize
+from classifier.models.networks.layers import (
+    Dropout,
+    Factor,
+    Width,
+    dense_head,
+    halved,
+    he_initialize,
+)
 
 # Convolutions in each of the five stages; three dense layers complete the depth (table 1, A B D E).
 _CONVOLUTIONS = {
@@ -28,10 +34,10 @@ class VggParams:
     """Settings under ``model.vgg``."""
 
     depth: Literal[11, 13, 16, 19] = 11
-    width: Annotated[float, Gt(0)] = 1.0
+    width: Factor = 1.0
     batch_norm: bool = True
-    dense_units: Annotated[int, Ge(1)] = 512
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5
+    dense_units: Width = 512
+    dropout: Dropout = 0.5
 
 
 def vgg(params: VggParams, classes: int, channels: int, image_size: int) -> Classifier:

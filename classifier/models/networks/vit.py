@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classifier.core.errors import UserError
 from classifier.models.classifier import Classifier
 from classifier.models.networks.convnext import ChannelNorm
-from classifier.models.networks.layers import pooled_head, transformer_initialize
+from classifier.models.networks.layers import Count, Dropout, pooled_head, transformer_initialize
 
 _PATCHES_A_SIDE = 8  # when the patch size is chosen for the image size
 
@@ -27,12 +27,12 @@ class VitParams:
     """Settings under ``model.vit``; ``patch`` is in pixels, null for a grid of about
     8×8 patches of 2 pixels or more."""
 
-    patch: Annotated[int, Ge(1)] | None = None
-    width: Annotated[int, Ge(4)] = 192
-    depth: Annotated[int, Ge(1)] = 6
-    heads: Annotated[int, Ge(1)] = 3
-    mlp_ratio: Annotated[int, Ge(1)] = 2
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    patch: Annotated[int, Interval(ge=1, le=2048)] | None = None
+    width: Annotated[int, Interval(ge=4, le=65536)] = 192
+    depth: Count = 6
+    heads: Count = 3
+    mlp_ratio: Annotated[int, Interval(ge=1, le=64)] = 2
+    dropout: Dropout = 0.0
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % 4:

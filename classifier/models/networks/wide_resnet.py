@@ -8,12 +8,12 @@ networks", 2016, https://arxiv.org/abs/1603.05027.
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from classifier.core.errors import UserError
 from classifier.models.classifier import Classifier
-from classifier.models.networks.layers import halved, he_initialize, pooled_head
+from classifier.models.networks.layers import Dropout, Factor, halved, he_initialize, pooled_head
 
 _LARGE = 64  # pixels; from here on the stem shrinks the image by 4
 
@@ -22,9 +22,9 @@ _LARGE = 64  # pixels; from here on the stem shrinks the image by 4
 class WideResnetParams:
     """Settings under ``model.wide_resnet``."""
 
-    depth: Annotated[int, Ge(10)] = 16
-    widen: Annotated[float, Gt(0)] = 4.0
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    depth: Annotated[int, Interval(ge=10, le=1000)] = 16
+    widen: Factor = 4.0
+    dropout: Dropout = 0.0
 
     def __post_init__(self) -> None:
         if self.depth % 6 != 4:
