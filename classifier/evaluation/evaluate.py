@@ -11,7 +11,7 @@ import torch
 from classifier.core.csv_files import write_table
 from classifier.core.errors import UserError
 from classifier.core.files import replacing, write_json
-from classifier.core.types import Float32Array, Int64Array
+from classifier.core.types import Float32Array, FloatArray, Int64Array
 from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import StoredImages
@@ -19,6 +19,7 @@ from classifier.evaluation import tables
 from classifier.evaluation.embedding import recorded_embeddings
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams, Scores, headline, score
+from classifier.metrics.stored_logits import stored
 from classifier.models.classifier import Classifier
 from classifier.models.forward import predict_logits
 from classifier.models.spec import ModelSpec
@@ -39,7 +40,7 @@ class Evaluation:
     classes: list[str]
     outcomes: Mapping[str, Outcomes]
     scores: Mapping[str, Scores]
-    unlabelled: Float32Array | None
+    unlabelled: FloatArray | None
     embedding_rows: Int64Array
     embeddings: Float32Array
 
@@ -64,8 +65,9 @@ def evaluate(
     if other_views:
         network.test_time_augmentation = "none"
 
-    def predict(images: StoredImages) -> Float32Array:
-        return predict_logits(network, images, spec.mean, spec.std, device, params.batch_size)
+    def predict(images: StoredImages) -> FloatArray:
+        facts = spec.mean, spec.std, device, params.batch_size
+        return predict_logits(network, images, *facts, keep=stored)
 
     most = EMBEDDED_BYTES // (8 * network.last_linear.in_features)
     most = min(params.embedding_images, most)

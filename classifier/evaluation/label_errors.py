@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from classifier.core.softmax import softmax
-from classifier.core.types import Float32Array, Float64Array, Int64Array
+from classifier.core.types import Float64Array, FloatArray, Int64Array
 from classifier.metrics.outcomes import Outcomes
 
 _CHUNK = 1 << 22  # probabilities held at a time
@@ -33,7 +33,7 @@ class LabelErrors:
 
 
 def find_label_errors(
-    logits: Float32Array, labels: Int64Array, temperature: float = 1.0
+    logits: FloatArray, labels: Int64Array, temperature: float = 1.0
 ) -> LabelErrors:
     """Find the images off the diagonal of the confident joint; memory beside logits is constant.
 

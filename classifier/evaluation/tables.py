@@ -9,13 +9,15 @@ import pandas as pd
 
 from classifier.core.csv_files import row_writer
 from classifier.core.softmax import softmax
-from classifier.core.types import Float32Array, Int64Array
+from classifier.core.types import FloatArray, Int64Array
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.ranking import pr_curve, roc_curve
 from classifier.metrics.reliability import reliability
 from classifier.metrics.scoring import Scores
+from classifier.metrics.stored_logits import WHOLE_CLASSES
 
 CURVE_POINTS = 101
+TOP = 5  # classes that a table of predictions names of each image where there are many
 NAMED_CURVES = 10  # classes: with more of them the curves are the averages alone
 _MICRO_SCORES = 10_000_000  # scores that the micro-averaged curves look at
 _CHUNK = 1 << 20  # probabilities turned into text together
@@ -24,35 +26,53 @@ _CHUNK = 1 << 20  # probabilities turned into text together
 def write_predictions(
     path: Path,
     ids: Sequence[str],
-    logits: Float32Array,
+    logits: FloatArray,
     classes: Sequence[str],
     labels: Int64Array | None = None,
     temperature: float = 1.0,
 ) -> None:
     """Write id, actual (if there are labels), predicted, probability, and p_CLASS for every class.
 
+    Of more than ``WHOLE_CLASSES`` classes the ``TOP`` likeliest alone are written, in the columns
+    predicted, probability, predicted_2, probability_2 … that ``predict --out`` has too.
+
     Probabilities are the softmax of the logits divided by ``temperature``: the calibrated ones
     that predict, serve and the exported models give too. The logits themselves, which loss and
     ``ece`` are made from, are in ``data/predictions/*_logits.npy``.
     """
     known = [] if labels is None else ["actual"]
-    columns = ["id", *known, "predicted", "probability", *(f"p_{name}" for name in classes)]
+    columns = ["id", *known, "predicted", "probability"]
+    if len(classes) <= WHOLE_CLASSES:
+        columns += [f"p_{name}" for name in classes]
+    else:
+        places = range(2, TOP + 1)
+        columns += [f"{name}_{n}" for n in places for name in ("predicted", "probability")]
     with row_writer(path, columns) as write:
         write(_prediction_rows(ids, logits, classes, labels, temperature))
 
 
 def _prediction_rows(
     ids: Sequence[str],
-    logits: Float32Array,
+    logits: FloatArray,
     classes: Sequence[str],
     labels: Int64Array | None,
     temperature: float,
 ) -> Iterator[list[str]]:
     numbers = ",".join(["%.6g"] * len(classes))
+    names = np.array(classes, object)
     step = max(1, _CHUNK // len(classes))
     for start in range(0, len(logits), step):
         part = np.asarray(logits[start : start + step], np.float64)
         probabilities = softmax(part, temperature)
+        if len(classes) > WHOLE_CLASSES:
+            first = np.argsort(-part, axis=1, kind="stable")[:, :TOP]
+            said = names[first].tolist()
+            likely = np.take_along_axis(probabilities, first, axis=1).tolist()
+            for row, pairs in enumerate(map(zip, said, likely), start):
+                actual = [] if labels is None else [classes[labels[row]]]
+                best = [cell for name, value in pairs for cell in (name, f"{value:.6g}")]
+                yield [ids[row], *actual, *best]
+            continue
         winners = part.argmax(axis=1).tolist()
         rows = zip(probabilities.tolist(), winners, strict=True)
         for row, (values, winner) in enumerate(rows, start):

@@ -13,8 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from classifier.core.errors import UserError
-from classifier.core.types import Float32Array, Float64Array, IntegerArray
+from classifier.core.softmax import cross_entropy
+from classifier.core.types import Float32Array, Float64Array, FloatArray, IntegerArray
 from classifier.experiments.revisions import Predictions, same_images
+from classifier.metrics.stored_logits import WHOLE_CLASSES, stored
 from classifier.models.temperature import fit_temperature
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ Method = Literal["mean", "weighted", "stacking"]
 
 # A sure network can say log p = -100, and such a value would rule a linear function of them.
 FLOOR = -20.0
+_CHUNK = 1 << 20  # logits of each member that are combined together
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # of stacking: scikit-learn's C, the smaller the tighter
 
 
@@ -39,11 +42,18 @@ class Combination:
     weights: Float64Array
     bias: Float64Array | None = None
 
-    def __call__(self, members: Sequence[Float32Array]) -> Float32Array:
-        """Logits of the members, each [N, K], to those of the ensemble, [N, K].
+    def __call__(self, members: Sequence[FloatArray]) -> FloatArray:
+        """Logits of the members, each [N, K], to those of the ensemble, [N, K], as they are stored.
 
         Those of a mean are log-probabilities.
         """
+        count, classes = members[0].shape
+        step = max(1, _CHUNK // classes)
+        starts = range(0, max(1, count), step)
+        parts = [[logits[start : start + step] for logits in members] for start in starts]
+        return np.concatenate([stored(self._combined(part)) for part in parts])
+
+    def _combined(self, members: Sequence[FloatArray]) -> Float32Array:
         logs = [log_probabilities(logits) for logits in members]
         if self.bias is not None:
             return np.asarray(_features(logs) @ self.weights.T + self.bias, np.float32)
@@ -60,30 +70,35 @@ def combine(method: Method, val: Sequence[Predictions], members: int) -> Combina
         members: how many there are.
 
     Raises:
-        UserError: the members were validated on different images, or stacking lacks a class.
+        UserError: the members were validated on different images, or stacking lacks a class or has
+            more than ``WHOLE_CLASSES``.
     """
     if method == "mean":
         return Combination("mean", np.full(members, 1 / members))
     same_images(val)
-    logs = [log_probabilities(part.logits) for part in val]
+    labels = val[0].labels
     if method == "weighted":
-        return Combination("weighted", fit_weights(logs, val[0].labels))
-    return fit_stacking(logs, val[0].labels)
+        own = np.exp(-np.stack([cross_entropy(part.logits, labels) for part in val], axis=1))
+        return Combination("weighted", fit_weights(own))
+    if len(val[0].classes) > WHOLE_CLASSES:
+        raise UserError(
+            f"stacking fits a weight for each pair of classes, and {len(val[0].classes):,} are too "
+            "many: choose weighted or mean."
+        )
+    return fit_stacking([log_probabilities(part.logits) for part in val], labels)
 
 
-def fit_weights(logs: Sequence[Float64Array], labels: IntegerArray) -> Float64Array:
+def fit_weights(own: Float64Array) -> Float64Array:
     """The weights, summing to 1, of the mixture of probabilities with the least cross-entropy.
 
     Expectation-maximization (Dempster, Laird and Rubin 1977), which for mixture weights alone is
     a multiplication, stays on the simplex and converges to the one optimum.
 
     Args:
-        logs: log-probabilities of each member, [N, K].
-        labels: [N].
+        own: [N, M] probability that each member gives the label of each image.
     """
-    own = np.exp(np.stack([log[np.arange(len(labels)), labels] for log in logs], axis=1))
     own = np.maximum(own, np.finfo(np.float64).tiny)
-    weights = np.full(len(logs), 1 / len(logs))
+    weights = np.full(own.shape[1], 1 / own.shape[1])
     for _ in range(10_000):
         fraction = own * weights
         following = (fraction / fraction.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -132,7 +147,7 @@ def _features(logs: Sequence[Float64Array]) -> Float64Array:
     return found
 
 
-def log_probabilities(logits: Float32Array) -> Float64Array:
+def log_probabilities(logits: FloatArray) -> Float64Array:
     """[N, K] logits to the logarithms of their softmax."""
     from scipy.special import log_softmax
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from classifier.core.csv_files import read_table
+from classifier.core.csv_files import read_chunks
 from classifier.core.errors import UserError, suggestion
 from classifier.core.git import git_or_none
 from classifier.core.params import flatten, read_text
-from classifier.core.types import Float32Array, Int64Array, TextArray
+from classifier.core.types import FloatArray, Int64Array, TextArray
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
@@ -160,8 +160,8 @@ class Revision:
 class Predictions:
     """What the model of one revision said of one split.
 
-    ``name`` is the revision's, ``params`` are those that made the model. ``logits`` is float32
-    [N, K], ``labels`` int64 [N] indices into ``classes``, ids in row order.
+    ``name`` is the revision's, ``params`` are those that made the model. ``logits`` is [N, K] as
+    `stored_logits` has them, ``labels`` int64 [N] indices into ``classes``, ids in row order.
     """
 
     name: str
@@ -170,7 +170,7 @@ class Predictions:
     classes: tuple[str, ...]
     ids: TextArray
     labels: Int64Array
-    logits: Float32Array
+    logits: FloatArray
 
 
 def predictions(revision: Revision, split: str = "test") -> Predictions:
@@ -184,8 +184,10 @@ def predictions(revision: Revision, split: str = "test") -> Predictions:
     with revision.open(f"data/prepared/{split}_labels.npy") as file:
         labels = np.load(file)
     types = {"id": str, "split": str}
-    index = read_table(revision.path("data/prepared/index.csv"), "preprocess", types)
-    ids = np.array(index.id[index.split == split].tolist(), np.str_)
+    index = read_chunks(revision.path("data/prepared/index.csv"), "preprocess", types)
+    names = [table["id"][table["split"] == split] for table in index]
+    text: Any = np.dtypes.StringDType()
+    ids = np.concatenate([part.to_numpy(text) for part in names])
     if not len(ids) == len(labels) == len(logits):
         raise UserError(
             f"{revision.name}: {len(logits)} {split} logits for {len(labels)} images: its "

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from classifier.core.softmax import cross_entropy, softmax_parts
-from classifier.core.types import BoolArray, Float32Array, Float64Array, Int64Array
+from classifier.core.types import BoolArray, Float64Array, FloatArray, Int64Array
 
 _CHUNK = 1 << 22  # logits looked at together
 
@@ -15,13 +15,13 @@ _CHUNK = 1 << 22  # logits looked at together
 class Outcomes:
     """Logits and labels of a split, and what follows from them; nothing here is [N,K] but logits.
 
-    ``logits`` float32 [N,K]; ``labels`` int64 [N]; ``temperature`` divides the logits wherever
-    ``calibrated`` is asked for, None where none was fitted for these logits. Images are shown to
-    people with calibrated probabilities, as they are everywhere else; figures that measure the
-    network itself (loss, ranking, ``ece``) take its logits as they are.
+    ``logits`` [N,K], float32 or as `stored_logits` has them; ``labels`` int64 [N]; ``temperature``
+    divides the logits wherever ``calibrated`` is asked for, None where none was fitted for these
+    logits. Images are shown to people with calibrated probabilities, as they are everywhere else;
+    figures that measure the network itself (loss, ranking, ``ece``) take its logits as they are.
     """
 
-    logits: Float32Array
+    logits: FloatArray
     labels: Int64Array
     temperature: float | None = None
 

@@ -1,7 +1,7 @@
 """From uint8 images to logits: standardize, and pass through the network in constant memory."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ def predict_logits(
     device: str | torch.device = "cpu",
     batch_size: int = 512,
     autocast: torch.dtype | None = None,
+    keep: Callable[[np.ndarray], np.ndarray] = np.asarray,
 ) -> np.ndarray:
     """Logits float32 [N,K] of uint8 images [N,H,W,C], batch by batch in constant memory.
 
@@ -61,6 +62,7 @@ def predict_logits(
         images: in files, which are read ahead; an array; or a tensor, perhaps on the device.
         batch_size: images that go through the network together, fewer of large ones: `at_a_time`.
         autocast: compute in this type (bfloat16, float16) where torch considers it safe.
+        keep: makes of the logits of a batch what is kept of them.
     """
     device = torch.device(device)
     was_training = network.training
@@ -72,9 +74,9 @@ def predict_logits(
     for batch in _in_parts(images, step):
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             logits = network(normalize(batch.to(device, non_blocking=True), mean, std))
-        found.append(logits.float().cpu())
+        found.append(keep(logits.float().cpu().numpy()))
     network.train(was_training)
-    return torch.cat(found).numpy() if found else np.zeros((0, 0), np.float32)
+    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 
 def _in_parts(images: Images | Tensor, step: int) -> Iterator[Tensor]:

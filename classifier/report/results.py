@@ -14,7 +14,7 @@ from classifier.core.csv_files import read_table
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
 from classifier.core.params import read
-from classifier.core.types import AnyArray, Float32Array, Int64Array, UInt8Array
+from classifier.core.types import AnyArray, FloatArray, Int64Array, UInt8Array
 from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import StoredImages
 
@@ -126,9 +126,9 @@ class Results:
         return self.data.labels("test")
 
     @cached_property
-    def logits(self) -> Float32Array:
-        """[N, K] logits of the test images."""
-        return np.load(self.folders.predictions / "test_logits.npy")
+    def logits(self) -> FloatArray:
+        """[N, K] logits of the test images, memory-mapped."""
+        return np.load(self.folders.predictions / "test_logits.npy", mmap_mode="r")
 
     @cached_property
     def predicted(self) -> Int64Array:

@@ -11,6 +11,7 @@ from classifier.evaluation import tables
 from classifier.evaluation.mistakes import confident_mistakes, confused_pairs, least_certain
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams, headline, score
+from classifier.metrics.stored_logits import stored
 from classifier.report.results import Folders
 
 WORDS = [
@@ -60,6 +61,7 @@ def make(
     logits[np.arange(test), labels["test"]] += 4.5 + np.log(classes)
     logits[np.arange(test), (labels["test"] + 1) % classes] += 1.5
     where.predictions.mkdir(parents=True)
+    logits = stored(logits)
     np.save(where.predictions / "test_logits.npy", logits)
     outcomes = Outcomes(logits, labels["test"], 1.4)
     ids = [f"test-{row:05}" for row in range(test)]
