@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from classifier.core.errors import UserError
-from classifier.sources import archive, classes, digits, folder, named, parquet
+from classifier.sources import archive, classes, folder, parquet
 from classifier.sources.ingest import Summary, ingest
+from classifier.sources.published import digits, imagenet, named
 from classifier.sources.remote.bring import Copy, bring
 from classifier.sources.source_index import Files, Listing, as_spans
 from classifier.sources.tables import table
@@ -31,6 +32,7 @@ SourceName = Literal[
     "csv",
     "archive",
     "parquet",
+    "imagenet",
 ]
 
 
@@ -114,6 +116,8 @@ def _listing(params: DownloadParams, cache: Path) -> Iterator[Listing]:
     elif params.source == "parquet":
         columns = parquet.Columns(params.image_column, params.label_column, params.group_column)
         yield parquet.listing(*_files(params, cache, single=True), columns)
+    elif params.source == "imagenet":
+        yield imagenet.listing(*_files(params, cache))
     elif params.source == "archive":
         path, name = _place(params, cache)
         read_table = partial(_read_table, params)

@@ -84,6 +84,29 @@ def unpack(archive: Path, spool: Path) -> dict[str, Span]:
     return spans
 
 
+def in_tar(outer: Path | Span) -> dict[str, Span]:
+    """Find the files in a plain tar file, which may lie inside another one, where they lie.
+
+    Returns and raises what `unpack` does; a compressed tar file is refused as well.
+    """
+    path, start, _, name = outer if isinstance(outer, Span) else Span(outer, 0, 0, outer.name)
+    spans: dict[str, Span] = {}
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                for member in _tar_members(path, tar, plain=True):
+                    inner = _checked(path, member.name)
+                    if inner and member.span:
+                        spans[inner] = Span(path, *member.span, f"{name}/{inner}")
+    except OSError as error:
+        raise UserError(f"{name} cannot be read ({error.strerror or error}).") from None
+    except _DAMAGED as error:
+        reason = short(str(error))
+        raise UserError(f"{name} is no plain tar file, or damaged ({reason}).") from None
+    return spans
+
+
 class _Budget:
     """Counts what comes out of an archive against the limits; headers are not believed."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier.sources import named
+from classifier.sources.published import named
 from tests.support import archives, workspace
 from tests.support.workspace import Workspace
 

@@ -228,7 +228,7 @@ def test_digits(tmp_path: Path, out: Path) -> None:
 def test_published_sets_come_from_a_mirror(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from classifier.sources import named
+    from classifier.sources.published import named
 
     monkeypatch.setattr(named, "SETS", dict(named.SETS))
     mirror = tmp_path / "mirror"
@@ -260,7 +260,7 @@ def test_cifar_planes_become_pixels(
 ) -> None:
     import tarfile
 
-    from classifier.sources import named
+    from classifier.sources.published import named
 
     monkeypatch.setattr(named, "SETS", dict(named.SETS))
     archive = make_cifar10(tmp_path / "mirror", per_class=1)
@@ -283,7 +283,7 @@ def test_archives_that_are_not_what_they_seem(
 ) -> None:
     import gzip
 
-    from classifier.sources import named
+    from classifier.sources.published import named
 
     monkeypatch.setattr(named, "SETS", dict(named.SETS))
     mirror = tmp_path / "mirror"
@@ -309,7 +309,7 @@ def take_offline(name: str, mirror: Path, out: Path) -> None:
     """Take a set with its published checksums, but ask its own mirrors for nothing."""
     from dataclasses import replace
 
-    from classifier.sources import named
+    from classifier.sources.published import named
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(named.SETS, name, replace(named.SETS[name], mirrors=()))

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from classifier.sources import named
+from classifier.sources.published import named
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from classifier.sources import cifar, idx
+from classifier.sources.published import cifar, idx
 from classifier.sources.remote.fetch import fetch
 from classifier.sources.remote.transfer import RemoteFile
 from classifier.sources.source_index import About, Item, Listing

@@ -1,0 +1,1 @@
+"""Published data sets that can be taken by name."""
