@@ -18,7 +18,6 @@ from classifier.metrics.scoring import FEWEST, RANKING_LOOKS, EvaluateParams, co
 
 Verdict = Literal["better", "worse", "no evidence"]
 
-LOWER_IS_BETTER = ("loss", "ece")
 FEW = 25  # images on which the models disagree, below which McNemar's test is done exactly
 
 

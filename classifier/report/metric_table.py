@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# key in metrics/evaluate.json without "test_" -> name, meaning
+# key in metrics/evaluate.json without "test_" -> name, meaning; "lower is better" is read from it
 MEANINGS = {
     "accuracy": ("Accuracy", "fraction of images that are right"),
     "balanced_accuracy": ("Balanced accuracy", "mean recall, every class counting the same"),
@@ -19,9 +19,17 @@ MEANINGS = {
     "roc_auc": ("ROC AUC", "one class against the rest, mean of classes"),
     "average_precision": ("Average precision", "one class against the rest, mean of classes"),
     "ece": ("Calibration error", "mean gap between confidence and accuracy; lower is better"),
-    "ece_calibrated": ("Calibration error, scaled", "the same after temperature scaling"),
+    "ece_calibrated": (
+        "Calibration error, scaled",
+        "the same, scaled; lower is better",
+    ),
 }
 PERCENT = ("accuracy", "ece")
+
+
+def lower_is_better(key: str) -> bool:
+    """Whether a smaller value of a metric is the better one."""
+    return "lower is better" in MEANINGS.get(key, ("", ""))[1]
 
 
 @dataclass(frozen=True)

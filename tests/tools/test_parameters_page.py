@@ -4,6 +4,7 @@ import yaml
 
 from classifier.core.params import load
 from classifier.experiments.overrides import SECTIONS, dataclass_of
+from classifier.models.registry import NETWORKS
 from tools import ROOT
 from tools.parameters_page import PAGE, comments, page
 
@@ -29,3 +30,9 @@ def test_the_defaults_load_and_every_key_is_explained() -> None:
         if not comment and key not in sections_only and key.rsplit(".")[-1] not in plain
     ]
     assert unexplained == [], "say what they mean, their unit or choices"
+
+
+def test_every_network_has_its_section() -> None:
+    """`-S model.NAME.x=1` fails where params.yaml lacks it."""
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["model"]
+    assert set(NETWORKS) <= set(sections)
