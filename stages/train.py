@@ -50,7 +50,8 @@ def train() -> None:
     data = PreparedData.open(PREPARED)
     checkpoints: Checkpoints | None = None  # the other ranks keep and write nothing
     board: Board | None = None
-    key = run_key(params, model, augment, PREPARED, code_of("train", Path("dvc.yaml")))
+    code = code_of("train", Path("dvc.yaml"))
+    key = run_key(params, model, augment, PREPARED, code, run_dir() / "hashes.json")
     if Ranks().first:
         checkpoints = Checkpoints(run_dir() / "checkpoints" / key, params.checkpoint_every)
         board = Board(run_dir() / "tensorboard" / key) if params.tensorboard else None

@@ -4,6 +4,7 @@ Sets that fit live on the device as uint8 and a batch is one gather; larger ones
 file, read ahead by threads. There are no worker processes and no work per image in Python.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Literal
@@ -19,9 +20,15 @@ RESIDENT_SHARE = 0.5  # of the free memory: the rest is for activations and opti
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether ``size`` bytes of images may live on the device beside everything else."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-    return size <= RESIDENT_SHARE * free
+    """Whether ``size`` bytes of images may live on the device beside everything else.
+
+    Each rank has a GPU of its own; the memory of a machine is for all of its ranks, and each one
+    takes that much.
+    """
+    if device.type == "cuda":
+        return size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of this machine, as torchrun says
+    return size * ranks <= RESIDENT_SHARE * free_memory()
 
 
 Batch = tuple[Tensor, Tensor, Tensor]

@@ -22,6 +22,7 @@ from classifier.models.device import choose_device
 from classifier.models.registry import NETWORKS, ModelParams
 from classifier.training.distributed import Ranks
 from classifier.training.params import TrainParams
+from classifier.training.run.known_hashes import hashes
 
 # Of the section train: how a run is watched and where its images wait change no result. What counts
 # of `device` and `processes` is the device that is found and the number of ranks.
@@ -34,12 +35,14 @@ def run_key(
     augment: AugmentParams,
     prepared: Path,
     code: Iterable[Path],
+    known: Path | None = None,
 ) -> str:
     """The key of the run that these parameters, data and code make here, on which all ranks agree.
 
     Args:
         prepared: the folder of the data; the train and val splits count.
         code: files, or folders whose Python files count.
+        known: a file to keep the hashes of the data in, so that the next start reads it faster.
 
     Raises:
         UserError: another machine of the run has other ones.
@@ -53,7 +56,7 @@ def run_key(
         versions |= {"torch": torch.__version__, "numpy": np.__version__}
         found = {
             "params.yaml": key_of([train, _settings(model), asdict(augment)], []),
-            str(prepared): key_of(None, data),
+            str(prepared): key_of(hashes(sorted(data), known), []),
             "the code": key_of(None, _python_files(code)),
             **{f"the version of {name}": version for name, version in versions.items()},
             "the device": choose_device(params.device).type,

@@ -10,7 +10,8 @@ import torch
 from classifier.dataset.stored_images import StoredImages
 from classifier.models.classifier import Entry
 from classifier.models.forward import at_a_time, normalize, predict_logits
-from classifier.training.batches import Batches
+from classifier.training import batches
+from classifier.training.batches import Batches, fits
 
 CPU = torch.device("cpu")
 
@@ -38,9 +39,9 @@ def test_resident_and_streamed_batches_are_the_same(images: StoredImages) -> Non
 
 @pytest.mark.parametrize("place", ["resident", "stream"])
 def test_an_epoch_can_begin_in_its_middle(images: StoredImages, place: str) -> None:
-    batches = Batches(images, np.zeros(53), CPU, place)  # type: ignore[arg-type]
-    whole = list(batches.epoch(torch.arange(53), 8))
-    rest = list(batches.epoch(torch.arange(53), 8, first=4))
+    some = Batches(images, np.zeros(53), CPU, place)  # type: ignore[arg-type]
+    whole = list(some.epoch(torch.arange(53), 8))
+    rest = list(some.epoch(torch.arange(53), 8, first=4))
     assert len(rest) == 2
     for ours, theirs in zip(rest, whole[4:], strict=True):
         assert torch.equal(ours[0], theirs[0])
@@ -57,6 +58,13 @@ def test_leaving_a_streamed_epoch_early_ends_its_thread(images: StoredImages) ->
 
 def test_small_sets_are_resident(images: StoredImages) -> None:
     assert Batches(images, np.zeros(53), CPU).resident
+
+
+def test_the_ranks_of_a_machine_have_its_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "free_memory", lambda: 1000)
+    assert (fits(500, CPU), fits(501, CPU)) == (True, False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert (fits(125, CPU), fits(126, CPU)) == (True, False)
 
 
 def test_normalize_matches_its_definition() -> None:

@@ -16,6 +16,7 @@ from classifier.models.registry import ModelParams
 from classifier.training import run_key as module
 from classifier.training.distributed import Ranks
 from classifier.training.params import TrainParams
+from classifier.training.run import known_hashes
 from classifier.training.run_key import code_of, run_key
 from tests.support.prepared_digits import prepared_digits
 from tools import ROOT
@@ -91,6 +92,16 @@ def test_code_and_data_count(project: Path, name: str) -> None:
     with (project / name).open("ab") as file:
         file.write(b" ")
     assert key(project) != before
+
+
+def test_data_that_have_not_changed_are_read_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_hashes, "SETTLED", -1.0)
+    arguments = TRAIN, MODEL, AugmentParams(), project / "prepared", [], project / "hashes.json"
+    first = run_key(*arguments)
+    monkeypatch.setattr(known_hashes, "sha256", lambda path: pytest.fail(f"{path} is read"))
+    assert run_key(*arguments) == first
 
 
 def test_the_test_split_and_compiled_code_do_not_count(project: Path) -> None:
