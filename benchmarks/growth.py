@@ -15,12 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from benchmarks.machine import machine
+from benchmarks.machine import control_group, machine
 from benchmarks.overhead import STAGES, clone
 
 SHARES = {"train": 5 / 6, "test": 1 / 6}
@@ -58,20 +57,6 @@ def measure(folder: Path, stage: str, group: Path | None) -> tuple[float, float]
     if process.returncode:
         sys.exit(f"error: {stage} failed in {folder}")
     return time.perf_counter() - started, peak
-
-
-@contextlib.contextmanager
-def control_group(limit: int) -> Iterator[Path]:
-    """A control group of Linux, version 1 or 2, that holds ``limit`` bytes; root may make one."""
-    old = Path("/sys/fs/cgroup/memory")
-    place, file = (old, "memory.limit_in_bytes") if old.is_dir() else (old.parent, "memory.max")
-    group = place / "growth"
-    group.mkdir(exist_ok=True)
-    (group / file).write_text(str(limit), encoding="ascii")
-    try:
-        yield group
-    finally:
-        group.rmdir()
 
 
 def main() -> None:
