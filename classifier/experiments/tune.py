@@ -4,8 +4,13 @@ Optuna: Akiba et al. 2019, https://arxiv.org/abs/1907.10902. Its storage is the 
 study: any number of workers share it, and one that was killed leaves only its trial in flight.
 """
 
+import contextlib
 import os
+import random
+import re
 import socket
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
+HEARTBEAT = 10  # seconds between two signs of life of a trial, in a database
+GRACE = 3 * HEARTBEAT  # seconds without one, after which its worker is dead
+OPENINGS = 8  # attempts to open a study
+_IN_EACH_OTHERS_WAY = ("IntegrityError", "ProgrammingError", "StorageInternalError")
 FAILURES = 3  # in a row, after which something is wrong with more than a trial
 
 
@@ -66,23 +75,42 @@ def open_study(search: Search, storage: str, prune: bool, epochs: int) -> "Study
     except ImportError:
         raise not_installed("optuna", "tune") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", "Heartbeat of storage")  # `_run_one` gives the signs of life
     median = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 5))
-    try:
-        study = optuna.create_study(
-            study_name=search.name,
-            storage=_storage(storage),
-            direction="minimize" if "loss" in search.metric else "maximize",
-            pruner=median if prune else optuna.pruners.NopPruner(),
-            load_if_exists=True,
-        )
-    except Exception as error:  # each database has errors of its own
-        raise UserError(f"the study at {storage} cannot be opened: {error}.") from None
-    if not study.trials:
+    study, new = _opened(search, storage, median if prune else optuna.pruners.NopPruner())
+    if new:
         present = flatten(_sections(search))
         start = {axis.key: axis.place(present.get(axis.key)) for axis in search.axes}
         if all(value is not None for value in start.values()):
             study.enqueue_trial(start, skip_if_exists=True)
     return study
+
+
+def _opened(search: Search, place: str, pruner: Any) -> tuple["Study", bool]:
+    """The study, and whether it was made here."""
+    import optuna
+
+    for attempt in range(1, OPENINGS + 1):
+        try:
+            storage = _storage(place)
+            direction: Any = "minimize" if "loss" in search.metric else "maximize"
+            with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
+                return optuna.create_study(
+                    study_name=search.name, storage=storage, direction=direction, pruner=pruner
+                ), True
+            return optuna.load_study(study_name=search.name, storage=storage, pruner=pruner), False
+        except ModuleNotFoundError as error:
+            raise not_installed(error.name or "psycopg", "tune") from None
+        except Exception as error:  # each database has errors of its own
+            # Workers that start together on an empty database all make its tables.
+            if attempt < OPENINGS and type(error).__name__ in _IN_EACH_OTHERS_WAY:
+                time.sleep(attempt * random.random())
+                continue
+            shown = re.sub("//[^/]*@", "//", place)  # without a password
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise UserError(f"the study at {shown} cannot be opened: {reason}.") from None
+    raise AssertionError("the last attempt returns or raises")
 
 
 def recover(study: "Study", search: Search, log: Path, say: Callable[[str], None]) -> None:
@@ -113,15 +141,27 @@ def run_trials(
 ) -> None:
     """Run trials until ``total`` of the study are finished or being run, by whichever worker.
 
+    In a database, whose workers give signs of life, it waits for those being run, and runs again
+    what a worker leaves that has died, on whichever machine.
+
     Raises:
         UserError: several trials failed one after the other.
         KeyboardInterrupt: after the trial in flight was put back.
     """
+    from optuna.storages import fail_stale_trials
     from optuna.trial import TrialState
 
-    counted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+    finished = (TrialState.COMPLETE, TrialState.PRUNED)
     failures = 0
-    while len(study.get_trials(states=counted, deepcopy=False)) < total:
+    while True:
+        fail_stale_trials(study)
+        left = total - len(study.get_trials(states=finished, deepcopy=False))
+        running = len(study.get_trials(states=[TrialState.RUNNING], deepcopy=False))
+        if left <= 0 or (left <= running and not _has_signs_of_life(study)):
+            return
+        if left <= running:
+            time.sleep(HEARTBEAT / 5)
+            continue
         trial = study.ask()
         try:
             say(_run_one(study, trial, search, log))
@@ -140,6 +180,7 @@ def run_trials(
 
 def _run_one(study: "Study", trial: "Trial", search: Search, log: Path) -> str:
     import optuna
+    from optuna.storages._heartbeat import get_heartbeat_thread
 
     trial.set_user_attr("host", socket.gethostname())
     trial.set_user_attr("process", identity(os.getpid()))
@@ -151,7 +192,10 @@ def _run_one(study: "Study", trial: "Trial", search: Search, log: Path) -> str:
     name = search.experiment(trial.number)
     shown = ", ".join(f"{key} {_short(value)}" for key, value in values.items())
 
-    with ExperimentRun(name, {**search.fixed, **values}, log, search.root) as run:
+    with (
+        get_heartbeat_thread(trial._trial_id, study._storage),
+        ExperimentRun(name, {**search.fixed, **values}, log, search.root) as run,
+    ):
         for row in run.epochs():
             trial.report(_metric(search, row, "metrics/history.csv"), int(row["epoch"]))
             if trial.should_prune():
@@ -161,6 +205,12 @@ def _run_one(study: "Study", trial: "Trial", search: Search, log: Path) -> str:
     result = _result(search, trial.number)
     study.tell(trial.number, result)
     return f"{name}: {search.metric} {result:.4f} ({shown})"
+
+
+def _has_signs_of_life(study: "Study") -> bool:
+    from optuna.storages._heartbeat import is_heartbeat_enabled
+
+    return bool(is_heartbeat_enabled(study._storage))
 
 
 def best(study: "Study") -> "FrozenTrial | None":
@@ -231,11 +281,17 @@ def _sections(search: Search) -> dict[str, Any]:
 
 def _storage(place: str) -> Any:
     """A database by its URL, or Optuna's journal, one file that may lie on a shared disk."""
-    if "://" in place:
-        return place
-    from optuna.storages import JournalStorage
+    from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+    if "://" in place:
+        return RDBStorage(
+            re.sub("^postgres(ql)?://", "postgresql+psycopg://", place),
+            engine_kwargs={"pool_pre_ping": True},  # a trial may outlast a connection
+            heartbeat_interval=HEARTBEAT,
+            grace_period=GRACE,
+            heartbeat_stale_trial_callback=lambda study, trial: study.enqueue_trial(trial.params),
+        )
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     # Making links needs special rights on Windows.
     lock = JournalFileOpenLock(place) if os.name == "nt" else None
