@@ -90,11 +90,12 @@ def _too_few(classes: Sequence[str], root: Path, bare: Sequence[str]) -> UserErr
     if not classes:
         return UserError(
             f"{root} holds no images in class folders{hint}: put each class's images into a "
-            f"folder of its own, such as {root / 'cat' / '1.jpg'}, and check download.path."
+            f"folder of its own, such as {root / 'cat' / '1.jpg'}, and check download.path or "
+            "download.url."
         )
     return UserError(
         f"{root} holds one class only ({quoted(classes[0])}){hint}; a classifier needs at least "
-        "two class folders side by side: check download.path."
+        "two class folders side by side: check download.path or download.url."
     )
 
 

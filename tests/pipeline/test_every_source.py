@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from classifier.sources.published import named
-from tests.support import archives, workspace
+from tests.support import archives, imagenet, workspace
 from tests.support.workspace import Workspace
 
 # One after the other in this process: that DVC runs them the same way is what
@@ -129,6 +129,18 @@ def test_a_zip_of_class_folders(place: Workspace, tmp_path: Path) -> None:
     place.set(download__source="archive", download__path=str(tmp_path / "images.zip"))
     place.stages(*ALL_STAGES)
     metrics(place)
+
+
+def test_imagenet_from_its_tar_files(place: Workspace, tmp_path: Path) -> None:
+    imagenet.write_tars(tmp_path / "imagenet", per_class=8)
+    place.set(download__source="imagenet", download__path=str(tmp_path / "imagenet"))
+    place.set(split__val_fraction=0.25)
+    place.stages(*ALL_STAGES)
+    metrics(place)
+    rows = predictions(place)
+    assert len(rows) == 8 * len(imagenet.SYNSETS)  # the official validation set
+    assert all(row["id"].startswith("val/ILSVRC2012_val_") for row in rows)
+    assert {row["actual"] for row in rows} == set(imagenet.NAMES)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion_mnist"])

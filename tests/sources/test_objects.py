@@ -153,6 +153,18 @@ def test_an_archive_in_other_stores(
             take(f"{scheme}://team/sets", out)
 
 
+def test_a_store_that_does_not_answer_is_told_without_a_traceback(
+    out: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("gcsfs")
+    monkeypatch.setattr("gcsfs.retry.random.random", lambda: -64.0)  # no pauses between its tries
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"gs://team/pets cannot be read \(Cannot connect to host"):
+        take("gs://team/pets", out)
+    assert not [record for record in caplog.records if record.name == "gcsfs"]
+
+
 def test_only_what_changed_is_copied_again(
     bucket: Bucket, files: dict[str, bytes], out: Path, reads: Reads
 ) -> None:

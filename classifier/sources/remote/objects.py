@@ -7,6 +7,7 @@ the same version, and a large file goes on where it stopped.
 
 import importlib.util
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -130,6 +131,8 @@ def _connect(url: str) -> "AbstractFileSystem":
         raise not_installed(store.module, store.extra)
     import fsspec
 
+    # gcsfs prints a traceback of what it raises, which is told in a sentence here.
+    logging.getLogger(store.module).setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
     if scheme == "s3":  # the other two try without credentials by themselves
         import botocore.session
