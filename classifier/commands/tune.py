@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     epochs = flatten(read()) | dict(search.fixed)
     storage = args.storage or str(run_dir() / "tune" / f"{args.study}.journal")
     study = open_study(search, storage, not args.no_prune, int(epochs["train.epochs"]))
+    from optuna.exceptions import StorageInternalError
 
     def say(line: str) -> None:
         found = best(study)
@@ -84,6 +85,11 @@ def run(args: argparse.Namespace) -> int:
         run_trials(study, search, args.trials, log, say)
     except KeyboardInterrupt:
         raise UserError("stopped; run the same command again to go on.") from None
+    except StorageInternalError as error:
+        reason = str(error.__cause__ or error).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"the study's database does not answer ({reason}): run the same command again to go on."
+        ) from None
     _report(study, search, args.output or Path("runs") / args.study)
     found = best(study)
     if found is None:

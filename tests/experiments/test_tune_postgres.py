@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from optuna import Study
+from optuna.exceptions import StorageInternalError
 
+from classifier.commands import tune
 from classifier.experiments.search_space import Axis
 from classifier.experiments.tune import Search, open_study
 from tests.support import toy_project
@@ -76,3 +79,14 @@ def test_a_server_that_does_not_answer_is_one_sentence_without_a_password(toy: T
     said = toy.refused("tune", "--storage", "postgresql://me:secret@127.0.0.1:1/none")
     assert said.startswith("the study at postgresql://127.0.0.1:1/none cannot be opened: ")
     assert "secret" not in said
+
+
+def test_a_server_that_stops_answering_is_one_sentence(
+    database: str, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(study: Study, *_: object) -> None:
+        raise StorageInternalError("commit") from OSError("server closed the connection")
+
+    monkeypatch.setattr(tune, "run_trials", stopped)
+    said = toy.refused("tune", "--storage", database)
+    assert "database does not answer (server closed the connection): run the same" in said
