@@ -36,9 +36,10 @@ def subset(source: Path, number: int, target: Path) -> None:
                 (target / split / folder.name / file.name).symlink_to(file)
 
 
-def measure(folder: Path, stage: str, group: Path | None) -> tuple[float, float]:
-    """Seconds and peak megabytes of a stage, in a control group if one is given."""
+def measure(folder: Path, stage: str, group: Path | None) -> tuple[float, float, float]:
+    """Seconds, seconds of all cores and peak megabytes of a stage, in a control group if given."""
     started, peak = time.perf_counter(), 0.0
+    worked: dict[int, float] = {}
     into = f"echo $$ > {group}/cgroup.procs; " if group else ""
     process = subprocess.Popen(
         ["sh", "-c", f'{into}exec "{sys.executable}" -m stages.{stage}'],
@@ -52,11 +53,12 @@ def measure(folder: Path, stage: str, group: Path | None) -> tuple[float, float]
             for one in [watched, *watched.children(recursive=True)]:
                 with contextlib.suppress(psutil.Error):
                     total += one.memory_full_info().pss
+                    worked[one.pid] = sum(one.cpu_times()[:2])
         peak = max(peak, total / 1e6)
         time.sleep(0.1)
     if process.returncode:
         sys.exit(f"error: {stage} failed in {folder}")
-    return time.perf_counter() - started, peak
+    return time.perf_counter() - started, sum(worked.values()), peak
 
 
 def main() -> None:
@@ -76,7 +78,7 @@ def main() -> None:
             changes = ["download.source=folder", f"download.path={images}", "train.epochs=1"]
             place = clone(Path(temporary, f"project{number}"), changes + args.changes)
             for stage in STAGES:
-                taken, peak = measure(place, stage, group)
+                taken, _, peak = measure(place, stage, group)
                 cells[stage].append(f"{taken:.1f} s, {peak:,.0f} MB")
             arrays = sum(file.stat().st_size for file in (place / "data/prepared").iterdir())
             print(f"{number:,} images, prepared arrays of {arrays / 1e6:,.0f} MB")
