@@ -49,8 +49,16 @@ class PreparedData:
         return [name for name in PREPARED_SPLITS if self.meta["counts"].get(name)]
 
     def images(self, split: str) -> StoredImages:
-        """[N, H, W, C] uint8, read when indexed; UserError when the file is missing or damaged."""
-        return StoredImages(self.folder / f"{split}.npy")
+        """[N, H, W, C] uint8, read when indexed; UserError when a file is missing or damaged."""
+        whole = self.folder / f"{split}.npy"
+        parts = [] if whole.exists() else sorted(self.folder.glob(f"{split}-*.npy"))
+        images = StoredImages(*(parts or [whole]))
+        if len(images) != self.meta["counts"][split]:
+            raise UserError(
+                f"{self.folder} has {len(images):,} of {self.meta['counts'][split]:,} images of"
+                f" {split}: run dvc repro preprocess."
+            )
+        return images
 
     def labels(self, split: str) -> Int64Array:
         """[N] class indices."""

@@ -4,11 +4,12 @@ Rows are read straight into their places in a batch, by a few threads at a time.
 wait for the disk page after page, and read megabytes around each that nobody asked for.
 """
 
+import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -23,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class StoredImages:
-    """Images uint8 [N, H, W, C] in a file of `numpy.save`, to be indexed like a read-only array.
+    """Images uint8 [N, H, W, C] in files of `numpy.save`, to be indexed like one read-only array.
 
     An index reads the images that it names into a new array; `select` reads nothing.
 
@@ -31,19 +32,23 @@ class StoredImages:
         shape: (N, H, W, C).
     """
 
-    def __init__(self, path: Path) -> None:
-        """Look at the file's header.
+    def __init__(self, *paths: Path) -> None:
+        """Look at the headers of the files, which hold the images one after the other.
 
         Raises:
-            UserError: the file is missing or damaged, or ends before its last image.
+            UserError: a file is missing or damaged, or ends before its last image.
         """
-        try:
-            mapped = np.load(path, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise _damaged(path, error) from None
-        self.shape: tuple[int, ...] = mapped.shape
-        self._path, self._start = path, mapped.offset
-        self._rows: Int64Array | None = None  # of the file, that these images are; None: all
+        self._parts: list[_Part] = []
+        count = 0
+        for path in paths:
+            try:
+                mapped = np.load(path, mmap_mode="r")
+            except (OSError, ValueError, EOFError) as error:
+                raise _damaged(path, error) from None
+            self._parts.append(_Part(path, mapped.offset, count))
+            count += len(mapped)
+        self.shape: tuple[int, ...] = (count, *mapped.shape[1:])
+        self._rows: Int64Array | None = None  # of all, that these images are; None: every one
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -76,7 +81,7 @@ class StoredImages:
         """Read ``rows`` [n], in any order and perhaps repeated, into ``out`` uint8 [n, H, W, C].
 
         Raises:
-            UserError: the file ends before an image does.
+            UserError: a file ends before an image does, or is gone.
         """
         if self._rows is not None:
             rows = self._rows[rows]
@@ -90,18 +95,34 @@ class StoredImages:
             list(readers.map(lambda places: self._fill(out, places, rows[places]), shares))
 
     def _fill(self, out: UInt8Array, places: Int64Array, rows: Int64Array) -> None:
-        """Read ascending rows into these places; neighbors that stay neighbors in one call."""
+        """Read ascending rows into these places."""
+        firsts = [part.first for part in self._parts]
+        numbers = np.searchsorted(firsts, rows, side="right") - 1
+        for number in np.unique(numbers):
+            within = numbers == number
+            self._fill_from(self._parts[number], out, places[within], rows[within])
+
+    def _fill_from(
+        self, part: "_Part", out: UInt8Array, places: Int64Array, rows: Int64Array
+    ) -> None:
+        """The same of one file; neighbors that stay neighbors are read in one call."""
         size = int(np.prod(self.shape[1:]))
         breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(places) != 1)) + 1
-        with self._path.open("rb", buffering=0) as file:
+        with _open(part.path) as file:
             for first, end in zip([0, *breaks], [*breaks, len(rows)], strict=True):
-                file.seek(self._start + int(rows[first]) * size)
+                file.seek(part.start + int(rows[first] - part.first) * size)
                 wanted = out[places[first] : places[first] + end - first].reshape(-1)
                 while len(wanted):  # a read may stop short, at 2 GB for instance
                     count = file.readinto(wanted.data)
                     if not count:
-                        raise _damaged(self._path, "it ends before its last image")
+                        raise _damaged(part.path, "it ends before its last image")
                     wanted = wanted[count:]
+
+
+class _Part(NamedTuple):
+    path: Path
+    start: int  # byte at which its images begin
+    first: int  # row of its first image, of all
 
 
 Images = UInt8Array | StoredImages
@@ -117,6 +138,13 @@ def read_ahead(read: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iter
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def _open(path: Path) -> io.FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise _damaged(path, error.strerror) from None
 
 
 def _damaged(path: Path, why: object) -> UserError:

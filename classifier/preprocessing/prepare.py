@@ -1,18 +1,20 @@
 """Turn encoded images into uint8 arrays, in parallel and in constant memory."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Interval
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from tqdm import tqdm
 
 from classifier.core.csv_files import row_writer
+from classifier.core.engine import on_ray
 from classifier.core.files import write_json
-from classifier.core.types import Int64Array, IntegerArray, Resize, TextArray
+from classifier.core.types import Int64Array, IntegerArray, Resize, TextArray, UInt8Array
 from classifier.core.value_range import Ranges
 from classifier.dataset.prepared import PREPARED_SPLITS, PreparedData
 from classifier.images.decode import decode
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST_AUTO_SIZE = 224
-CHUNK_BYTES = 4 << 20  # of pixels: what one task of a worker holds in memory
+CHUNK_BYTES = 4 << 20  # of pixels: what a worker holds in memory
+PART_BYTES = 256 << 20  # of pixels: as many images as fit are in a file
 FEW_BYTES = 4 << 20  # of encoded images: less work than starting processes is
 
 
@@ -51,8 +54,10 @@ def prepare(
 ) -> PreparedData:
     """Decode, convert and resize every image that has a split, and write ``folder``.
 
-    The bytes written depend on the images, the splits and the parameters, never on the number of
-    workers or their timing. Each process holds a few MB of pixels at a time.
+    The images of a split are in one file, or where they are more than PART_BYTES, in files of that
+    size; on a cluster one worker writes each file, from its start to its end. The bytes written
+    depend on the images, the splits and the parameters, never on the number of workers or their
+    timing. Each process holds a few MB of pixels at a time.
 
     Args:
         raw: the folder with the shards.
@@ -79,32 +84,34 @@ def prepare(
     workers = 1 if int(manifest.size.sum()) < FEW_BYTES else params.workers
     ranges = measured(raw, manifest, rows.get("train", np.zeros(0, np.int64)), workers)
 
-    tasks = []
+    in_part = max(1, PART_BYTES // (size * size * channels))
+    # Processes of one machine may write a file together, machines may not.
+    step = in_part if on_ray() else max(1, CHUNK_BYTES // (size * size * channels))
+
+    def tasks() -> Iterator[_Task]:
+        for name, found in rows.items():
+            for number, part in enumerate(_pieces(found, in_part)):
+                path = folder / (
+                    f"{name}-{number:05d}.npy" if len(found) > in_part else f"{name}.npy"
+                )
+                path.touch()
+                shape = (len(part), size, size, channels)
+                for at, few in enumerate(_pieces(part, step)):
+                    yield _Task(
+                        raw, manifest.places(few), path, shape, at * step, params.resize, ranges,
+                        name == "train",
+                    )  # fmt: skip
+
     for name, found in rows.items():
-        path = folder / f"{name}.npy"
-        array = open_memmap(path, "w+", np.uint8, (len(found), size, size, channels))
-        start = array.offset
-        del array
         if name != "unlabelled":
             np.save(folder / f"{name}_labels.npy", label[manifest.label.codes[found]])
-        step = max(1, CHUNK_BYTES // (size * size * channels))
-        for first in range(0, len(found), step):
-            part = found[first : first + step]
-            at = start + first * size * size * channels
-            tasks.append(
-                _Task(
-                    raw, manifest.places(part), path, at, size, channels, params.resize, ranges,
-                    name == "train",
-                )
-            )  # fmt: skip
-
     histogram = np.zeros((channels, 256), np.int64)
     with tqdm(
         total=sum(map(len, rows.values())), desc="preprocess", unit=" images", disable=None
     ) as bar:
-        for task, counted in zip(tasks, ordered_map(_work, tasks, workers), strict=True):
+        for count, counted in ordered_map(_work, tasks(), workers):
             histogram += counted
-            bar.update(len(task.places))
+            bar.update(count)
     mean, std = _moments(histogram) if params.normalize == "standardize" else _unit(channels)
 
     order = np.concatenate(list(rows.values()))
@@ -156,38 +163,59 @@ def automatic_channels(modes: "pd.Categorical[str]") -> Literal[1, 3]:
 
 @dataclass(frozen=True)
 class _Task:
-    """Images to decode and the place of their pixels in an array's file."""
+    """Images to decode, and their place in the file of an array."""
 
     raw: Path
     places: list[tuple[str, str, int, int]]  # id, shard, offset, size
     path: Path
-    at: int
-    size: int
-    channels: int
+    shape: tuple[int, int, int, int]  # of the array in the file
+    first: int  # row in the file
     resize: Resize
     ranges: Ranges
     count: bool
 
 
-def _work(task: _Task) -> Int64Array:
-    """Write the pixels of one task; return [channels, 256] how often each value occurs."""
-    shape = (len(task.places), task.size, task.size, task.channels)
-    pixels = np.empty(shape, np.uint8)
-    for row, (name, shard, offset, size) in enumerate(task.places):
-        try:
-            image = decode(read_bytes(task.raw, shard, offset, size), task.ranges)
-            pixels[row] = to_array(image, task.size, task.channels, task.resize)
-        except (ValueError, OSError) as error:
-            raise undecodable(name, error) from None
+def _work(task: _Task) -> tuple[int, Int64Array]:
+    """Write the pixels of a task.
+
+    Returns:
+        The number of images, and [channels, 256] how often each value occurs.
+    """
+    _, size, _, channels = task.shape
+    histogram = np.zeros((channels, 256), np.int64)
+    header = io.BytesIO()
+    facts = {"descr": "|u1", "fortran_order": False, "shape": task.shape}
+    write_array_header_1_0(header, facts)
     # Written, not mapped: pages of a shared mapping would count as this process's memory.
     with task.path.open("r+b") as file:
-        file.seek(task.at)
-        file.write(pixels.data)
-    if not task.count:
-        return np.zeros((task.channels, 256), np.int64)
-    return np.stack(
-        [np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(task.channels)]
-    )
+        if task.first == 0:
+            file.write(header.getvalue())
+        file.seek(len(header.getvalue()) + task.first * size * size * channels)
+        for places in _pieces(task.places, max(1, CHUNK_BYTES // (size * size * channels))):
+            pixels = _decoded(places, task)
+            file.write(pixels.data)
+            if task.count:
+                histogram += [
+                    np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(channels)
+                ]
+    return len(task.places), histogram
+
+
+def _decoded(places: Sequence[tuple[str, str, int, int]], task: _Task) -> UInt8Array:
+    _, size, _, channels = task.shape
+    pixels = np.empty((len(places), size, size, channels), np.uint8)
+    for row, (name, shard, offset, length) in enumerate(places):
+        try:
+            image = decode(read_bytes(task.raw, shard, offset, length), task.ranges)
+            pixels[row] = to_array(image, size, channels, task.resize)
+        except (ValueError, OSError) as error:
+            raise undecodable(name, error) from None
+    return pixels
+
+
+def _pieces(whole: Any, size: int) -> Iterator[Any]:
+    """What can be sliced, in pieces of ``size`` and a last one of the rest."""
+    return (whole[start : start + size] for start in range(0, len(whole), size))
 
 
 def _moments(histogram: Int64Array) -> tuple[list[float], list[float]]:

@@ -19,6 +19,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "images.npy"
 
 
+def parts(folder: Path, rows: int) -> StoredImages:
+    """The same images in files of so many."""
+    paths = [folder / f"part-{start:05d}.npy" for start in range(0, 53, rows)]
+    for path, start in zip(paths, range(0, 53, rows), strict=True):
+        np.save(path, CONTENT[start : start + rows])
+    return StoredImages(*paths)
+
+
 @pytest.mark.parametrize(
     "key",
     [0, -1, slice(None), slice(3, 9), slice(40, 99), slice(9, 9), slice(None, None, 7), [5, 4, 5],
@@ -26,8 +34,9 @@ def path(tmp_path: Path) -> Path:
      np.arange(53) % 3 == 0],
     ids=str,
 )  # fmt: skip
-def test_an_index_reads_what_it_reads_of_an_array(path: Path, key: Any) -> None:
-    found, wanted = StoredImages(path)[key], CONTENT[key]
+@pytest.mark.parametrize("rows", [53, 11, 1], ids=["one file", "parts", "a file an image"])
+def test_an_index_reads_what_it_reads_of_an_array(tmp_path: Path, key: Any, rows: int) -> None:
+    found, wanted = parts(tmp_path, rows)[key], CONTENT[key]
     assert found.shape == wanted.shape
     assert found.dtype == np.uint8
     assert np.array_equal(found, wanted)
@@ -88,6 +97,14 @@ def test_a_file_that_is_cut_off_is_said_in_one_sentence(path: Path) -> None:
     assert np.array_equal(images[:52], CONTENT[:52])
     with pytest.raises(UserError, match=r"images\.npy cannot be read .*: run dvc repro preprocess"):
         StoredImages(path)
+
+
+def test_a_part_that_is_gone_is_said_in_one_sentence(tmp_path: Path) -> None:
+    images = parts(tmp_path, 11)
+    (tmp_path / "part-00022.npy").unlink()
+    with pytest.raises(UserError, match=r"part-00022\.npy cannot be read .*: run dvc repro"):
+        images[20:30]
+    assert np.array_equal(images[:22], CONTENT[:22])
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x93NUMPY", b"not an array at all"])

@@ -95,6 +95,43 @@ def test_the_bytes_do_not_depend_on_workers_or_chunks(
         assert (one.folder / name).read_bytes() == (many.folder / name).read_bytes(), name
 
 
+def test_a_large_split_is_in_parts_of_the_same_bytes_whoever_writes_them(
+    raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster each task is a whole file; on one machine processes share the files."""
+    whole = run(raw, AUTO, "whole")
+    monkeypatch.setattr(module, "PART_BYTES", 5 * 32 * 32 * 3)
+    monkeypatch.setattr(module, "CHUNK_BYTES", 2 * 32 * 32 * 3)
+    monkeypatch.setattr(module, "FEW_BYTES", 0)
+    shared = run(raw, replace(AUTO, workers=3), "shared")
+    monkeypatch.setattr(module, "on_ray", lambda: True)
+    tasks = []
+    monkeypatch.setattr(
+        module,
+        "ordered_map",
+        lambda work, pieces, _: tasks.extend(pieces) or map(work, reversed(tasks)),
+    )
+    alone = run(raw, AUTO, "alone")
+    assert len({task.path for task in tasks}) == len(tasks), "one writer a file"
+    names = sorted(path.name for path in shared.folder.iterdir())
+    assert {"train-00000.npy", "train-00001.npy"} <= set(names)
+    assert "train.npy" not in names
+    assert names == sorted(path.name for path in alone.folder.iterdir())
+    for name in names:
+        assert (shared.folder / name).read_bytes() == (alone.folder / name).read_bytes(), name
+    for split in whole.splits:
+        assert np.array_equal(shared.images(split), whole.images(split))
+    assert shared.meta == whole.meta
+
+
+def test_a_part_that_is_missing_is_noticed(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PART_BYTES", 5 * 32 * 32 * 3)
+    data = run(raw, AUTO)
+    (data.folder / "train-00001.npy").unlink()
+    with pytest.raises(UserError, match=r"has \d+ of \d+ images of train: run dvc repro"):
+        data.images("train")
+
+
 def test_channels_that_never_vary_are_not_divided_by_zero(tmp_path: Path) -> None:
     packed(tmp_path / "raw", [("cat", Image.new("L", (8, 8), 51))] * 3)
     manifest = Manifest.read(tmp_path / "raw")
