@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from classifier.core.arrays import write_arrays
+from classifier.core.engine import on_ray
 from classifier.core.errors import UserError
 from classifier.core.files import write_json
 from classifier.core.params import load
@@ -12,7 +13,7 @@ from classifier.core.process import run_dir, stage
 from classifier.dataset.prepared import PreparedData
 from classifier.models.buffers import keep_large_buffers
 from classifier.training.distributed import Ranks
-from classifier.training.launch import launch
+from classifier.training.launch import is_rank, launch
 from classifier.training.run.failures import explained
 from classifier.training.run.live_files import LiveFiles
 
@@ -21,10 +22,15 @@ MODEL = Path("models/model.safetensors")
 
 
 def main() -> None:
-    """Run `train` in as many processes as params.yaml asks for."""
+    """Run `train` in as many processes as params.yaml asks for, or where the environment says."""
     from classifier.training.params import TrainParams
+    from classifier.training.ray_train import place
 
-    launch(load("train", TrainParams).processes, "stages.train", train)
+    processes = load("train", TrainParams).processes
+    if on_ray() and not is_rank():
+        place(processes, "stages.train")
+    else:
+        launch(processes, "stages.train", train)
 
 
 def train() -> None:

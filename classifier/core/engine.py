@@ -104,7 +104,7 @@ def ray_map(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Ite
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    task = ray.remote(num_cpus=1, max_retries=_TRIES_MORE)(_in_folder)
+    task = ray.remote(num_cpus=1, max_retries=_TRIES_MORE)(in_folder)
     under_way: deque[Any] = deque()
 
     def first() -> Result:
@@ -139,10 +139,14 @@ def ray_map(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Ite
                 ray.cancel(reference, force=True)
 
 
-def _in_folder(
+def in_folder(
     folder: Path, witness: Path, function: Callable[[Piece], Result], piece: Piece
 ) -> Result:
-    """Runs in a worker: what ``function`` does in the project's folder."""
+    """Runs in a worker: what ``function`` does in the project's folder.
+
+    Raises:
+        UserError: the node does not see the folder, or sees another one, without ``witness``.
+    """
     try:
         os.chdir(folder)
         witness.stat()

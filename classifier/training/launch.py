@@ -20,9 +20,16 @@ from classifier.core.errors import UserError
 
 # The environment variable with which the launcher names a file to its ranks, for their sentence.
 SENTENCE = "CLASSIFIER_SENTENCE"
+# And with which it names itself: its ranks end with it, and may be still importing when it does.
+PARENT = "CLASSIFIER_PARENT"
 
 GO_ON = "run the same command again, on every machine of the run, to go on from the last state."
 LOST = f"training lost another of its processes, whose own output says why: {GO_ON}"
+
+
+def is_rank() -> bool:
+    """Whether a launcher started this process as one of a run."""
+    return "WORLD_SIZE" in os.environ
 
 
 def launch(processes: int, module: str, function: Callable[[], None]) -> None:
@@ -40,7 +47,7 @@ def launch(processes: int, module: str, function: Callable[[], None]) -> None:
         UserError: the one that a rank raised; or a rank was lost.
         KeyboardInterrupt: the ranks were stopped by a signal.
     """
-    if "WORLD_SIZE" in os.environ:
+    if is_rank():
         return _rank(function)
     if processes == 1 and "PET_NNODES" not in os.environ:
         return function()
@@ -76,7 +83,8 @@ def launch(processes: int, module: str, function: Callable[[], None]) -> None:
 
 
 def _rank(function: Callable[[], None]) -> None:
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    parent = int(os.environ.get(PARENT, os.getppid()))
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     # Both, for what is small is exchanged on the CPU, and train.device may say cpu beside GPUs.
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:

@@ -51,4 +51,4 @@ def test_a_node_that_sees_another_folder_is_told(
     monkeypatch.chdir(tmp_path)
     folder = tmp_path if here else tmp_path / "elsewhere"
     with pytest.raises(UserError, match=r"does not see .*: put the project on a file system"):
-        engine._in_folder(folder, tmp_path / "witness", abs, 3)
+        engine.in_folder(folder, tmp_path / "witness", abs, 3)

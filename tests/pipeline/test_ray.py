@@ -181,7 +181,7 @@ def test_a_signal_stops_the_stage_and_all_of_ray(tmp_path: Path, asked: signal.S
         text=True,
         start_new_session=True,
     )
-    while not any(child.name() == "ray::_in_folder" for child in below(process.pid)):
+    while not any(child.name() == "ray::in_folder" for child in below(process.pid)):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     children = below(process.pid)

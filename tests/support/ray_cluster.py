@@ -22,9 +22,14 @@ def two_nodes() -> Iterator[tuple[Any, Any]]:
 
         cluster = Cluster(initialize_head=True, head_node_args=_SMALL)
         try:
-            second = cluster.add_node(**_SMALL)
+            second = add_node(cluster)
             environment.setenv(engine.ADDRESS, cluster.address)
             yield cluster, second
         finally:
             ray.shutdown()
             cluster.shutdown()
+
+
+def add_node(cluster: Any) -> Any:
+    """One more node with one CPU."""
+    return cluster.add_node(**_SMALL)
