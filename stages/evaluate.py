@@ -15,16 +15,18 @@ from classifier.models.buffers import keep_large_buffers
 from classifier.models.device import choose_device
 from classifier.models.model_file import load as load_model
 
+MODEL = Path("models/model.safetensors")
+
 
 def main() -> None:
     keep_large_buffers()
     params = load("evaluate", EvaluateParams)
     data = PreparedData.open("data/prepared")
     device = choose_device(params.device, "evaluate.device")
-    network, spec = load_model("models/model.safetensors", str(device))
+    network, spec = load_model(MODEL, str(device))
     if "threads" in spec.extra:  # as in training, so that the cores of this machine change no bit
         torch.set_num_threads(spec.extra["threads"])
-    evaluation = evaluate(network, spec, data, params, device)
+    evaluation = evaluate(network, spec, data, params, device, MODEL)
     with replacing("data/predictions") as folder:
         write_predictions(evaluation, data, folder)
     with replacing("data/explain") as folder:

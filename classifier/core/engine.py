@@ -90,11 +90,18 @@ def _check_reached(address: str) -> None:
         ) from None
 
 
-def ray_map(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+def ray_map(
+    function: Callable[[Piece], Result], pieces: Iterable[Piece], cpus: int = 1, gpu: bool = False
+) -> Iterator[Result]:
     """Yield ``function(piece)`` for each piece, in the order of ``pieces``, from Ray's workers.
 
-    A few pieces for each CPU of the cluster are under way at a time. A piece whose node dies is
-    done again on another, so a piece that writes has to write whole files with the same bytes.
+    A few pieces for each worker that the cluster has room for are under way at a time. A piece
+    whose node dies is done again on another, so a piece that writes has to write whole files with
+    the same bytes.
+
+    Args:
+        cpus: that a piece keeps busy; if no node has as many, those of the largest.
+        gpu: whether it wants a GPU for itself, if the cluster has any.
 
     Raises:
         UserError: that of a piece; or Ray lost one again and again, or a node does not see the
@@ -104,7 +111,13 @@ def ray_map(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Ite
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    task = ray.remote(num_cpus=1, max_retries=_TRIES_MORE)(in_folder)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    wanted = {"CPU": min(cpus, max(1, *(int(node.get("CPU", 0)) for node in nodes)))}
+    if gpu and any("GPU" in node for node in nodes):
+        wanted["GPU"] = 1
+    task = ray.remote(
+        num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0), max_retries=_TRIES_MORE
+    )(in_folder)
     under_way: deque[Any] = deque()
 
     def first() -> Result:
@@ -124,8 +137,9 @@ def ray_map(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Ite
     with tempfile.NamedTemporaryFile(dir=run_dir(), prefix="seen-by-all-nodes-") as witness:
         try:
             for piece in pieces:
-                # Asked each time, for nodes come and go.
-                while len(under_way) >= AHEAD * max(1, int(ray.cluster_resources().get("CPU", 0))):
+                there = ray.cluster_resources()  # asked each time, for nodes come and go
+                room = min(int(there.get(name, 0)) // each for name, each in wanted.items())
+                while len(under_way) >= AHEAD * max(1, room):
                     yield first()
                 under_way.append(task.remote(Path.cwd(), Path(witness.name), function, piece))
             while under_way:
@@ -136,7 +150,7 @@ def ray_map(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Ite
             raise
         finally:
             for reference in under_way:
-                ray.cancel(reference, force=True)
+                ray.cancel(reference)
 
 
 def in_folder(

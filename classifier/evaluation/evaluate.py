@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from classifier.core.csv_files import write_table
+from classifier.core.engine import on_ray
 from classifier.core.errors import UserError
 from classifier.core.files import replacing, write_json
 from classifier.core.types import Float32Array, FloatArray, Int64Array
@@ -16,16 +17,15 @@ from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import StoredImages
 from classifier.evaluation import tables
-from classifier.evaluation.embedding import recorded_embeddings
+from classifier.evaluation.answers import Answers, answers, answers_of_cluster
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams, Scores, headline, score
-from classifier.metrics.stored_logits import stored
 from classifier.models.classifier import Classifier
-from classifier.models.forward import predict_logits
 from classifier.models.spec import ModelSpec
 from classifier.models.temperature import fit_temperature
 
 EMBEDDED_BYTES = 1 << 29  # of embeddings that are kept, in double precision
+_NO_ROWS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,15 @@ def evaluate(
     data: PreparedData,
     params: EvaluateParams,
     device: torch.device,
+    model: Path | None = None,
 ) -> Evaluation:
     """Run the network over test, val, unlabelled and a sample of train, and score what has labels.
 
     Without ``params.test_time_augmentation``, a network that answers by several views of an image
     answers by one from here on, with a temperature of its own, fitted on val.
+
+    Where the environment asks for Ray, its workers run the network, from the file ``model`` that
+    it was loaded from.
 
     Raises:
         UserError: no test images, or a model of other classes or images than the data.
@@ -65,21 +69,21 @@ def evaluate(
     if other_views:
         network.test_time_augmentation = "none"
 
-    def predict(images: StoredImages) -> FloatArray:
-        facts = spec.mean, spec.std, device, params.batch_size
-        return predict_logits(network, images, *facts, keep=stored)
+    def ask(images: StoredImages, rows: Int64Array = _NO_ROWS) -> Answers:
+        if model and on_ray():
+            return answers_of_cluster(network, model, params, images, rows)
+        return answers(network, spec, device, params.batch_size, images, rows)
 
     most = EMBEDDED_BYTES // (8 * network.last_linear.in_features)
     most = min(params.embedding_images, most)
     rows = _sample(data.meta["counts"]["test"], most, params.seed)
-    with recorded_embeddings(network, rows) as embeddings:
-        logits = {"test": predict(data.images("test"))}
-    labels = {"test": data.labels("test")}
+    test = ask(data.images("test"), rows)
+    logits, labels = {"test": test.logits}, {"test": data.labels("test")}
     if "val" in data.splits:
-        logits["val"], labels["val"] = predict(data.images("val")), data.labels("val")
+        logits["val"], labels["val"] = ask(data.images("val")).logits, data.labels("val")
     seen = _sample(data.meta["counts"]["train"], params.train_images, params.seed)
     if len(seen):
-        logits["train"] = predict(data.images("train").select(seen))
+        logits["train"] = ask(data.images("train").select(seen)).logits
         labels["train"] = data.labels("train")[seen]
     temperature: float | None = spec.temperature
     if other_views:
@@ -91,9 +95,9 @@ def evaluate(
         classes=data.classes,
         outcomes=outcomes,
         scores={split: score(found, params) for split, found in outcomes.items()},
-        unlabelled=predict(data.images("unlabelled")) if "unlabelled" in data.splits else None,
+        unlabelled=(ask(data.images("unlabelled")).logits if "unlabelled" in data.splits else None),
         embedding_rows=rows,
-        embeddings=embeddings(),
+        embeddings=test.embeddings,
     )
 
 

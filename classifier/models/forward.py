@@ -45,6 +45,13 @@ def at_a_time(batch_size: int, shape: Sequence[int]) -> int:
     return max(1, min(batch_size, INPUT_BYTES // (4 * math.prod(shape))))
 
 
+def together(network: nn.Module, shape: Sequence[int], batch_size: int) -> int:
+    """How many images [H, W, C] go through this network together, as it sees them: `at_a_time`."""
+    height, width, channels = shape
+    seen = max((part.size for part in network.modules() if isinstance(part, Entry)), default=0)
+    return at_a_time(batch_size, (max(height, seen), max(width, seen), channels))
+
+
 @torch.inference_mode()
 def predict_logits(
     network: nn.Module,
@@ -68,9 +75,7 @@ def predict_logits(
     was_training = network.training
     network.eval()
     found = []
-    height, width, channels = images.shape[1:]
-    seen = max((part.size for part in network.modules() if isinstance(part, Entry)), default=0)
-    step = at_a_time(batch_size, (max(height, seen), max(width, seen), channels))
+    step = together(network, images.shape[1:], batch_size)
     for batch in _in_parts(images, step):
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             logits = network(normalize(batch.to(device, non_blocking=True), mean, std))

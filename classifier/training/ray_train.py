@@ -129,24 +129,26 @@ def _environment_alone():  # type: ignore[no-untyped-def]
 def _wait(fit: Callable[[], object], job: _Job) -> None:
     """Call ``fit`` in a thread, show what the ranks say, and let signals ask them to stop."""
     failed: list[BaseException] = []
+    # Not Thread.join, which when interrupted takes a thread for one that has ended.
+    done = threading.Event()
 
     def run() -> None:
         try:
             fit()
         except BaseException as error:
             failed.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    threading.Thread(target=run, daemon=True).start()
     shown: dict[Path, int] = {}
     asked = 0.0
     while True:
         try:
-            over = not thread.is_alive()
+            over = done.wait(_LOOK)
             _show(job.folder, shown)
             if over:
                 break
-            thread.join(_LOOK)
         except KeyboardInterrupt:
             if asked and time.monotonic() - asked > ECHO:
                 raise

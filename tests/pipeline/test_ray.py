@@ -11,12 +11,20 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from classifier.core import engine
 from classifier.core.engine import ray_map
 from classifier.core.errors import UserError
+from classifier.evaluation import answers as answers_module
+from classifier.evaluation.evaluate import evaluate
 from classifier.images import parallel
 from classifier.images.manifest import Manifest
+from classifier.metrics.scoring import EvaluateParams
+from classifier.models.classifier import Classifier
+from classifier.models.model_file import save
+from classifier.models.registry import build
+from classifier.models.spec import ModelSpec
 from classifier.preprocessing import prepare as prepare_module
 from classifier.preprocessing.prepare import PreprocessParams, prepare
 from classifier.sources import ingest as ingest_module
@@ -27,6 +35,7 @@ from classifier.splits.duplicates import thumbnails
 from tests.support import workspace
 from tests.support.image_files import encoded
 from tests.support.manifests import photo
+from tests.support.prepared_digits import prepared_digits
 from tests.support.ray_cluster import two_nodes
 from tests.support.workspace import environment
 
@@ -50,7 +59,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the little work of a test be divided among the workers."""
     monkeypatch.setattr(parallel, "WORTH_PROCESSES", 0.0)
     monkeypatch.setattr(ingest_module, "_SHARD_ITEMS", 4)
-    monkeypatch.setattr(prepare_module, "CHUNK_BYTES", 4 * 32 * 32 * 3)
+    monkeypatch.setattr(prepare_module, "PART_BYTES", 10 * 32 * 32 * 3)
     monkeypatch.setattr(prepare_module, "FEW_BYTES", 0)
 
 
@@ -142,7 +151,35 @@ def test_two_nodes_prepare_the_bytes_of_one_machine(
     raw = content(tmp_path / "raw")
     assert len([name for name in raw if name.startswith("shard-")]) == 16
     assert content(tmp_path / "raw-ray") == raw
+    assert "train-00003.npy" in content(tmp_path / "prepared")
     assert content(tmp_path / "prepared-ray") == content(tmp_path / "prepared")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_two_nodes_evaluate_to_the_bits_of_one_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_thread: None
+) -> None:
+    monkeypatch.setattr(answers_module, "BATCHES", 2)
+    data = prepared_digits(tmp_path / "prepared")
+    network, spec = untrained()
+    save(tmp_path / "model.safetensors", network, spec)
+    params = EvaluateParams(batch_size=48, top_k=2, seed=0, bootstrap_samples=10, device="cpu")
+    here = evaluate(network, spec, data, params, torch.device("cpu"))
+    there = evaluate(
+        network, spec, data, params, torch.device("cpu"), tmp_path / "model.safetensors"
+    )
+    for split, found in here.outcomes.items():
+        assert (there.outcomes[split].logits == found.logits).all()
+    assert len(here.embeddings) > 96
+    assert (there.embeddings == here.embeddings).all()
+
+
+def untrained() -> tuple[Classifier, ModelSpec]:
+    torch.manual_seed(0)
+    network = build("cnn", {}, classes=10, channels=1, image_size=8).eval()
+    torch.nn.init.normal_(network.last_linear.weight, std=0.1)
+    classes = tuple(str(digit) for digit in range(10))
+    return network, ModelSpec("cnn", {}, classes, 1, 8, "squash", (0.5,), (0.25,), 1.7)
 
 
 @pytest.mark.slow

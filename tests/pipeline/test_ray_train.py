@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from classifier.core import engine
+from classifier.core.errors import UserError
+from classifier.training.ray_train import place
 from tests.pipeline.test_resume import MODEL, ONE_THREAD, digest, states
 from tests.support import ray_cluster, workspace
 from tests.support.prepared_digits import prepared_digits
@@ -58,7 +60,7 @@ def train(project: Workspace, at_a_state: Callable[[int], object]) -> tuple[int,
         output, _ = process.communicate(timeout=400)
     finally:
         process.kill()
-    assert [path.name for path in (project.path / ".run").iterdir()] == ["checkpoints"]
+    assert not list((project.path / ".run").glob("ray-*"))
     return process.returncode, output
 
 
@@ -96,10 +98,13 @@ def test_what_a_rank_refuses_is_told_once_and_not_tried_again(project: Workspace
     with ray_cluster.two_nodes():
         ended = project.run("python", "-m", "stages.train", check=False, env=TWO_RANKS)
     assert ended.returncode == 1
-    assert ended.stderr == "error: 640 images cannot be trained on in 2 parts at a time.\n"
+    assert ended.stderr.startswith(
+        "error: train.batch_size: 1 is not a multiple of the 2 processes"
+    )
+    assert ended.stderr.count("\n") == 1
 
 
-def test_a_number_of_ranks_that_is_none_is_refused(project: Workspace) -> None:
-    wrong = TWO_RANKS | {"CLASSIFIER_RANKS": "many"}
-    ended = project.run("python", "-m", "stages.train", check=False, env=wrong)
-    assert "error: CLASSIFIER_RANKS is 'many': give a whole number" in ended.stderr
+def test_a_number_of_ranks_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLASSIFIER_RANKS", "many")
+    with pytest.raises(UserError, match="CLASSIFIER_RANKS is 'many': give a whole number"):
+        place(1, "stages.train")
