@@ -22,7 +22,8 @@ def recorded_embeddings(
     ``rows`` (ascending) count images from the start of the block. Yields a function that gives
     the embeddings float32 [len(rows), D], so that they need no second pass.
     """
-    kept: list[Tensor] = []
+    # One block: small ones between the maps would keep the heap from using their memory again.
+    kept = torch.empty(len(rows), network.last_linear.in_features)
     seen = 0
     values = torch.empty(0)
 
@@ -32,14 +33,14 @@ def recorded_embeddings(
 
     def keep(*_: object) -> None:
         nonlocal seen
-        inside = rows[(rows >= seen) & (rows < seen + len(values))] - seen
-        kept.append(values[torch.from_numpy(inside).to(values.device)].float().cpu())
+        within = (rows >= seen) & (rows < seen + len(values))
+        inside = torch.from_numpy(rows[within] - seen).to(values.device)
+        kept[torch.from_numpy(within)] = values[inside].float().cpu()
         seen += len(values)
 
     def found() -> Float32Array:
-        result: Float32Array = torch.cat(kept).numpy()
-        assert len(result) == len(rows)
-        return result
+        assert not len(rows) or seen > rows[-1]
+        return kept.numpy()
 
     hooks = network.last_linear.register_forward_pre_hook(look), network.register_forward_hook(keep)
     try:

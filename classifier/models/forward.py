@@ -74,14 +74,19 @@ def predict_logits(
     device = torch.device(device)
     was_training = network.training
     network.eval()
-    found = []
+    found, done = np.zeros((0, 0), np.float32), 0
     step = together(network, images.shape[1:], batch_size)
     for batch in _in_parts(images, step):
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             logits = network(normalize(batch.to(device, non_blocking=True), mean, std))
-        found.append(keep(logits.float().cpu().numpy()))
+        kept = keep(logits.float().cpu().numpy())
+        if not done:
+            # One block: small ones between the maps would keep the heap from using their memory.
+            found = np.empty((len(images), *kept.shape[1:]), kept.dtype)
+        found[done : done + len(kept)] = kept
+        done += len(kept)
     network.train(was_training)
-    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
+    return found
 
 
 def _in_parts(images: Images | Tensor, step: int) -> Iterator[Tensor]:

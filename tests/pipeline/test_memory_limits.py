@@ -112,6 +112,20 @@ transfer.fit_weights(network, ModelParams("fast"), spec, images)
     limited(code, black(tmp_path / "train.npy", 1000, 128), megabytes=800)
 
 
+def test_logits_take_no_more_memory_however_many_images(tmp_path: Path) -> None:
+    """Small blocks that stay between the maps would let the heap grow by 4 MB a batch."""
+    code = """
+from classifier.dataset.stored_images import StoredImages
+from classifier.models.buffers import keep_large_buffers
+from classifier.models.forward import predict_logits
+keep_large_buffers()
+network, spec = made("cnn", 224, filters=(8, 16), dense_units=32)
+images = StoredImages(Path(sys.argv[1]))
+predict_logits(network, images, spec.mean, spec.std, batch_size=16)
+"""
+    limited(code, black(tmp_path / "test.npy", 1600, 224), megabytes=260)
+
+
 @pytest.mark.slow
 def test_evaluation_never_holds_a_split(tmp_path: Path) -> None:
     """The sample of train alone is 700 MB, and a batch as it is asked for 600 MB more."""
