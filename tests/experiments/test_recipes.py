@@ -117,7 +117,7 @@ def test_a_wrong_override_is_refused(texts: list[str], words: str) -> None:
         ({"split.test_fraction": 2.0}, r"split\.test_fraction is 2"),
         ({"model.cnn.dropuot": 0.1}, r"model\.cnn\.dropuot.*did you mean 'dropout'"),
         ({"train.lr.cat": 1}, r"train\.lr is \{'cat': 1\}: give a number"),
-        ({"model.fast.widths": []}, r"widths is \[\]: give a list of 1 or more, each a whole"),
+        ({"model.fast.widths": []}, r"widths is \[\]: give a list of 1 to 64, each a whole"),
     ],
 )
 def test_unknown_keys_and_values_are_refused(changes: dict[str, object], words: str) -> None:

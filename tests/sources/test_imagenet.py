@@ -160,7 +160,7 @@ def test_what_is_missing_or_damaged_is_told(root: Path, out: Path) -> None:
     kit.unlink()
     with pytest.raises(UserError, match=r"lacks ILSVRC2012_devkit_t12.tar.gz, which names the cla"):
         taken(root, out)
-    kit.write_bytes(whole[kit][:-50])
+    kit.write_bytes(whole[kit][: len(whole[kit]) // 2])
     with pytest.raises(UserError, match=r"devkit_t12.tar.gz cannot be unpacked \(.*replace it"):
         taken(root, out)
     truth = imagenet.validation(3)[1]

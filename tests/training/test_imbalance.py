@@ -50,7 +50,8 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     for split, chosen in rows.items():
         np.save(folder / f"{split}.npy", images[chosen])
         np.save(folder / f"{split}_labels.npy", labels[chosen])
-    return PreparedData(folder, {**digits.meta, "classes": list(NAMES)})
+    counts = {split: len(chosen) for split, chosen in rows.items()}
+    return PreparedData(folder, {**digits.meta, "classes": list(NAMES), "counts": counts})
 
 
 def fit(data: PreparedData, augment: AugmentParams | None = None, **changes: Any) -> Trained:
