@@ -47,7 +47,7 @@ from classifier.training.session import Session
 
 SIDE, BATCH, VAL = 224, 16, 64
 SECONDS = 12.0  # of a measurement that can stop anywhere
-TURNS = 2
+TURNS = 3
 
 MODEL = ModelParams("cnn", cnn=CnnParams(filters=(8, 16), dense_units=32))  # small: reading shows
 
@@ -208,7 +208,7 @@ def main() -> None:
         cells = [
             f"{statistics.median(r):,.0f} ({min(r):,.0f}–{max(r):,.0f})" for r in ways.values()
         ]
-        print(f"| {name} | {cells[0]} | {cells[1]} | {streamed / resident:.2f} |")
+        print(f"| {name} | {cells[0]} | {cells[1]} | {streamed / resident:.2g} |")
 
 
 if __name__ == "__main__":
