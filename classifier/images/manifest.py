@@ -23,6 +23,8 @@ class Manifest:
 
     Some 70 bytes an image besides its id, for there may be millions: texts that repeat are
     categories, in ascending order, and ids are of NumPy's ``StringDType``.
+    Plain arrays of texts are taken as well, and brought into these types.
+
     ``label`` is a class name or "" (unlabelled), ``origin`` what the source said ("train", "val",
     "test" or ""), ``group`` names what must not be divided or is "", ``mode`` is Pillow's mode of
     the file as found, ``content`` a hash of the decoded pixels (hex digits as bytes), ``phash`` 64
@@ -41,6 +43,18 @@ class Manifest:
     shard: "pd.Categorical[str]"
     offset: Int64Array
     size: Int64Array
+
+    def __post_init__(self) -> None:
+        import pandas as pd
+
+        kinds: dict[str, Any] = {"id": np.dtypes.StringDType(), "content": np.dtype(np.bytes_)}
+        for name, kind in kinds.items():
+            values = np.asarray(getattr(self, name))
+            if not isinstance(values.dtype, type(kind)):
+                object.__setattr__(self, name, values.astype(kind))
+        for name in _CATEGORIES:
+            if not isinstance(getattr(self, name), pd.Categorical):
+                object.__setattr__(self, name, pd.Categorical(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.id)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from classifier.images.hashing import content_hash, hash_hex, perceptual_hash
@@ -14,12 +13,6 @@ from classifier.images.manifest import Manifest
 from classifier.images.store import Record, shard_writer, write_manifest
 
 _IN_A_SHARD = 20
-
-KINDS: dict[str, Any] = {
-    "id": np.dtypes.StringDType(),
-    "content": np.bytes_,
-    **dict.fromkeys(("label", "origin", "group", "mode", "shard"), "category"),
-}
 
 
 def made_up(labels: Iterable[str], **columns: Any) -> Manifest:
@@ -41,10 +34,8 @@ def made_up(labels: Iterable[str], **columns: Any) -> Manifest:
         "offset": np.zeros(n, np.int64),
         "size": np.zeros(n, np.int64),
     }
-    for name, value in {**values, **columns}.items():
-        kind = KINDS.get(name)
-        values[name] = pd.Categorical(value) if kind == "category" else np.asarray(value, kind)
-    return Manifest(**values)
+    given = {name: np.asarray(value) for name, value in {**values, **columns}.items()}
+    return Manifest(**given)
 
 
 def packed(
