@@ -18,6 +18,7 @@ from classifier.core.csv_files import row_writer
 from classifier.core.errors import UserError
 from classifier.core.files import replacing
 from classifier.inference.predict import Answer
+from classifier.sources.wording import printable
 
 GALLERY = 300  # images that a gallery shows: the first ones
 _NAME, _CLASS = 40, 24  # letters of a terminal line for the image's and for the class's name
@@ -47,6 +48,7 @@ def percent(probability: float) -> str:
 def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
     """Print a line for each image that can be read, the first ``most`` of them, as they come."""
     printed = 0
+    classes = [printable(name) for name in classes]
 
     def write(answer: Answer) -> None:
         nonlocal printed
@@ -57,7 +59,7 @@ def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
             if printed == most + 1:
                 print("…")
             return
-        name = answer.image.name
+        name = printable(answer.image.name)
         name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
         width = min(_CLASS, max(map(len, classes)))
         cells = [

@@ -15,8 +15,8 @@ from classifier import cli
 from classifier.core.errors import UserError
 from classifier.inference import inputs
 from classifier.inference.inputs import InputImage, images
-from classifier.inference.outputs import best, out, percent, submission
-from classifier.inference.predict import BATCH, BATCH_BYTES, MULTIPLE, predict
+from classifier.inference.outputs import best, out, percent, submission, table
+from classifier.inference.predict import BATCH, BATCH_BYTES, MULTIPLE, Answer, predict
 from classifier.models.spec import ModelSpec
 from tests.sources.test_download import rejected, take
 from tests.support.workspace import Workspace
@@ -364,3 +364,13 @@ def test_mistakes_get_one_sentence_and_leave_nothing(
     assert message in error
     assert error.count("\n") == 1
     assert sorted(Path.cwd().iterdir()) == before
+
+
+def test_names_give_the_terminal_no_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    write = table(["\x1b[31mred\nline", "b"], top=2)
+    image = InputImage("a\x1b]0;title\x07.png", "a.png")
+    write(Answer(image, None, np.array([0.75, 0.25], np.float32)))
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert printed.rstrip("\n").isprintable()
+    assert "75.0 %" in printed
