@@ -47,11 +47,11 @@ class Manifest:
     def __post_init__(self) -> None:
         import pandas as pd
 
-        kinds: dict[str, Any] = {"id": np.dtypes.StringDType(), "content": np.dtype(np.bytes_)}
-        for name, kind in kinds.items():
-            values = np.asarray(getattr(self, name))
-            if not isinstance(values.dtype, type(kind)):
-                object.__setattr__(self, name, values.astype(kind))
+        ids, content = np.asarray(self.id), np.asarray(self.content)
+        if not isinstance(ids.dtype, np.dtypes.StringDType):
+            object.__setattr__(self, "id", ids.astype(np.dtypes.StringDType()))
+        if content.dtype.kind != "S":
+            object.__setattr__(self, "content", np.char.encode(content.astype(np.str_), "utf-8"))
         for name in _CATEGORIES:
             if not isinstance(getattr(self, name), pd.Categorical):
                 object.__setattr__(self, name, pd.Categorical(getattr(self, name)))
