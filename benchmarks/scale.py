@@ -1,6 +1,6 @@
 """A made-up set of hundreds of thousands of images through every stage, in little memory.
 
-    python -m benchmarks.scale [NUMBER …] [--limit GB] [-S key=value …]
+    python -m benchmarks.scale [NUMBER …] [--classes K] [--limit GB] [-S key=value …]
 
 The sets have 30,000, 100,000 and 300,000 images by default, JPEG of 64×64 in 100 classes: smooth
 noise, and on it a disc whose place and color are the class's. Each is one tar file of class
@@ -24,7 +24,7 @@ from benchmarks.growth import measure
 from benchmarks.machine import control_group, machine
 from benchmarks.overhead import STAGES, clone
 
-SIDE, CLASSES = 64, 100
+SIDE = 64
 SETTINGS = [
     "download.source=archive",
     "model.name=mlp",
@@ -41,13 +41,14 @@ WRITTEN = {
 }
 
 
-def make(path: Path, number: int) -> None:
+def make(path: Path, number: int, classes: int) -> None:
     """Write a tar file of ``number`` images, the same ones each time."""
     random = np.random.default_rng(0)
     with tarfile.open(path, "w") as archive:
         for row in range(number):
-            data = _image(row % CLASSES, random)
-            member = tarfile.TarInfo(f"class{row % CLASSES:02d}/{row:07d}.jpg")
+            label = row % classes
+            data = _image(label, random)
+            member = tarfile.TarInfo(f"class{label:03d}/{row:07d}.jpg")
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
 
@@ -55,7 +56,7 @@ def make(path: Path, number: int) -> None:
 def _image(label: int, random: np.random.Generator) -> bytes:
     coarse = random.integers(0, 256, (8, 8, 3), np.uint8)
     image = Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    column, row = label % 10 * 5 + random.integers(4, 12), label // 10 * 5 + random.integers(4, 12)
+    column, row = (place * 5 + random.integers(4, 12) for place in (label % 10, label // 10 % 10))
     color = (label * 53 % 256, label * 101 % 256, label * 197 % 256)
     ImageDraw.Draw(image).ellipse((column - 4, row - 4, column + 4, row + 4), color)
     buffer = io.BytesIO()
@@ -71,6 +72,7 @@ def _megabytes(place: Path, stage: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
     parser.add_argument("numbers", type=int, nargs="*", default=[30_000, 100_000, 300_000])
+    parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--limit", type=float, help="gigabytes that a stage may take")
     parser.add_argument("--folder", type=Path, help="where to work; default: the system's")
     parser.add_argument("-S", dest="changes", action="append", default=[], metavar="key=value")
@@ -83,7 +85,7 @@ def main() -> None:
             temporary = stack.enter_context(tempfile.TemporaryDirectory(dir=args.folder))
             group = args.limit and stack.enter_context(control_group(int(args.limit * 2**30)))
             images = Path(temporary, "images.tar")
-            make(images, number)
+            make(images, number, args.classes)
             print(f"{number:,} images, {images.stat().st_size / 1e6:,.0f} MB", flush=True)
             changes = [*SETTINGS, f"download.path={images}", *args.changes]
             place = clone(Path(temporary, "project"), changes)
