@@ -11,7 +11,7 @@ from classifier.core.params import load
 from classifier.experiments.compare import Comparison, compare
 from classifier.experiments.revisions import PULL, WORKSPACE, predictions, resolve
 from classifier.metrics.scoring import EvaluateParams
-from classifier.report.metric_table import lower_is_better
+from classifier.report.metric_table import LOWER_IS_BETTER
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +82,7 @@ def _section(item: Comparison, top: int, markdown: bool, number: int) -> str:
     for name, figure in item.metrics.items():
         arrow = ""
         if figure.low > 0 or figure.high < 0:
-            arrow = "better" if (figure.change > 0) != lower_is_better(name) else "worse"
+            arrow = "better" if (figure.change > 0) != (name in LOWER_IS_BETTER) else "worse"
         interval = f"{_signed(figure.low)} to {_signed(figure.high)}"
         values = [_number(figure.base), _number(figure.other), _signed(figure.change)]
         rows.append([name, *values, interval, arrow])

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# key in metrics/evaluate.json without "test_" -> name, meaning; "lower is better" is read from it
+# key in metrics/evaluate.json without "test_" -> name, meaning
 MEANINGS = {
     "accuracy": ("Accuracy", "fraction of images that are right"),
     "balanced_accuracy": ("Balanced accuracy", "mean recall, every class counting the same"),
-    "loss": ("Loss", "cross-entropy; lower is better"),
+    "loss": ("Loss", "cross-entropy"),
     "precision_macro": ("Precision, macro", "right among what is called a class, mean of classes"),
     "recall_macro": ("Recall, macro", "found among what is a class, mean of classes"),
     "f1_macro": ("F1, macro", "harmonic mean of precision and recall, mean of classes"),
@@ -18,18 +18,14 @@ MEANINGS = {
     "kappa": ("Cohen's kappa", "agreement beyond chance"),
     "roc_auc": ("ROC AUC", "one class against the rest, mean of classes"),
     "average_precision": ("Average precision", "one class against the rest, mean of classes"),
-    "ece": ("Calibration error", "mean gap between confidence and accuracy; lower is better"),
+    "ece": ("Calibration error", "mean gap between confidence and accuracy"),
     "ece_calibrated": (
         "Calibration error, scaled",
-        "the same, scaled; lower is better",
+        "the same after temperature scaling",
     ),
 }
 PERCENT = ("accuracy", "ece")
-
-
-def lower_is_better(key: str) -> bool:
-    """Whether a smaller value of a metric is the better one."""
-    return "lower is better" in MEANINGS.get(key, ("", ""))[1]
+LOWER_IS_BETTER = ("loss", "ece", "ece_calibrated")
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,8 @@ class Metric:
         """Return what it measures, in a few words."""
         if self.key.startswith("top") and self.key.endswith("_accuracy"):
             return "the actual class is among the first of the network's guesses"
-        return MEANINGS.get(self.key, ("", ""))[1]
+        meaning = MEANINGS.get(self.key, ("", ""))[1]
+        return f"{meaning}; lower is better" if self.key in LOWER_IS_BETTER else meaning
 
     @property
     def text(self) -> str:

@@ -106,7 +106,7 @@ def _lost(error: BaseException) -> bool:
     )
 
 
-def _reason(text: str, codes: dict[int, int]) -> BaseException:
+def _reason(text: str, codes: dict[int, int]) -> UserError | KeyboardInterrupt:
     """What to raise for the sentence of a rank, if any, and the exit status of ended ranks."""
     killed = {rank: -code for rank, code in codes.items() if code < 0}
     if killed and text in ("", f"error: {LOST}"):
@@ -114,11 +114,19 @@ def _reason(text: str, codes: dict[int, int]) -> BaseException:
         memory = ", as the kernel does where memory runs out" * (number == signal.SIGKILL)
         name = signal.Signals(number).name
         return UserError(f"process {rank} of training was ended by {name}{memory}: {GO_ON}")
+    return told(text or failed(next(iter(codes))))
+
+
+def told(text: str) -> UserError | KeyboardInterrupt:
+    """What a rank wrote to SENTENCE, raised there: an error, or that it was stopped."""
     if text.startswith("error: "):
         return UserError(text.removeprefix("error: "))
-    if text:
-        return KeyboardInterrupt(text)
-    return UserError(f"process {next(iter(codes))} of training failed, as it says above.")
+    return KeyboardInterrupt(text)
+
+
+def failed(rank: int) -> str:
+    """The sentence of a rank that wrote none."""
+    return f"error: process {rank} of training failed, as it says above."
 
 
 def _read(path: Path) -> str:

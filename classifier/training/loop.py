@@ -25,8 +25,6 @@ from classifier.training.run.tensorboard import Board
 from classifier.training.session import Session
 from classifier.training.validation import validation_scores
 
-__all__ = ["TrainParams", "train"]
-
 
 def train(
     params: TrainParams,

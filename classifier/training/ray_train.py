@@ -20,7 +20,7 @@ from pathlib import Path
 from classifier.core.engine import connect, cores, in_folder
 from classifier.core.errors import UserError
 from classifier.core.process import PROGRESS, run_dir
-from classifier.training.launch import GO_ON, LOST, PARENT, SENTENCE
+from classifier.training.launch import GO_ON, LOST, PARENT, SENTENCE, failed, told
 from classifier.training.run.interrupt import ECHO
 
 RANKS = "CLASSIFIER_RANKS"  # over all nodes; train.processes without it
@@ -99,10 +99,7 @@ def place(processes: int, module: str) -> None:
                     f"training lost its processes {RESTARTS + 1} times: {GO_ON}"
                 ) from error
         if job.verdict.exists():
-            text = job.verdict.read_text(encoding="utf-8")
-            if text.startswith("error: "):
-                raise UserError(text.removeprefix("error: "))
-            raise KeyboardInterrupt(text)
+            raise told(job.verdict.read_text(encoding="utf-8"))
 
 
 def _ranks(processes: int) -> int:
@@ -216,9 +213,7 @@ def _rank(job: _Job) -> None:
     text = sentence.read_text(encoding="utf-8") if sentence.exists() else ""
     if process.returncode < 0 or text == f"error: {LOST}":
         raise RuntimeError(f"rank {rank} ended with {process.returncode}")
-    job.verdict.write_text(
-        text or f"error: process {rank} of training failed, as it says above.", encoding="utf-8"
-    )
+    job.verdict.write_text(text or failed(rank), encoding="utf-8")
 
 
 def _free_port() -> int:

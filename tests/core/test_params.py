@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-import yaml
 from annotated_types import Gt, Interval
 from dvc.utils.serialize import loads_yaml
 from hypothesis import given, settings
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAMLError
 
 from classifier.core.errors import UserError, suggestion
-from classifier.core.params import Loader, flatten, load, read
+from classifier.core.params import flatten, load, read, read_text
 from classifier.core.parse import RENAMED, parse
 from classifier.models.registry import ModelParams
 from classifier.report.page import PlotParams
@@ -81,7 +80,7 @@ def same_as_dvc(text: str) -> None:
         expected = loads_yaml(f"x: {text}")
     except (YAMLError, ValueError):
         return
-    found = yaml.load(f"x: {text}", Loader=Loader)
+    found = read_text(f"x: {text}", "params.yaml")
     assert repr(found) == repr(expected)
 
 

@@ -18,11 +18,6 @@ from tests.support.archives import serve, serving, url_of
 SUFFIXES = [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"]
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
 def pack(archive: Path, root: Path, top: str = "") -> Path:
     """Pack a folder's content, below the folder ``top`` if that is given."""
     files = sorted(path for path in root.rglob("*") if path.is_file())

@@ -15,11 +15,6 @@ from tests.sources.test_download import folder_of, image, take
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300)
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
 def as_folder(root: Path, names: list[str]) -> tuple[str, Path]:
     for seed, name in enumerate(names):
         image(root / name / "1.png", seed)

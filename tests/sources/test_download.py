@@ -49,11 +49,6 @@ def classes(out: Path) -> list[str]:
     return list(json.loads((out / "classes.json").read_text(encoding="utf-8")))
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
 def test_class_folders(tmp_path: Path, out: Path) -> None:
     root = folder_of(tmp_path / "in", "dog/b.png", "cat/a.png", "dog/old/c.PNG", "cat/é.jpg")
     assert take(root, out) == Summary(images=4, classes=2, unlabelled=0, rejected=0, blank=[])

@@ -55,11 +55,6 @@ class Drive:
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
-@pytest.fixture
 def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drive]:
     root = folder_of(tmp_path / "in", "cat/1.png", "dog/1.png")
     (root / "notes.txt").write_bytes(np.random.default_rng(0).bytes(4 * PIECE))

@@ -17,11 +17,6 @@ from tests.support.imagenet import NAMES, SYNSETS
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
-@pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "imagenet"
 

@@ -61,11 +61,6 @@ class Kaggle:
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
-@pytest.fixture
 def kaggle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
     names = ("pets/cat/1.png", "pets/dog/1.png", "other/owl/1.png")
     root = folder_of(tmp_path / "in", *names)

@@ -15,11 +15,6 @@ from tests.sources.test_download import classes, folder_of, rejected, take
 Found = dict[tuple[str, str], int]  # images by split and label
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
 def images(*folders: str) -> list[str]:
     """Two images in each folder; ``{}`` stands for cat and dog."""
     names = [folder.format(name) for folder in folders for name in ("cat", "dog")]

@@ -44,11 +44,6 @@ def use(env: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
 class Reads:
     """Stands before the reads from a store: notes them, and breaks or changes what is told."""
 

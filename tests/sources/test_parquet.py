@@ -23,11 +23,6 @@ NAMES = ("cat", "dog", "owl")
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
-@pytest.fixture
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "pets"
     folder.mkdir()

@@ -15,11 +15,6 @@ from tests.sources.test_download import classes, folder_of, image, rejected
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
-@pytest.fixture
 def shards(tmp_path: Path) -> Path:
     folder = tmp_path / "shards"
     folder.mkdir()

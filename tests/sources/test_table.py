@@ -11,11 +11,6 @@ from tests.sources.test_download import classes, folder_of, image, take
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
-@pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Four images and a table of them."""
     folder = folder_of(tmp_path / "in", "a.png", "b.png", "c.png", "d.png")

@@ -13,11 +13,6 @@ from tests.sources.test_download import folder_of, image, rejected, take
 from tests.support import workspace
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
 @pytest.mark.parametrize("source", ["folder", "csv", "archive"])
 @pytest.mark.parametrize("link", ["cat", "cat/more", "train/cat"])
 def test_a_link_to_a_folder_is_refused(tmp_path: Path, out: Path, source: str, link: str) -> None:

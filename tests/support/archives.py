@@ -16,7 +16,6 @@ import hashlib
 import io
 import sys
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from classifier.sources.published import named
+from tests.support.loopback import running
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -173,15 +173,10 @@ class _Handler(SimpleHTTPRequestHandler):
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
     """A server on loopback for the files in ``folder``, to be told to fail in some way."""
-    with Server(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as server:
-        server.asked, server.conditions, server.extra = [], [], {}
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Server(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
+    server.asked, server.conditions, server.extra = [], [], {}
+    with running(server):
+        yield server
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.support.loopback import running
 
 
 class Hub(ThreadingHTTPServer):
@@ -86,12 +87,7 @@ def _digest(data: bytes) -> str:
 @contextmanager
 def serving(files: Mapping[str, bytes]) -> Iterator[Hub]:
     """A Hub whose data set ``team/pets`` has these files."""
-    with Hub(("127.0.0.1", 0), _Handler) as hub:
-        hub.files, hub.reads = dict(files), []
-        thread = threading.Thread(target=hub.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield hub
-        finally:
-            hub.shutdown()
-            thread.join()
+    hub = Hub(("127.0.0.1", 0), _Handler)
+    hub.files, hub.reads = dict(files), []
+    with running(hub):
+        yield hub

@@ -5,13 +5,14 @@ Nothing here asks for credentials, except where a store is told to.
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from tests.support.loopback import running
 
 AWS = {
     "AWS_ACCESS_KEY_ID": "tester",
@@ -198,15 +199,10 @@ def etag(data: bytes) -> str:
 
 @contextmanager
 def _serving(handler: type[_Handler], objects: Mapping[str, bytes]) -> Iterator[Store]:
-    with Store(("127.0.0.1", 0), handler) as server:
-        server.objects, server.reads = dict(objects), []
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Store(("127.0.0.1", 0), handler)
+    server.objects, server.reads = dict(objects), []
+    with running(server):
+        yield server
 
 
 @contextmanager

@@ -6,7 +6,6 @@
 The libraries' own code runs, over real connections; only the host of each request is another one.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +14,8 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import pytest
 import requests
+
+from tests.support.loopback import running
 
 
 class Request(NamedTuple):
@@ -87,13 +88,8 @@ def serving(
         response.url = urlunsplit(url)  # redirects and messages are of the host that was meant
         return response
 
-    with _Server(("127.0.0.1", 0), _Handler) as server:
-        server.answer, server.asked = answer, []  # type: ignore[method-assign]
-        monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", rewired)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield server.asked
-        finally:
-            server.shutdown()
-            thread.join()
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.answer, server.asked = answer, []  # type: ignore[method-assign]
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", rewired)
+    with running(server):
+        yield server.asked

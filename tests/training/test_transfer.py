@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,6 +22,7 @@ from classifier.models.networks.fast import FastParams
 from classifier.models.registry import ModelParams, build
 from classifier.models.spec import ModelSpec
 from classifier.training import transfer
+from tests.support.loopback import running
 
 CNN = CnnParams(filters=(4, 8), dense_units=8)
 OLD_CLASSES = ("cat", "dog", "owl")
@@ -266,12 +266,9 @@ def server(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
     handler.log_message = lambda *_: None  # type: ignore[attr-defined]
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
-        thread.start()
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with running(httpd):
         yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
-        thread.join()
 
 
 def test_weights_are_fetched_once_and_checked(
