@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tabulate import tabulate
+
 from classifier.core.errors import UserError
 from classifier.core.params import load
 from classifier.experiments.compare import Comparison, compare
@@ -118,13 +120,8 @@ def _lists(item: Comparison, top: int, markdown: bool) -> list[str]:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> str:
     """A table with aligned columns, as Markdown or plain."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    width = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = [[cell.ljust(w) for cell, w in zip(row, width, strict=True)] for row in cells]
-    if markdown:
-        lines.insert(1, ["-" * max(3, w) for w in width])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+    head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    return tabulate(rows, head, "github" if markdown else "plain", disable_numparse=True)
 
 
 def _plain(item: Comparison) -> dict[str, Any]:

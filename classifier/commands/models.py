@@ -2,10 +2,10 @@
 
 import argparse
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from tabulate import tabulate
 
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
@@ -52,10 +52,10 @@ def list_models(classes: int, channels: int, image_size: int, torchvision: bool 
     names = list(NETWORKS)
     if torchvision:
         names += [TORCHVISION + name for name in torchvision_names()]
-    rows = [("name", "parameters", "multiply-adds", "images")]
-    rows += [_row(name, classes, channels, image_size) for name in names]
-    lines = _aligned(rows)
-    lines.append("")
+    rows = [_row(name, classes, channels, image_size) for name in names]
+    head = ("name", "parameters", "multiply-adds", "images")
+    align = ("left", "right", "right", "left")
+    lines = [tabulate(rows, head, "plain", colalign=align, disable_numparse=True), ""]
     lines.append(f"For {classes} classes and {channels}×{image_size}×{image_size} images.")
     if not torchvision:
         lines.append(f"Besides, {TORCHVISION}NAME is any classification network of torchvision.")
@@ -66,13 +66,8 @@ def _row(name: str, classes: int, channels: int, image_size: int) -> tuple[str, 
     try:
         # Nothing is computed on `meta`, so that the largest network is counted in no time.
         with torch.device("cpu" if name.startswith(COMPUTES) else "meta"):
-            network = build(
-                name,
-                ModelParams(name=name).args(),
-                classes=classes,
-                channels=channels,
-                image_size=image_size,
-            )
+            args, sizes = ModelParams(name=name).args(), {"classes": classes, "channels": channels}
+            network = build(name, args, **sizes, image_size=image_size)
     except UserError as error:
         needed = re.search(r"input_size: (\d+)", str(error))
         return name, "-", "-", f"at least {needed[1]}×{needed[1]}" if needed else "larger"
@@ -89,11 +84,3 @@ def short(number: float) -> str:
             return f"{number:.3g}{unit}"
         number /= 1000
     raise AssertionError
-
-
-def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return [
-        f"{name:<{widths[0]}}  {parameters:>{widths[1]}}  {products:>{widths[2]}}  {images}"
-        for name, parameters, products, images in rows
-    ]

@@ -4,6 +4,8 @@ import argparse
 import shlex
 from pathlib import Path
 
+from tabulate import tabulate
+
 from classifier.core.errors import UserError
 from classifier.experiments.overrides import (
     add_changes,
@@ -57,7 +59,5 @@ def _list() -> int:
     recipes = [load_recipe(name) for name in recipe_names()]
     if not recipes:
         raise UserError("recipes/ holds no recipe: run from the project's top folder.")
-    width = max(len(recipe.name) for recipe in recipes)
-    for recipe in recipes:
-        print(f"{recipe.name:{width}}  {recipe.description}")
+    print(tabulate([(recipe.name, recipe.description) for recipe in recipes], tablefmt="plain"))
     return 0
