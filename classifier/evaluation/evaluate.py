@@ -8,24 +8,25 @@ from typing import Any
 import numpy as np
 import torch
 
+from classifier.core.arrays import write_arrays
 from classifier.core.csv_files import write_table
 from classifier.core.engine import on_ray
 from classifier.core.errors import UserError
 from classifier.core.files import replacing, write_json
-from classifier.core.types import Float32Array, FloatArray, Int64Array
+from classifier.core.types import AnyArray, Float32Array, FloatArray, Int64Array
 from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
-from classifier.dataset.stored_images import StoredImages
 from classifier.evaluation import tables
 from classifier.evaluation.answers import Answers, answers, answers_of_cluster
+from classifier.metrics.neighbors import Embedded, unit
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams, Scores, headline, score
 from classifier.models.classifier import Classifier
 from classifier.models.spec import ModelSpec
 from classifier.models.temperature import fit_temperature
 
-EMBEDDED_BYTES = 1 << 29  # of embeddings that are kept, in double precision
-_NO_ROWS = np.zeros(0, np.int64)
+PLANE_BYTES = 1 << 29  # of embeddings that make the principal plane, in double precision
+EMBEDDED_BYTES = 1 << 28  # of a split's embeddings, in single precision
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Evaluation:
 
     ``outcomes`` and ``scores`` have the keys test and, where there are such images, val and
     train.
+    ``embedded`` has the directions of the embeddings of each split that there is, unlabelled
+    included: of all images up to ``EMBEDDED_BYTES``, of train those that were scored.
     ``embedding_rows`` [n] are test rows, ``embeddings`` [n, D] what the last layer saw of them.
     """
 
@@ -41,6 +44,7 @@ class Evaluation:
     outcomes: Mapping[str, Outcomes]
     scores: Mapping[str, Scores]
     unlabelled: FloatArray | None
+    embedded: Mapping[str, Embedded]
     embedding_rows: Int64Array
     embeddings: Float32Array
 
@@ -69,21 +73,31 @@ def evaluate(
     if other_views:
         network.test_time_augmentation = "none"
 
-    def ask(images: StoredImages, rows: Int64Array = _NO_ROWS) -> Answers:
-        if model and on_ray():
-            return answers_of_cluster(network, model, params, images, rows)
-        return answers(network, spec, device, params.batch_size, images, rows)
+    width = network.last_linear.in_features
+    embedded: dict[str, Embedded] = {}
 
-    most = EMBEDDED_BYTES // (8 * network.last_linear.in_features)
-    most = min(params.embedding_images, most)
-    rows = _sample(data.meta["counts"]["test"], most, params.seed)
-    test = ask(data.images("test"), rows)
+    def ask(split: str, seen: Int64Array | None = None) -> Answers:
+        """What the network says about a split, or about the rows ``seen`` of it."""
+        images = data.images(split) if seen is None else data.images(split).select(seen)
+        rows = _sample(len(images), EMBEDDED_BYTES // (4 * width), params.seed)
+        if model and on_ray():
+            found = answers_of_cluster(network, model, params, images, rows)
+        else:
+            found = answers(network, spec, device, params.batch_size, images, rows)
+        embedded[split] = Embedded(rows if seen is None else seen[rows], unit(found.embeddings))
+        return found
+
+    test = ask("test")
+    most = min(params.embedding_images, PLANE_BYTES // (8 * width))
+    in_plane = _sample(len(test.embeddings), most, params.seed)
+    rows, embeddings = embedded["test"].rows[in_plane], test.embeddings[in_plane]
     logits, labels = {"test": test.logits}, {"test": data.labels("test")}
+    del test  # and with it the embeddings of all images in single precision
     if "val" in data.splits:
-        logits["val"], labels["val"] = ask(data.images("val")).logits, data.labels("val")
+        logits["val"], labels["val"] = ask("val").logits, data.labels("val")
     seen = _sample(data.meta["counts"]["train"], params.train_images, params.seed)
     if len(seen):
-        logits["train"] = ask(data.images("train").select(seen)).logits
+        logits["train"] = ask("train", seen).logits
         labels["train"] = data.labels("train")[seen]
     temperature: float | None = spec.temperature
     if other_views:
@@ -95,9 +109,10 @@ def evaluate(
         classes=data.classes,
         outcomes=outcomes,
         scores={split: score(found, params) for split, found in outcomes.items()},
-        unlabelled=(ask(data.images("unlabelled")).logits if "unlabelled" in data.splits else None),
+        unlabelled=ask("unlabelled").logits if "unlabelled" in data.splits else None,
+        embedded=embedded,
         embedding_rows=rows,
-        embeddings=test.embeddings,
+        embeddings=embeddings,
     )
 
 
@@ -129,11 +144,15 @@ def _sample(count: int, most: int, seed: int) -> Int64Array:
 
 
 def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) -> None:
-    """Write {val,test,unlabelled}_logits.npy, predictions.csv and unlabelled.csv."""
+    """Write {val,test,unlabelled}_logits.npy, embeddings.npz, predictions.csv, unlabelled.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     for split in ("val", "test"):
         if split in evaluation.outcomes:
             np.save(folder / f"{split}_logits.npy", evaluation.outcomes[split].logits)
+    arrays: dict[str, AnyArray] = {}
+    for split, found in evaluation.embedded.items():
+        arrays |= {f"{split}_rows": found.rows, split: found.vectors}
+    write_arrays(folder / "embeddings.npz", arrays)
     test, classes = evaluation.outcomes["test"], evaluation.classes
     scale = test.temperature or 1.0
     tables.write_predictions(

@@ -18,6 +18,7 @@ from classifier.evaluation.evaluate import Evaluation
 from classifier.evaluation.grad_cam import feature_maps, first_filters, grad_cam
 from classifier.evaluation.label_errors import find_label_errors
 from classifier.evaluation.mistakes import confident_mistakes, confused_pairs, least_certain
+from classifier.evaluation.neighbors import beside, leaks
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams
 from classifier.models.classifier import Classifier
@@ -40,10 +41,18 @@ def write_explanations(
     folder.mkdir(parents=True, exist_ok=True)
     test, classes, ids = evaluation.outcomes["test"], evaluation.classes, data.ids("test")
     most = params.examples
-    write_table(folder / "mistakes.csv", confident_mistakes(test, ids, classes, most))
-    write_table(folder / "uncertain.csv", least_certain(test, ids, classes, most))
+    mistakes = confident_mistakes(test, ids, classes, most)
+    uncertain = least_certain(test, ids, classes, most)
+    doubtful = label_errors(evaluation, data, most)
+    write_table(folder / "mistakes.csv", mistakes)
+    write_table(folder / "uncertain.csv", uncertain)
     write_table(folder / "confused_pairs.csv", confused_pairs(test, classes, most))
-    write_table(folder / "label_errors.csv", label_errors(evaluation, data, most))
+    write_table(folder / "label_errors.csv", doubtful)
+    tested = pd.concat([mistakes, uncertain]).assign(split="test")
+    shown = pd.concat([tested, doubtful])[["split", "row"]]
+    write_table(folder / "neighbors.csv", beside(evaluation, data, shown))
+    copies, number = leaks(evaluation, data, most)
+    write_table(folder / "leaks.csv", copies)
 
     def standardized(rows: Sequence[int]) -> Tensor:
         images = torch.from_numpy(data.images("test")[rows]).to(device)
@@ -66,7 +75,14 @@ def write_explanations(
         write_arrays(folder / "feature_maps.npz", {"image": image, **maps})
     write_json(
         folder / "explain.json",
-        {"gradcam_stage": heat.stage if heat else None, "embedding_variance": fractions},
+        {
+            "gradcam_stage": heat.stage if heat else None,
+            "embedding_variance": fractions,
+            "leaks": number,
+            "neighbors_among": len(evaluation.embedded["train"].rows)
+            if "train" in evaluation.embedded
+            else 0,
+        },
     )
 
 

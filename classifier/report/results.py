@@ -116,6 +116,16 @@ class Results:
         return _table(self.folders.explain / "embedding.csv", "evaluate", types)
 
     @cached_property
+    def neighbors(self) -> dict[tuple[str, int], list[tuple[int, str]]]:
+        """(split, row) -> row and class of its nearest training images, nearest first."""
+        found: dict[tuple[str, int], list[tuple[int, str]]] = {}
+        for row in self.explained("neighbors", row=int, place=int, train_row=int, distance=float):
+            found.setdefault((row["split"], row["row"]), []).append(
+                (row["train_row"], row["label"])
+            )
+        return found
+
+    @cached_property
     def rejected(self) -> pd.DataFrame:
         """``data/raw/rejected.csv``: id, path and reason of what was no usable image."""
         return _table(self.folders.raw / "rejected.csv", "download")

@@ -285,3 +285,42 @@ def test_many_classes_have_average_curves_alone() -> None:
     )
     found = tables.roc(outcomes, [str(k) for k in range(30)])
     assert list(found.columns) == ["fpr", "micro", "macro"]
+
+
+def test_the_embeddings_are_kept_as_directions_of_every_split(
+    evaluation: Evaluation, data: PreparedData, tmp_path: Path
+) -> None:
+    write_predictions(evaluation, data, tmp_path)
+    with np.load(tmp_path / "embeddings.npz") as found:
+        lengths = {name: len(found[name]) for name in ("train", "val", "test", "unlabelled")}
+        assert lengths == {"train": 40, "val": 30, "test": 70, "unlabelled": 5}
+        raw = evaluation.embeddings
+        directions = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+        np.testing.assert_allclose(found["test"][evaluation.embedding_rows], directions, atol=1e-3)
+
+
+def test_copies_of_training_images_are_found_beside_other_neighbors(tmp_path: Path) -> None:
+    data = prepared(tmp_path / "prepared", train=90, val=30, test=70)
+    copied = np.load(data.folder / "test.npy")
+    copied[7] = data.images("train")[3]
+    np.save(data.folder / "test.npy", copied)
+    network, spec = model()
+    evaluation = evaluate(network, spec, data, params(), CPU)
+    write_explanations(evaluation, network, spec, data, params(), CPU, tmp_path / "out")
+    leaks = read(tmp_path / "out" / "leaks.csv")
+    assert (leaks[0]["id"], leaks[0]["train_id"]) == ("test-7", "train-3")
+    assert float(leaks[0]["ratio"]) == pytest.approx(0, abs=1e-3)
+    assert all(float(row["ratio"]) < 0.3 for row in leaks)
+    mistakes = {("test", row["row"]) for row in read(tmp_path / "out" / "mistakes.csv")}
+    beside = read(tmp_path / "out" / "neighbors.csv")
+    assert mistakes
+    assert mistakes <= {(row["split"], row["row"]) for row in beside}
+    assert [row["place"] for row in beside[:3]] == ["1", "2", "3"]
+
+
+def test_without_training_images_there_are_no_neighbors(data: PreparedData, tmp_path: Path) -> None:
+    network, spec = model()
+    found = params(train_images=0)
+    evaluation = evaluate(network, spec, data, found, CPU)
+    write_explanations(evaluation, network, spec, data, found, CPU, tmp_path)
+    assert read(tmp_path / "neighbors.csv") == [] == read(tmp_path / "leaks.csv")

@@ -71,6 +71,23 @@ def _pair(
     )
 
 
+def leaks(results: Results, most: int) -> list[Tile]:
+    """Images of val and test beside the training image that they may be copies of."""
+    tiles = []
+    for row in results.explained("leaks", row=int, train_row=int, ratio=float)[:most]:
+        labels = (row["own_label"], row["label"])
+        tiles.append(
+            Tile(
+                [results.image(row["split"], row["row"]), results.image("train", row["train_row"])],
+                " · ".join(dict.fromkeys(labels)),
+                f"{row['split']} · train",
+                "plain" if labels[0] == labels[1] else "wrong",
+                places=2,
+            )
+        )
+    return tiles
+
+
 def doubtful(results: Results, most: int) -> list[Tile]:
     """Images that `classifier.report.image_quality.image_quality` marks, of every split."""
     found: dict[str, list[Tile]] = {name: [] for name in DOUBTS}

@@ -58,7 +58,8 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "mistakes",
             "mistakes",
             "Most confident mistakes",
-            "Predicted and actual class. Often the label is at fault, or the image shows both.",
+            "Predicted and actual class. Often the label is at fault, or the image shows both."
+            + _beside(results),
             96,
             _mistakes(results, most),
         ),
@@ -96,6 +97,17 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "labels, one of which is wrong. An excluded image takes no part.",
             80,
             data_quality.duplicates(results, most),
+        ),
+        Gallery(
+            "quality",
+            "leaks",
+            "Training images that test images may be copies of",
+            "Left an image of val or test, right the training image that the network sees as "
+            "nearly the same: far nearer than the next ones. Crops, flips and new colors, which "
+            "the perceptual hashes miss, are among them, and so are images that are only alike. "
+            f"Found: {results.explanation.get('leaks', 0):,}.",
+            80,
+            data_quality.leaks(results, most),
         ),
         Gallery(
             "quality",
@@ -195,16 +207,34 @@ def _predictions(results: Results, most: int) -> list[Tile]:
     return tiles
 
 
+def _beside(results: Results) -> str:
+    among = results.explanation.get("neighbors_among")
+    if not among:
+        return ""
+    return (
+        f" Beside each, those that the network finds most alike among {among:,} training images, "
+        "and their classes."
+    )
+
+
 def _mistakes(results: Results, most: int) -> list[Tile]:
-    return [
-        Tile(
-            [results.image("test", row["row"])],
-            f"{row['predicted']} · {_percent(row['probability'])}",
-            f"is {row['actual']}",
-            "wrong",
+    tiles = []
+    for row in results.explained("mistakes", row=int, probability=float)[:most]:
+        found = results.neighbors.get(("test", row["row"]), [])
+        near = f" · near: {', '.join(label for _, label in found)}" if found else ""
+        tiles.append(
+            Tile(
+                [
+                    results.image("test", row["row"]),
+                    *(results.image("train", train_row) for train_row, _ in found),
+                ],
+                f"{row['predicted']} · {_percent(row['probability'])}",
+                f"is {row['actual']}{near}",
+                "wrong",
+                1 + len(found),
+            )
         )
-        for row in results.explained("mistakes", row=int, probability=float)[:most]
-    ]
+    return tiles
 
 
 def _uncertain(results: Results, most: int) -> list[Tile]:
