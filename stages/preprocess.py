@@ -14,8 +14,7 @@ RAW = Path("data/raw")
 
 def main() -> None:
     params = load("preprocess", PreprocessParams)
-    manifest = Manifest.read(RAW)
-    splits = read_splits(Path("data/splits/split.csv"), manifest)
+    splits, manifest = read_splits(Path("data/splits/split.csv"), Manifest.read(RAW))
     classes = read_json(RAW / "classes.json")
     with replacing("data/prepared") as folder:
         data = prepare(RAW, manifest, splits, classes, params, folder)

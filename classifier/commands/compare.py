@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from tabulate import tabulate
 from classifier.core.errors import UserError
 from classifier.core.params import load
 from classifier.experiments.compare import Comparison, compare
+from classifier.experiments.corrected import corrections, judged_alike
 from classifier.experiments.revisions import PULL, WORKSPACE, predictions, resolve
 from classifier.metrics.scoring import EvaluateParams
 from classifier.report.metric_table import LOWER_IS_BETTER
@@ -43,7 +45,12 @@ def run(args: argparse.Namespace) -> int:
     if len(set(names)) < len(names):
         raise UserError("a revision is named twice: name each once.")
     found = [resolve(name, pull=args.pull) for name in names]
-    comparisons = compare([predictions(part) for part in found], load("evaluate", EvaluateParams))
+    parts, told = judged_alike(
+        [predictions(part) for part in found], [corrections(part) for part in found]
+    )
+    if told:
+        print(told, file=sys.stderr if args.json else sys.stdout, end="\n\n")
+    comparisons = compare(parts, load("evaluate", EvaluateParams))
     if args.json:
         print(json.dumps([_plain(item) for item in comparisons], indent=2, ensure_ascii=False))
         return 0

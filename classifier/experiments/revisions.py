@@ -63,6 +63,12 @@ class Revision:
             raise UserError(f"{path} of {self.name} cannot be read: {error}.") from None
         return file
 
+    def has(self, path: str) -> bool:
+        """Whether Git or DVC keeps a file of this name."""
+        if self.rev is None:
+            return (self.root / path).is_file()
+        return bool(self.files.exists(self._prefix + path))
+
     def path(self, path: str) -> Path:
         """Where a file that DVC keeps lies on this machine: in the workspace or in the cache.
 

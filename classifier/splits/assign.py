@@ -74,10 +74,7 @@ def assign(manifest: Manifest, params: SplitParams, near_pairs: Pairs | None = N
             f"the data has {len(classes)} class{'' if len(classes) == 1 else 'es'}, and "
             "classification needs at least 2: check download.path and the labels."
         )
-    pairs = equal_links(manifest.content)
-    if near_pairs is not None:
-        pairs = np.concatenate([pairs, near_pairs])
-    unit = _units(manifest, pairs)
+    unit = units(manifest, near_pairs)
     split = _official(manifest, unit, keep_val=not params.folds)
     has_test, has_val = (bool((split == name).any()) for name in ("test", "val"))
 
@@ -271,10 +268,17 @@ def _place(
     return marked
 
 
-def _units(manifest: Manifest, pairs: Pairs) -> Int64Array:
-    """Number the units of all images, unlabelled ones too: [N], equal numbers belong together."""
+def units(manifest: Manifest, near_pairs: Pairs | None = None) -> Int64Array:
+    """Number the units of all images, unlabelled ones too: [N], equal numbers belong together.
+
+    ``near_pairs`` [P, 2] are rows of the manifest to treat like exact duplicates.
+    """
     n = len(manifest)
-    links_of_groups = equal_links(manifest.group.codes, manifest.group != "")
-    first, second = np.concatenate([links_of_groups, pairs]).T
-    links = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
-    return np.asarray(connected_components(links, directed=False)[1], np.int64)
+    links = [
+        equal_links(manifest.group.codes, manifest.group != ""),
+        equal_links(manifest.content),
+        *([] if near_pairs is None else [near_pairs]),
+    ]
+    first, second = np.concatenate(links).T
+    linked = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
+    return np.asarray(connected_components(linked, directed=False)[1], np.int64)

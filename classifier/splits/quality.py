@@ -30,7 +30,13 @@ class Quality:
     warnings: list[str]
 
 
-def report(manifest: Manifest, splits: TextArray, near: NearDuplicates, rejected: int) -> Quality:
+def report(
+    manifest: Manifest,
+    splits: TextArray,
+    near: NearDuplicates,
+    rejected: int,
+    left_out: BoolArray | None = None,
+) -> Quality:
     """Count what may spoil training or flatter the test figures, and name the images.
 
     At the top of the metrics stand numbers, few enough for one screen:
@@ -48,7 +54,7 @@ def report(manifest: Manifest, splits: TextArray, near: NearDuplicates, rejected
       frequent class divided by it.
 
     ``pairs`` lists up to ``LISTED`` pairs of each kind, the nearest first; DVC shows numbers and
-    leaves lists alone.
+    leaves lists alone. Images ``left_out`` [N] by corrections are not counted as excluded.
     """
     used = np.isin(splits, _LABELLED)
     # Of copies, one that is used stands for the others: an unlabelled one would hide what they say.
@@ -60,6 +66,8 @@ def report(manifest: Manifest, splits: TextArray, near: NearDuplicates, rejected
     conflicts = exact[_differ(manifest.label, exact)]
     across = _across(splits, alike)
     excluded = splits == "excluded"
+    if left_out is not None:
+        excluded &= ~left_out
     grouped = used & (manifest.group != "")
     sizes = manifest.label[used].value_counts()
     sizes = sizes[sizes > 0]

@@ -140,6 +140,7 @@ def test_an_edit_makes_exactly_its_stages_stale(finished: Workspace, tmp_path: P
         "classifier/inference/predict.py": set(),
         "classifier/models/.registry.py.swp": set(),
         "classifier/models/registry.py~": set(),
+        "data/corrections.csv": {"split"},
         "stages/split.py": {"split"},
         "stages/plot.py": {"plot"},
         "stages/download.py": {"download"},
