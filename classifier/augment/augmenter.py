@@ -31,7 +31,7 @@ class AugmentParams:
     crop: Annotated[float, Interval(gt=0, le=1)] = 1.0
     padding: geometric.Padding = "reflect"
     policy: policies.PolicyName = "none"
-    rand_operations: Annotated[int, Interval(ge=1)] = 2
+    rand_operations: Annotated[int, Interval(ge=1, le=14)] = 2
     rand_magnitude: Annotated[float, Interval(ge=0, le=30)] = 9.0
     brightness: Fraction = 0.0
     contrast: Fraction = 0.0
@@ -42,8 +42,8 @@ class AugmentParams:
     noise: Fraction = 0.0
     cutout: Fraction = 0.0
     erasing: Fraction = 0.0
-    mixup: Annotated[float, Interval(ge=0)] = 0.0
-    cutmix: Annotated[float, Interval(ge=0)] = 0.0
+    mixup: Annotated[float, Interval(ge=0, le=100)] = 0.0
+    cutmix: Annotated[float, Interval(ge=0, le=100)] = 0.0
 
 
 class Augmenter:

@@ -3,12 +3,20 @@
 import difflib
 from collections.abc import Iterable
 
+from classifier.core.wording import short
+
+_LONGEST = 800  # characters
+
 
 class UserError(Exception):
     """A mistake the user can mend: one sentence naming the file or key, and what to do.
 
-    Stages and the command line print it without a traceback and exit with status 1.
+    Stages and the command line print it without a traceback and exit with status 1. Whatever names
+    and values are in it, it is one line of bearable length that a terminal only shows.
     """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(short(sentence, _LONGEST))
 
 
 def not_installed(package: str, extra: str) -> UserError:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from classifier.core.errors import UserError, suggestion
+from classifier.core.wording import short
 
 T = TypeVar("T")
 
@@ -41,7 +42,12 @@ def parse(cls: type[T], content: Any, key: str) -> T:
     content = {} if content is None else content
     # Through JSON, strict types accept a list for a tuple and a mapping for a nested dataclass.
     # Infinity and nan, which JSON lacks, become texts, so that no number may be one.
-    plain = json.loads(json.dumps(content, default=str), parse_constant=str)
+    try:
+        plain = json.loads(json.dumps(content, default=str), parse_constant=str)
+    except TypeError:
+        raise UserError(f"{key}: a list or a mapping stands for a key: write a name.") from None
+    except ValueError:  # so many digits that Python refuses to write them
+        raise UserError(f"{key} holds a number of thousands of digits: shorten it.") from None
     try:
         return TypeAdapter(cls).validate_json(json.dumps(plain), strict=True, extra="forbid")
     except ValidationError as error:
@@ -58,28 +64,30 @@ def _sentence(cls: type[Any], content: Any, key: str, errors: Sequence[Any]) -> 
     hint: Any = cls
     value = content
     for depth, step in enumerate(error["loc"], 1):
+        shown = short(str(step))
         last, inside = depth == len(error["loc"]), _inside(hint, value)
         if last and unknown and (name := RENAMED.get(f"{key}.{step}")):
             return f"{key}.{step} is now called {name}: rename it."
         if last and unknown:
-            return f"{key}.{step} is not a parameter{suggestion(str(step), inside)}."
+            return f"{key}.{shown} is not a parameter{suggestion(shown, inside)}."
         if step not in inside:  # the name of an option, such as "constrained-int"
             continue
         hint = inside[step]
-        key = f"{key}[{step}]" if isinstance(step, int) else f"{key}.{step}"
+        key = f"{key}[{step}]" if isinstance(step, int) else f"{key}.{shown}"
         if last and error["type"] == "missing":
             return f"{key} is missing: add it ({describe(hint)})."
         value = value[step]
     if error["type"] == "value_error":  # by __post_init__
         return f"{key}: {error['ctx']['error']}"
+    told = short(repr(value))
     if get_origin(hint) is Literal:
         choices = [str(choice) for choice in get_args(hint)]
-        near = difflib.get_close_matches(str(value), choices, n=1)
+        near = difflib.get_close_matches(short(str(value)), choices, n=1)
         guess = f" (did you mean {near[0]}?)" if near else ""
-        return f"{key} is {value!r}: choose {_either(choices)}{guess}."
+        return f"{key} is {told}: choose {_either(choices)}{guess}."
     if dataclasses.is_dataclass(hint):
-        return f"{key} must be a mapping of keys to values, not {value!r}."
-    return f"{key} is {value!r}: give {describe(hint)}."
+        return f"{key} must be a mapping of keys to values, not {told}."
+    return f"{key} is {told}: give {describe(hint)}."
 
 
 def _inside(hint: Any, value: Any) -> dict[Any, Any]:

@@ -1,9 +1,10 @@
 """Types that several packages name: of arrays by what they hold (docstrings say their shapes)."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Interval
 
 AnyArray = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
@@ -18,4 +19,5 @@ FloatArray = npt.NDArray[np.floating]  # of any precision
 BytesArray = npt.NDArray[np.bytes_]
 TextArray = npt.NDArray[np.str_]
 
+Workers = Annotated[int, Interval(ge=0, le=1024)]  # processes; 0 stands for one a core
 Resize = Literal["squash", "crop", "pad"]  # how an image becomes a square

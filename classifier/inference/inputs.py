@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first, short
 from classifier.images.formats import EXTENSIONS
 from classifier.sources import lookup
 from classifier.sources.naming import (
     NO_TEXT,
+    as_text,
     is_hidden,
     may_be_image,
-    printable,
     suffix,
     why_no_image,
 )
 from classifier.sources.tables.rows import TABLES, Row, Table, image_columns, read_table
-from classifier.sources.wording import first, short
 
 _BLOCK = 65_536  # names of one folder that are sorted together
 _USUAL_COLUMNS = ("image", "id", "image_id", "filename", "file", "file_name", "path", "name")
@@ -76,7 +76,7 @@ def _meant(path: str, column: str | None, folder: str | None) -> Iterator[InputI
         if suffix(path) in TABLES:
             yield from _rows(Path(path), column, folder or os.path.dirname(path))  # noqa: PTH120
         else:
-            yield InputImage(printable(path), path)
+            yield InputImage(as_text(path), path)
         return
     else:
         found = _filled_in(path)
@@ -106,9 +106,7 @@ def _search(top: str) -> Iterator[InputImage]:
             path = next(entries, None)
         except OSError as error:
             path = None
-            yield InputImage(
-                printable(folder), folder, f"cannot be read ({error.strerror or error})"
-            )
+            yield InputImage(as_text(folder), folder, f"cannot be read ({error.strerror or error})")
         if path is None:
             opened.pop()
         elif path.endswith("/"):
@@ -137,8 +135,8 @@ def _entries(folder: str) -> Iterator[str]:
 
 def _judged(path: str) -> Iterator[InputImage]:
     """The image that a file is by its name, or why it is none; nothing for a side file."""
-    if printable(path) != path:
-        yield InputImage(printable(path), path, NO_TEXT)
+    if as_text(path) != path:
+        yield InputImage(as_text(path), path, NO_TEXT)
     elif may_be_image(path):
         yield InputImage(path, path)
     elif reason := why_no_image(path):

@@ -17,8 +17,8 @@ import numpy as np
 from classifier.core.csv_files import row_writer
 from classifier.core.errors import UserError
 from classifier.core.files import replacing
+from classifier.core.wording import printable
 from classifier.inference.predict import Answer
-from classifier.sources.wording import printable
 
 GALLERY = 300  # images that a gallery shows: the first ones
 _NAME, _CLASS = 40, 24  # letters of a terminal line for the image's and for the class's name

@@ -40,16 +40,16 @@ BIASED = ("average_precision", "ece", "ece_calibrated")
 class EvaluateParams:
     """The section ``evaluate`` of params.yaml, which says what each key means."""
 
-    batch_size: Annotated[int, Ge(1)]
-    top_k: Annotated[int, Ge(1)]
+    batch_size: Annotated[int, Interval(ge=1, le=1 << 20)]
+    top_k: Annotated[int, Interval(ge=1, le=100_000)]
     seed: Annotated[int, Ge(0)]
-    bootstrap_samples: Annotated[int, Ge(10)] = 1000
+    bootstrap_samples: Annotated[int, Interval(ge=10, le=100_000)] = 1000
     confidence: Annotated[float, Interval(gt=0, lt=1)] = 0.95
-    calibration_bins: Annotated[int, Ge(1)] = 15
+    calibration_bins: Annotated[int, Interval(ge=1, le=10_000)] = 15
     test_time_augmentation: bool = True
     train_images: Annotated[int, Ge(0)] = 5000
     embedding_images: Annotated[int, Ge(0)] = 2000
-    examples: Annotated[int, Ge(1)] = 60
+    examples: Annotated[int, Interval(ge=1, le=10_000)] = 60
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
 

@@ -71,7 +71,7 @@ class ModelParams:
     pretrained: Literal[False] | str = False
     freeze: Literal["none", "backbone"] | Annotated[int, Ge(0)] = "none"
     unfreeze_every: Annotated[int, Ge(0)] = 0
-    input_size: Annotated[int, Ge(1)] | None = None
+    input_size: Annotated[int, Interval(ge=1, le=2048)] | None = None
     test_time_augmentation: TestTimeAugmentation = "none"
     mlp: MlpParams = field(default_factory=MlpParams)
     cnn: CnnParams = field(default_factory=CnnParams)

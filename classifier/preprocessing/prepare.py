@@ -14,7 +14,7 @@ from tqdm import tqdm
 from classifier.core.csv_files import row_writer
 from classifier.core.engine import on_ray
 from classifier.core.files import write_json
-from classifier.core.types import Int64Array, IntegerArray, Resize, TextArray, UInt8Array
+from classifier.core.types import Int64Array, IntegerArray, Resize, TextArray, UInt8Array, Workers
 from classifier.core.value_range import Ranges
 from classifier.dataset.prepared import PREPARED_SPLITS, PreparedData
 from classifier.images.decode import decode
@@ -41,7 +41,7 @@ class PreprocessParams:
     channels: Literal["auto", 1, 3]
     resize: Resize
     normalize: Literal["standardize", "unit"]
-    workers: Annotated[int, Interval(ge=0)] = 0
+    workers: Workers = 0
 
 
 def prepare(

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from classifier.core.errors import UserError
+from classifier.core.wording import quoted
 from classifier.sources import folder, webdataset
 from classifier.sources.layout import below_single_folders
 from classifier.sources.naming import is_side_file
 from classifier.sources.source_index import Files, Listing, Span, as_spans
 from classifier.sources.tree import files_below
 from classifier.sources.unpack import unpack
-from classifier.sources.wording import quoted
 
 _ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first, quoted, short
 from classifier.sources.naming import composed, folded, split_meant, visible
 from classifier.sources.source_index import Rejected
-from classifier.sources.wording import first, quoted, short
 
 # What tables and programs write where there is no label, in lower case.
 _NOTHING = frozenset({

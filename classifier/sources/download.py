@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from classifier.core.errors import UserError
+from classifier.core.types import Workers
+from classifier.core.wording import first
 from classifier.sources import archive, classes, folder, parquet
 from classifier.sources.ingest import Summary, ingest
 from classifier.sources.published import digits, imagenet, named
@@ -19,7 +21,6 @@ from classifier.sources.source_index import Files, Listing, as_spans
 from classifier.sources.tables import table
 from classifier.sources.tables.columns import AUTO
 from classifier.sources.tree import empty_folders, files_below
-from classifier.sources.wording import first
 
 SourceName = Literal[
     "digits",
@@ -43,7 +44,7 @@ class DownloadParams:
     source: SourceName
     path: str
     max_rejected: Annotated[float, Interval(ge=0, le=1)] = 0.01
-    workers: Annotated[int, Interval(ge=0)] = 0
+    workers: Workers = 0
     mirror: str | None = None
     url: str | None = None
     sha256: str | None = None

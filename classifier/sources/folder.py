@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first, quoted
 from classifier.sources.classes import check_kept, difference, same_but_for_spelling
 from classifier.sources.layout import Layout, below_single_folders, counts, understand
-from classifier.sources.naming import NO_TEXT, UNLABELLED, printable, why_no_image
+from classifier.sources.naming import NO_TEXT, UNLABELLED, as_text, why_no_image
 from classifier.sources.source_index import About, Files, Item, Listing, Rejected
-from classifier.sources.wording import first, quoted
 
 _TRAINED = ("train", "")  # the splits that define the classes
 
@@ -72,7 +72,7 @@ def _sorted_out(
         split, label = layout.place(path)
         if not counts(path):
             continue
-        reason = NO_TEXT if printable(path) != path else why_no_image(path)
+        reason = NO_TEXT if as_text(path) != path else why_no_image(path)
         if reason:
             rejected.append(_rejected(path, root, reason, label, split))
         else:
@@ -81,8 +81,8 @@ def _sorted_out(
 
 
 def _rejected(path: str, root: Path, reason: str, label: str = "", split: str = "") -> Rejected:
-    path = printable(path)
-    return Rejected(path, (root / path).as_posix(), reason, printable(label), split)
+    path = as_text(path)
+    return Rejected(path, (root / path).as_posix(), reason, as_text(label), split)
 
 
 def _too_few(classes: Sequence[str], root: Path, bare: Sequence[str]) -> UserError:

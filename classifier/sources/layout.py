@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first
 from classifier.sources.naming import (
     UNLABELLED,
     folded,
@@ -19,7 +20,6 @@ from classifier.sources.naming import (
     split_named,
     why_no_image,
 )
-from classifier.sources.wording import first
 
 _File = TypeVar("_File")
 

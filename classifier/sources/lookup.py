@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from classifier.core.wording import first
 from classifier.images.formats import EXTENSIONS
 from classifier.sources.naming import composed, folded, is_hidden, suffix
 from classifier.sources.source_index import Files
-from classifier.sources.wording import first
 
 ABSENT = "is not there"
 FOREIGN = "is a path of another computer: write it as seen from the table's folder"

@@ -126,6 +126,6 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def printable(text: str) -> str:
+def as_text(text: str) -> str:
     """The text with bytes that are no UTF-8, which file systems allow in names, spelled out."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

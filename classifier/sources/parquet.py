@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from classifier.core.errors import UserError, not_installed
+from classifier.core.wording import first, quoted, short
 from classifier.sources.naming import split_named, suffix
 from classifier.sources.source_index import About, Encoded, Files, Item, Listing, Span
-from classifier.sources.wording import first, quoted, short
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile

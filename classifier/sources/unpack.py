@@ -23,9 +23,9 @@ from shutil import disk_usage
 from typing import IO, NamedTuple, NoReturn
 
 from classifier.core.errors import UserError
-from classifier.sources.naming import is_hidden, printable
+from classifier.core.wording import quoted, short
+from classifier.sources.naming import as_text, is_hidden
 from classifier.sources.source_index import Span
-from classifier.sources.wording import quoted, short
 
 MAX_MEMBERS = 5_000_000
 MAX_BYTES = 256 * 2**30
@@ -194,7 +194,7 @@ def _checked(archive: Path, name: str) -> str | None:
         _refuse(archive, f"{quoted(name)} leads out of the folder")
     if any(map(is_hidden, parts)):
         return None
-    return printable("/".join(parts)) or "."
+    return as_text("/".join(parts)) or "."
 
 
 def _refuse(archive: Path, reason: str) -> NoReturn:

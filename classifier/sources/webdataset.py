@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first, quoted, short
 from classifier.images.formats import EXTENSIONS
 from classifier.sources.naming import split_named
 from classifier.sources.source_index import About, Files, Item, Listing, Rejected, Span, read
-from classifier.sources.wording import first, quoted, short
 
 _NAMES = ("classnames.txt", "class_names.txt", "classes.txt")
 _KEYS = ("cls", "class", "class_name", "category")  # of JSON, after the one that the user names

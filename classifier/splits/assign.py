@@ -31,7 +31,7 @@ class SplitParams:
     seed: int
     test_fraction: Annotated[float, Interval(gt=0, lt=1)]
     val_fraction: Annotated[float, Interval(gt=0, lt=1)]
-    folds: Annotated[int, Interval(ge=0)] = 0
+    folds: Annotated[int, Interval(ge=0, le=1000)] = 0
     fold: Annotated[int, Interval(ge=0)] = 0
     near_duplicates: Literal["report", "together"] = "report"
     near_duplicate_distance: Annotated[int, Interval(ge=0, le=12)] = 8

@@ -23,8 +23,8 @@ class TrainParams:
     """The section ``train`` of params.yaml, which says what each key means."""
 
     lr: Annotated[float, Gt(0)]
-    epochs: Annotated[int, Ge(1)]
-    batch_size: Annotated[int, Ge(1)]
+    epochs: Annotated[int, Interval(ge=1, le=1_000_000)]
+    batch_size: Annotated[int, Interval(ge=1, le=1 << 20)]
     optimizer: OptimizerName
     seed: Annotated[int, Ge(0)]
     weight_decay: Annotated[float, Ge(0)] = 0.0
@@ -52,7 +52,7 @@ class TrainParams:
     compile: Literal["auto", True, False, "graphs"] = "auto"
     data_placement: Literal["auto", "resident", "stream"] = "auto"
     deterministic: bool = False
-    processes: Annotated[int, Ge(1)] = 1
+    processes: Annotated[int, Interval(ge=1, le=1024)] = 1
     checkpoint_every: str = "1 epoch"
     tensorboard: bool = False
 

@@ -1,8 +1,13 @@
 """params.yaml: what a user may write, and the sentence for everything else."""
 
+import copy
+import functools
+import math
+import operator
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Gt, Interval
@@ -11,12 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAMLError
 
+from classifier.augment.augmenter import AugmentParams
 from classifier.core.errors import UserError, suggestion
 from classifier.core.params import flatten, load, read, read_text
 from classifier.core.parse import RENAMED, parse
+from classifier.metrics.scoring import EvaluateParams
 from classifier.models.registry import ModelParams
+from classifier.preprocessing.prepare import PreprocessParams
 from classifier.report.page import PlotParams
+from classifier.sources.download import DownloadParams
+from classifier.splits.assign import SplitParams
 from classifier.training.params import TrainParams
+from tools import ROOT
 
 
 @dataclass(frozen=True)
@@ -169,3 +180,100 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, words: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml is missing"):
         load("train", Section, tmp_path / "none.yaml")
+
+
+_BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+)
+_MERGES = "m0: &m0 {a: 1}\n" + "".join(
+    f"m{n}: &m{n}\n  <<: [{', '.join([f'*m{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (_BOMB + "train: {lr: *a8}\n", "its aliases stand for more than 10,000 values"),
+        (_MERGES, "its aliases stand for more than 10,000 values"),
+        ("train: &t\n  lr: *t\n", r"\*t stands within the value that it names"),
+        ("x: " + "[" * 3000 + "]" * 3000, "nested more than 50 deep"),
+        ("x: " + "{a: " * 3000 + "}" * 3000, "nested more than 50 deep"),
+        ("x:\n" + "- " * 3000 + "1", "maximum recursion depth"),
+        ("x: " + "y" * 2_000_000, "more than 1,048,576 characters"),
+        ("train: {}\n".encode("utf-16"), "is not UTF-8 text"),
+        (b"# caf\xe9\n", r"is not UTF-8 text \(byte 6\)"),
+        (bytes(range(256)), "is not UTF-8 text"),
+        ("train: {lr: 0x" + "f" * 10_000 + "}", "train holds a number of thousands of digits"),
+        ("train: {lr: " + "9" * 5_000 + "}", "is not valid YAML"),
+        ("train:\n  ? [a, b]\n  : 1\n", "a list or a mapping stands for a key"),
+        ("train:\n  ? {a: 1}\n  : 2\n", "is not valid YAML"),
+        ("train: {" + "k" * 1_000 + ": 1}", "is not a parameter"),
+        ('train: {"\\e[31m\\nerror": 1}', r"train\.\\x1b\[31m\\nerror is not a parameter"),
+        ("train: {lr: [" + "1, " * 9_000 + "]}", "train.lr is "),
+        ("train: {lr: .nan, epochs: 1, optimizer: sgd}", "train.lr is nan: give a number > 0"),
+    ],
+)
+def test_hostile_yaml_gets_one_short_sentence(
+    tmp_path: Path, content: str | bytes, reason: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    begun = time.process_time()
+    with pytest.raises(UserError, match=reason) as raised:
+        load("train", Section, path)
+    assert time.process_time() - begun < 1
+    assert len(str(raised.value)) < 900
+    assert str(raised.value).isprintable()
+
+
+def test_aliases_within_reason_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "base: &b {epochs: 3, optimizer: sgd}\ntrain:\n  <<: *b\n  lr: 0.1\n")
+    assert load("train", Section, path) == Section(lr=0.1, epochs=3, optimizer="sgd")
+
+
+@pytest.mark.parametrize(
+    ("section", "cls"),
+    [
+        ("download", DownloadParams), ("split", SplitParams), ("preprocess", PreprocessParams),
+        ("augment", AugmentParams), ("model", ModelParams), ("train", TrainParams),
+        ("evaluate", EvaluateParams), ("plot", PlotParams),
+    ],
+)  # fmt: skip
+def test_any_value_of_any_key_is_taken_or_refused_in_one_sentence(section: str, cls: Any) -> None:
+    content = read(ROOT / "params.yaml")[section]
+    hostile = [
+        "", -1, 10**30, 10**4000, math.inf, math.nan, True, None, [], [1, "a"], {}, {"a": 1}, 1e308,
+        "\u202e\n\x1b[2J", [[]] * 9_000, {1: {2: 3}}, "x" * 100_000,
+    ]  # fmt: skip
+    tried = 0
+    sentences = []
+    for path in flatten(content):
+        for value in hostile:
+            changed = copy.deepcopy(content)
+            *above, last = path.split(".")
+            functools.reduce(operator.getitem, above, changed)[last] = value
+            tried += 1
+            try:
+                parse(cls, changed, section)
+            except UserError as error:
+                sentences.append(str(error))
+    assert len(sentences) > tried / 2
+    assert all(sentence.isprintable() and len(sentence) < 1000 for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("cls", "content", "sentence"),
+    [
+        (PreprocessParams, {"workers": 10**6}, "preprocess.workers is 1000000: give a whole"),
+        (AugmentParams, {"rand_operations": 10**6}, "augment.rand_operations is 1000000: give"),
+        (TrainParams, {"epochs": 10**9}, "train.epochs is 1000000000: give"),
+        (TrainParams, {"processes": 10**6}, "train.processes is 1000000: give"),
+        (EvaluateParams, {"bootstrap_samples": 10**9}, "evaluate.bootstrap_samples is 1000000000"),
+    ],
+)
+def test_numbers_that_would_take_forever_are_refused(
+    cls: Any, content: dict[str, int], sentence: str
+) -> None:
+    section = sentence.partition(".")[0]
+    with pytest.raises(UserError, match=sentence):
+        parse(cls, read(ROOT / "params.yaml")[section] | content, section)

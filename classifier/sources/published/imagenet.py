@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first, short
 from classifier.sources.naming import is_hidden, may_be_image, split_meant
 from classifier.sources.source_index import About, Files, Item, Listing, Span, read
 from classifier.sources.unpack import in_tar
-from classifier.sources.wording import first, short
 
 _KIT = "ILSVRC2012_devkit_t12.tar.gz"
 _META = "meta.mat"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from classifier.core.errors import UserError, not_installed
-from classifier.sources.wording import short
+from classifier.core.wording import short
 
 _RETRIES = 2
 _TIMEOUT = 60  # seconds without a byte

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from classifier.core.errors import UserError, not_installed
-from classifier.sources.wording import short
+from classifier.core.wording import short
 
 
 class _Address(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from classifier.core.errors import UserError, not_installed
-from classifier.sources.wording import short
+from classifier.core.wording import short
 
 # How to sign in, as the end of a sentence.
 _SIGN_IN = "set KAGGLE_API_TOKEN, or put the kaggle.json of kaggle.com/settings into ~/.kaggle"

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from tqdm import tqdm
 
 from classifier.core.errors import UserError, not_installed
+from classifier.core.wording import quoted, short
 from classifier.sources.naming import is_hidden
 from classifier.sources.remote.transfer import Partial
-from classifier.sources.wording import quoted, short
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

@@ -3,9 +3,9 @@
 from collections.abc import Set
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first, quoted
 from classifier.sources.naming import folded, split_meant
 from classifier.sources.tables.rows import Row, Table
-from classifier.sources.wording import first, quoted
 
 AUTO = "auto"  # download.split_column: the column whose cells all name a split, if there is one
 # A column of such a name is expected to divide the set: it is never passed over without a word.

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first, quoted, short
 from classifier.sources import lookup
 from classifier.sources.naming import folded
 from classifier.sources.source_index import Files, Span
-from classifier.sources.wording import first, quoted, short
 
 
 class _Use(NamedTuple):

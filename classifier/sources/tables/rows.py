@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first, quoted
 from classifier.images.formats import EXTENSIONS
-from classifier.sources.naming import folded, printable, suffix
+from classifier.sources.naming import as_text, folded, suffix
 from classifier.sources.source_index import Span, read
-from classifier.sources.wording import first, quoted
 
 _JSON = frozenset({".json", ".jsonl", ".ndjson"})
 # What is taken for a table where images may be named too; the last few are refused, with a remedy.
@@ -240,7 +240,7 @@ def _records(path: Path, text: str) -> list[Row]:
     rows = [Row(line, [_plain(record.get(key)) for key in columns]) for line, record in found]
     rows = [Row(1, list(columns)), *rows]
     for row in rows:
-        if any("\0" in cell or printable(cell) != cell for cell in row.cells):  # JSON escapes both
+        if any("\0" in cell or as_text(cell) != cell for cell in row.cells):  # JSON escapes both
             raise UserError(
                 f"{path}: row {row.line} holds a NUL or surrogate character: remove it."
             )

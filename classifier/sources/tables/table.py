@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from classifier.core.errors import UserError
+from classifier.core.wording import first, quoted, short
 from classifier.sources.classes import difference, same_but_for_spelling
 from classifier.sources.naming import suffix
 from classifier.sources.source_index import About, Files, Item, Listing
@@ -25,7 +26,6 @@ from classifier.sources.tables.columns import (
 )
 from classifier.sources.tables.row_files import RowFiles
 from classifier.sources.tables.rows import TABLES, Table, read_table
-from classifier.sources.wording import first, quoted, short
 
 # From this many rows on, one label for all of them is taken for a placeholder.
 _TEMPLATE_ROWS = 10

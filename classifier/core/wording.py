@@ -1,0 +1,40 @@
+"""Names of files and classes in sentences: few, short and on one line, whatever they are.
+
+Names come from strangers: they may hold line breaks, which forge lines of a log, and what a
+terminal obeys instead of showing it. Whatever is printed with names in it goes through `printable`.
+"""
+
+from collections.abc import Iterable
+
+
+def first(names: Iterable[str], shown: int = 3) -> str:
+    """The first few names, for a sentence, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(map(short, names[:shown])) + more
+
+
+def short(text: str, most: int = 200) -> str:
+    """A text for a sentence: printable, and of bearable length."""
+    text = printable(text[: most + 1])
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def quoted(text: str) -> str:
+    """A text for a sentence, in quotation marks."""
+    return f"'{short(text)}'"
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, with nothing in it that a terminal obeys; the same if done twice.
+
+    What is not printed is written as Python writes it: line breaks and other control characters
+    (\n, \x1b, \x9b), what turns the direction of writing or is not seen (\u202e, \u200b), blanks
+    other than the usual one, and bytes of file names that are no text (\udcff).
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
