@@ -44,6 +44,10 @@ VERBS = {
         "say what is in images: files, folders, patterns or tables of them",
         "python -m classifier predict photos/ --out predictions.csv --gallery predictions.html",
     ),
+    "embed": (
+        "write what the network sees in images, a vector for each",
+        "python -m classifier embed photos/ --out embeddings.parquet",
+    ),
     "export": (
         "write the model in a format that other programs read",
         "python -m classifier export --format onnx --int8",

@@ -6,7 +6,7 @@ torch and ONNX Runtime all let go of Python's lock while they work.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +31,9 @@ BLOCKS = 8  # of 16 MB that Pillow keeps for each thread: a 12-megapixel photogr
 AHEAD = 2  # batches under way or finished for each thread: none idles, and memory stays bounded
 
 
+Ask = Callable[[UInt8Array], Float32Array]
+
+
 class Answer(NamedTuple):
     """An image with its pixels, uint8 [S, S, C], and the probability of each class, [K]; or
     neither and ``problem``, the reason why it was skipped."""
@@ -44,10 +47,23 @@ class Answer(NamedTuple):
 def predict(
     predictor: Predictor, images: Iterable[InputImage], workers: int = 0
 ) -> Iterator[Answer]:
-    """Yield an answer for each image, in order.
+    """Yield an answer for each image, in order: `each`, with the predictor's probabilities."""
+    for image, pixels, found in each(predictor.probabilities, predictor.spec, images, workers):
+        if isinstance(found, str):
+            yield Answer(image, None, None, found)
+        else:
+            yield Answer(image, pixels, found)
+
+
+def each(
+    ask: Ask, spec: ModelSpec, images: Iterable[InputImage], workers: int = 0
+) -> Iterator[tuple[InputImage, UInt8Array | None, Float32Array | str]]:
+    """Yield each image, in order, with its pixels and what ``ask`` makes of them, or why not.
 
     Args:
-        predictor: is called by several threads; each call should take one core.
+        ask: makes [N, D] of [N, S, S, C]; called by several threads; each call should take one
+            core.
+        spec: of the model, which says how images become pixels.
         images: any number of them.
         workers: threads; 0: one a core.
     """
@@ -55,11 +71,12 @@ def predict(
     # Pillow hands every image's memory back to the system, and getting it anew, page by page,
     # takes as long as decoding: 1.7 times as many photographs a second were measured without.
     Image.core.set_blocks_max(BLOCKS * workers)
-    under_way: deque[Future[list[Answer]]] = deque()
+    under_way: deque[Future[list[tuple[InputImage, UInt8Array | None, Float32Array | str]]]]
+    under_way = deque()
     with ThreadPoolExecutor(workers, "predict") as pool:
         try:
             for batch in _batches(images):
-                under_way.append(pool.submit(_answers, predictor, batch))
+                under_way.append(pool.submit(_asked, ask, spec, batch))
                 if len(under_way) >= workers * AHEAD:
                     yield from under_way.popleft().result()
             while under_way:
@@ -82,16 +99,16 @@ def _batches(images: Iterable[InputImage]) -> Iterator[list[InputImage]]:
         yield batch
 
 
-def _answers(predictor: Predictor, images: list[InputImage]) -> list[Answer]:
-    found = [_decoded(image, predictor.spec) for image in images]
+def _asked(
+    ask: Ask, spec: ModelSpec, images: list[InputImage]
+) -> list[tuple[InputImage, UInt8Array | None, Float32Array | str]]:
+    found = [_decoded(image, spec) for image in images]
     pixels = [one for one in found if not isinstance(one, str)]
     # Whole blocks alone, so that no answer depends on which images were asked for with it.
     block = pixels + pixels[-1:] * (-len(pixels) % MULTIPLE)
-    probabilities = iter(predictor.probabilities(np.stack(block)) if block else ())
+    said = iter(ask(np.stack(block)) if block else ())
     return [
-        Answer(image, None, None, one)
-        if isinstance(one, str)
-        else Answer(image, one, next(probabilities))
+        (image, None, one) if isinstance(one, str) else (image, one, next(said))
         for image, one in zip(images, found, strict=True)
     ]
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
 
+from classifier.core.errors import UserError
 from classifier.core.softmax import softmax
 from classifier.core.types import Float32Array, UInt8Array
+from classifier.evaluation.embedding import recorded_embeddings
 from classifier.evaluation.grad_cam import grad_cam
 from classifier.models.device import choose_device
 from classifier.models.forward import normalize, predict_logits
@@ -22,7 +25,9 @@ class TorchPredictor:
     def __init__(self, path: str | Path, device: str = "auto", threads: int = 0) -> None:
         """Load a model file; one call computes on ``threads`` cores, 0 for torch's own choice."""
         self.device = choose_device(device)
+        self.path = path
         self.threads = threads
+        self._turn = Lock()
         self.network, self.spec = load_model(path, str(self.device))
 
     def probabilities(self, images: UInt8Array) -> Float32Array:
@@ -32,6 +37,20 @@ class TorchPredictor:
         spec = self.spec
         logits = predict_logits(self.network, images, spec.mean, spec.std, self.device)
         return softmax(logits, spec.temperature)
+
+    def seen(self, images: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        """Logits [N, K] and embeddings [N, D] of [N, S, S, C], both as the network gives them.
+
+        Raises:
+            UserError: the model is an ensemble, whose networks see each something else.
+        """
+        spec, every = self.spec, np.arange(len(images))
+        if spec.name == "ensemble":
+            raise UserError(f"{self.path} is an ensemble: name the model file of a member.")
+        # What records belongs to the network: one thread at a time may ask.
+        with self._turn, recorded_embeddings(self.network, every) as embeddings:
+            logits = predict_logits(self.network, images, spec.mean, spec.std, self.device)
+        return logits, embeddings()
 
     def heat(self, images: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
         """Grad-CAM; None for a network without convolutions."""
