@@ -18,6 +18,7 @@ from classifier.evaluation.label_errors import find_label_errors
 from classifier.experiments.compare import compare
 from classifier.experiments.ensemble import combine
 from classifier.experiments.revisions import Predictions
+from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams
 from classifier.metrics.stored_logits import stored
 from classifier.models.registry import build
@@ -119,6 +120,12 @@ def test_ensemble_compare_and_tables_hold_logits_in_chunks(
     assert peak_of(lambda: compare(members[:2], PARAMS)) < 120
     assert peak_of(lambda: find_label_errors(first.logits, labels)) < 200
     assert peak_of(lambda: tables.write_predictions(path, ids, first.logits, CLASSES, labels)) < 80
+
+
+def test_curves_of_more_images_take_no_more_memory() -> None:
+    random = np.random.default_rng(0)
+    outcomes = Outcomes(random.random((60_000, 100), np.float32), random.integers(0, 100, 60_000))
+    assert peak_of(lambda: tables.pr(outcomes, CLASSES[:100])) < 200
 
 
 def test_stacking_of_many_classes_is_refused(members: list[Predictions]) -> None:
