@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import psutil
@@ -159,6 +162,10 @@ def test_two_nodes_prepare_the_bytes_of_one_machine(
 def test_two_nodes_evaluate_to_the_bits_of_one_process(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_thread: None
 ) -> None:
+    evaluated_by_the_cluster_as_here(monkeypatch, tmp_path)
+
+
+def evaluated_by_the_cluster_as_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(answers_module, "BATCHES", 2)
     data = prepared_digits(tmp_path / "prepared")
     network, spec = untrained()
@@ -196,6 +203,75 @@ def test_a_node_that_is_killed_changes_no_byte(photos: Path, tmp_path: Path) -> 
         ingest(listing(photos, kill), tmp_path / "raw-ray", max_rejected=0.1)
     assert killed
     assert content(tmp_path / "raw-ray") == content(tmp_path / "raw")
+
+
+def stuck_on(
+    node: str, mark: Path, function: Callable[[engine.Piece], engine.Result], piece: engine.Piece
+) -> engine.Result:
+    """``function(piece)``, but on one node never the answer: ``mark`` tells that it is at work."""
+    import ray
+
+    result = function(piece)
+    if ray.is_initialized() and ray.get_runtime_context().get_node_id() == node:
+        mark.touch()
+        time.sleep(300)
+    return result
+
+
+@pytest.fixture
+def losing_a_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[[ModuleType, str], None]]:
+    """Two nodes, one of which is killed at its first piece of a module's map, once that is done.
+
+    Its work is done by then, files included, but nobody has been told.
+    """
+    with two_nodes() as (cluster, second):
+        mark = tmp_path / "at-work"
+
+        def kill() -> None:
+            while not mark.exists():
+                time.sleep(0.05)
+            cluster.remove_node(second, allow_graceful=False)
+
+        def watch(module: ModuleType, name: str) -> None:
+            real = getattr(module, name)
+            monkeypatch.setattr(
+                module,
+                name,
+                lambda function, *rest, **named: real(
+                    partial(stuck_on, second.node_id, mark, function), *rest, **named
+                ),
+            )
+            killer.start()
+
+        killer = threading.Thread(target=kill, daemon=True)
+        yield watch
+        killer.join(timeout=60)
+        assert mark.exists()
+        assert not killer.is_alive()
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_changes_no_byte_of_the_arrays(
+    photos: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    ingest(listing(photos), tmp_path / "raw", max_rejected=0.1)
+    prepared(tmp_path / "raw", tmp_path / "prepared")
+    request.getfixturevalue("losing_a_node")(prepare_module, "ordered_map")
+    prepared(tmp_path / "raw", tmp_path / "prepared-ray")
+    assert content(tmp_path / "prepared-ray") == content(tmp_path / "prepared")
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_changes_no_bit_of_the_logits(
+    tmp_path: Path,
+    one_thread: None,
+    monkeypatch: pytest.MonkeyPatch,
+    losing_a_node: Callable[[ModuleType, str], None],
+) -> None:
+    losing_a_node(answers_module, "ray_map")
+    evaluated_by_the_cluster_as_here(monkeypatch, tmp_path)
 
 
 @pytest.mark.slow
