@@ -105,13 +105,13 @@ def _serve(
     args: argparse.Namespace, chosen: model_option.ChosenModel, listener: socket.socket
 ) -> None:
     from classifier.inference.open_predictor import open_predictor
-    from classifier.serve import server
     from classifier.serve.app import create_app
     from classifier.serve.examples import examples
-    from classifier.serve.hosts import own_names
     from classifier.serve.limits import Limits
     from classifier.serve.metrics import Metrics
     from classifier.serve.service import Service
+    from classifier.web import server
+    from classifier.web.hosts import own_names
 
     limits = Limits(
         body_bytes=int(args.max_body * 2**20),

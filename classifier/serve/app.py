@@ -7,27 +7,26 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
 from classifier.serve import schema
 from classifier.serve.examples import Examples
 from classifier.serve.framing import Framing
 from classifier.serve.hang_up import unless_gone
-from classifier.serve.hosts import OwnNames
 from classifier.serve.limits import RefusedError
 from classifier.serve.service import Found, Service
 from classifier.serve.uploads import Upload, uploads
+from classifier.web.files import send_files
+from classifier.web.hosts import OwnNames
 
 PAGE = Path(__file__).with_name("page")
-# The page's files by path; nothing else below the folder is served.
 ASSETS = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/draw.js": ("draw.js", "text/javascript; charset=utf-8"),
-    "/camera.js": ("camera.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/": PAGE / "index.html",
+    **{
+        f"/{name}": PAGE / name
+        for name in ("page.css", "page.js", "draw.js", "camera.js", "icon.svg")
+    },
 }
 # Times the limit of a body that is read and thrown away, so that the client hears the refusal.
 _DRAINED = 4
@@ -195,8 +194,7 @@ def create_app(
             return JSONResponse({"detail": "There is no such example."}, 404)
         return Response(examples.png(number), media_type="image/png")
 
-    for path, (name, kind) in ASSETS.items():
-        app.add_api_route(path, _asset(PAGE / name, kind), include_in_schema=False)
+    send_files(app, ASSETS)
     # The last one is the first that a request passes.
     app.add_middleware(OwnNames, allowed_hosts=names, www_redirect=False)
     app.add_middleware(Framing, most=_DRAINED * limits.body_bytes)
@@ -206,10 +204,3 @@ def create_app(
 
 def _client(request: Request) -> str:
     return request.client.host if request.client else ""
-
-
-def _asset(path: Path, kind: str) -> Any:
-    async def send() -> FileResponse:
-        return FileResponse(path, media_type=kind, headers={"cache-control": "no-cache"})
-
-    return send

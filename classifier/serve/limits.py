@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass
 
-# What a slow or silent client is given, in seconds.
-HEADER_SECONDS = 5  # until a request begins; up to twice as long until that is noticed
-BODY_SECONDS = 30.0
-STOP_SECONDS = 10  # for answers under way when the server is told to stop
-CONNECTIONS = 1024
+BODY_SECONDS = 30.0  # that a slow client is given to send the rest of its request
 
 
 @dataclass(frozen=True)

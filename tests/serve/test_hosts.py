@@ -95,7 +95,7 @@ def test_a_server_for_others_says_its_names_and_answers_to_no_more(finished: Wor
     "name", ["http://a.example", "a.example:80", "a.*", "*a.example", "", "a/b"]
 )
 def test_names_with_more_than_a_name_are_refused(name: str) -> None:
-    from classifier.serve.hosts import own_names
+    from classifier.web.hosts import own_names
 
     with pytest.raises(UserError, match=r"--allowed-host .*: give a name without scheme and port"):
         own_names("127.0.0.1", [name])

@@ -295,7 +295,8 @@ import numpy as np
 from pathlib import Path
 from classifier.commands import serve
 from classifier.inference.open_predictor import open_predictor
-from classifier.serve import app, examples, limits, metrics, server, service
+from classifier.serve import app, examples, limits, metrics, service
+from classifier.web import server
 predictor = open_predictor(sys.argv[1])
 made = service.Service(predictor, limits.Limits(), metrics.Metrics())
 shown = examples.examples(Path("nowhere"), predictor.spec)

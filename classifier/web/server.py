@@ -10,8 +10,10 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from classifier.serve.limits import CONNECTIONS, HEADER_SECONDS, STOP_SECONDS
-
+# What a slow or silent client is given, in seconds.
+HEADER_SECONDS = 5  # until a request begins; up to twice as long until that is noticed
+STOP_SECONDS = 10  # for answers under way when the server is told to stop
+CONNECTIONS = 1024
 _HEADER_BYTES = 16 * 1024
 # Nothing may come from, or be sent to, another host; pictures and the camera stay in the page.
 _SECURITY = {
