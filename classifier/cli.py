@@ -48,6 +48,10 @@ VERBS = {
         "write what the network sees in images, a vector for each",
         "python -m classifier embed photos/ --out embeddings.parquet",
     ),
+    "unknown": (
+        "measure how well images of no class are told from those of the classes",
+        "python -m classifier unknown other-things/",
+    ),
     "export": (
         "write the model in a format that other programs read",
         "python -m classifier export --format onnx --int8",

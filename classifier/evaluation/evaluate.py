@@ -12,7 +12,7 @@ from classifier.core.arrays import write_arrays
 from classifier.core.csv_files import write_table
 from classifier.core.engine import on_ray
 from classifier.core.errors import UserError
-from classifier.core.files import replacing, write_json
+from classifier.core.files import replacing, sha256, write_json
 from classifier.core.types import AnyArray, Float32Array, FloatArray, Int64Array
 from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
@@ -38,6 +38,7 @@ class Evaluation:
     ``embedded`` has the directions of the embeddings of each split that there is, unlabelled
     included: of all images up to ``EMBEDDED_BYTES``, of train those that were scored.
     ``embedding_rows`` [n] are test rows, ``embeddings`` [n, D] what the last layer saw of them.
+    ``model`` is the file of the network, where it has one.
     """
 
     classes: list[str]
@@ -47,6 +48,7 @@ class Evaluation:
     embedded: Mapping[str, Embedded]
     embedding_rows: Int64Array
     embeddings: Float32Array
+    model: Path | None = None
 
 
 def evaluate(
@@ -113,6 +115,7 @@ def evaluate(
         embedded=embedded,
         embedding_rows=rows,
         embeddings=embeddings,
+        model=model,
     )
 
 
@@ -149,7 +152,8 @@ def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) 
     for split in ("val", "test"):
         if split in evaluation.outcomes:
             np.save(folder / f"{split}_logits.npy", evaluation.outcomes[split].logits)
-    arrays: dict[str, AnyArray] = {}
+    digest = sha256(evaluation.model) if evaluation.model else ""
+    arrays: dict[str, AnyArray] = {"model": np.array(digest)}
     for split, found in evaluation.embedded.items():
         arrays |= {f"{split}_rows": found.rows, split: found.vectors}
     write_arrays(folder / "embeddings.npz", arrays)

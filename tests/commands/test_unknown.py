@@ -1,0 +1,63 @@
+"""`unknown` on the finished default run: noise is told from digits, and other data are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from classifier import cli
+from tests.support import workspace
+from tests.support.workspace import Workspace
+
+
+@pytest.fixture
+def shuffled(finished: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The pixels of test digits in disorder: images of no class with the same brightness."""
+    monkeypatch.chdir(finished.path)
+    generator = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(np.load("data/prepared/test.npy")[:60]):
+        pixels = generator.permutation(image.reshape(-1)).reshape(image.shape[:2])
+        Image.fromarray(pixels).save(tmp_path / f"images/{number:02}.png")
+    return tmp_path / "images"
+
+
+def test_every_score_tells_noise_from_digits(
+    shuffled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["unknown", str(shuffled), "--accept", "0.9"]) == 0
+    printed = capsys.readouterr().out
+    assert "60 images of no class, 359 test images of a class" in printed
+    lines = printed.splitlines()
+    rows = [line for line in lines if "(" in line]
+    assert {word for row in rows for word in row.split()} >= {"energy", "probability", "distance"}
+    areas = [float(row.split("(")[0].split()[-1]) for row in rows]
+    assert areas == sorted(areas, reverse=True)
+    assert areas[-1] > 0.8
+    assert "90.0%" in printed
+
+
+def test_the_answers_of_another_model_are_refused(
+    finished: Workspace,
+    shuffled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project = workspace.copy(finished, tmp_path / "project")
+    monkeypatch.chdir(project.path)
+    embeddings = project.path / "data/predictions/embeddings.npz"
+    with np.load(embeddings) as kept:
+        changed = dict(kept) | {"model": np.array("0" * 64)}
+    embeddings.chmod(0o644)
+    embeddings.unlink()
+    np.savez(embeddings, **changed)
+    assert cli.main(["unknown", str(shuffled)]) == 1
+    assert "is of another model: run dvc repro evaluate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("accept", ["0", "1", "95"])
+def test_a_fraction_is_a_fraction(accept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["unknown", ".", "--accept", accept]) == 1
+    assert "give a fraction between 0 and 1" in capsys.readouterr().err
