@@ -1,5 +1,7 @@
 """The manifest as arrays: what the stages after download know of the images."""
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +65,15 @@ class Manifest:
         """Id, shard, offset and size of some rows: what reading their images takes."""
         columns = (self.id, self.shard, self.offset, self.size)
         return list(zip(*(column[rows].tolist() for column in columns), strict=True))
+
+    def rows(self, ids: Iterable[str]) -> Int64Array:
+        """The row of each id, -1 where there is no such image."""
+        # Not np.searchsorted: of NumPy 2.4 it is wrong for StringDType beyond 15 bytes.
+        found = ((bisect_left(self.id, name), name) for name in ids)
+        return np.fromiter(
+            (row if row < len(self) and self.id[row] == name else -1 for row, name in found),
+            np.int64,
+        )
 
     @classmethod
     def read(cls, folder: str | Path) -> "Manifest":

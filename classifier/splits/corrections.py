@@ -200,16 +200,15 @@ def counts(corrections: Corrections) -> dict[str, int]:
 
 def _places(decided: list[Correction], manifest: Manifest, name: str | Path) -> Int64Array:
     """The rows of the manifest that are decided about."""
-    ids = np.array([one.id for one in decided], manifest.id.dtype)
-    rows = np.minimum(np.searchsorted(manifest.id, ids), len(manifest) - 1)
-    absent = np.flatnonzero(manifest.id[rows] != ids)
+    rows = manifest.rows(one.id for one in decided)
+    absent = np.flatnonzero(rows < 0)
     if len(absent):
         more = f" and {len(absent) - 1:,} more" if len(absent) > 1 else ""
         raise UserError(
             f"{name} corrects {decided[absent[0]].id}{more}, which the data do not have: remove "
             f"the row{'s' if more else ''}, or bring back the image{'s' if more else ''}."
         )
-    return np.asarray(rows, np.int64)
+    return rows
 
 
 def _check(one: Correction, given: str, known: Mapping[str, int], name: str | Path) -> None:
