@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from classifier.core.value_range import Ranges
-from classifier.images import jpeg, metadata, stored
-from classifier.images.formats import FORMATS, MAX_PIXELS, TooLargeError, UnknownFormatError
+from classifier.images import jpeg, limits, metadata, stored
+from classifier.images.formats import FORMATS, UnknownFormatError
 from classifier.images.ground import laid_over
+from classifier.images.limits import MAX_PIXELS, TooLargeError
 from classifier.images.values import SIXTEEN_BITS, Values
 
 # `decode` compares the size itself, before any pixel is decoded, and refuses with a reason.
@@ -55,7 +56,8 @@ def decode(data: bytes, ranges: Ranges | None = None, most: int = MAX_PIXELS) ->
     Raises:
         ValueError: the bytes are cut off or damaged, or hold values whose range nothing tells;
             the message is the reason. Its subclasses `UnknownFormatError` and `TooLargeError`:
-            no image of a known format (`FORMATS`), or one of more than ``most`` pixels.
+            no image of a known format (`FORMATS`), or one of more than ``most`` pixels, or that
+            would take too long to decode (`classifier.images.limits`).
     """
     integers = (ranges or {}).get("integer")
     # The high bytes, which Pillow keeps, are all that is asked for.
@@ -73,12 +75,13 @@ def _read(data: bytes, most: int, high: bool) -> Decoded:
     if not data:
         raise ValueError("the file is empty")
     data = jpeg.trimmed(data)
+    limits.check_file(data)
     try:
         return _opened(data, {}, most, high)
     except (TooLargeError, _RefusalError):
         raise
     except Image.DecompressionBombError:
-        raise TooLargeError(most) from None
+        raise limits.too_many_pixels(most) from None
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         try:
             found = _mended(data, most, high)
@@ -107,9 +110,7 @@ def _mended(data: bytes, most: int, high: bool) -> Decoded | None:
 def _opened(data: bytes, info: Mapping[Any, Any], most: int, high: bool) -> Decoded:
     """Decode a file; ``info`` is what it says besides its pixels, as far as Pillow is not told."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-        width, height = opened.size
-        if width * height > most:
-            raise TooLargeError(most, width, height)
+        limits.check_header(opened, most)
         if opened.format == "JPEG2000" and b"\xff\xd9" not in data:
             raise _RefusalError("damaged or cut off (it has no end)")
         if stored.in_planes(opened):

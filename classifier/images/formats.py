@@ -1,10 +1,6 @@
-"""What can be opened, how large it may be, and what to say of everything else."""
+"""What can be opened, and what to say of everything else."""
 
 import re
-
-# More pixels than this are a mistake or an attack: decoded, they would fill the memory.
-# The number is Pillow's own threshold: a quarter of a gibibyte of RGB.
-MAX_PIXELS = 89_478_485
 
 # What can be opened. Pillow knows more formats; among them are some that start other programs
 # (EPS) or have no use as photographs, so the list says which are meant to come in. A camera's
@@ -46,11 +42,3 @@ class UnknownFormatError(ValueError):
                 super().__init__(f"not an image of a known format: it is {name}; {remedy}")
                 return
         super().__init__("not an image of a known format")
-
-
-class TooLargeError(ValueError):
-    """The image has more pixels than are allowed."""
-
-    def __init__(self, most: int, width: int = 0, height: int = 0) -> None:
-        size = f"{width:,}×{height:,} pixels are more than" if width else "it has more pixels than"
-        super().__init__(f"{size} {most:,}")

@@ -16,7 +16,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from classifier.core.types import UInt8Array
 from classifier.images.decode import decode
-from classifier.images.formats import TooLargeError, UnknownFormatError
+from classifier.images.formats import UnknownFormatError
+from classifier.images.limits import TooLargeError
 from classifier.images.resize import to_array
 from classifier.models.spec import ModelSpec
 from classifier.serve.budget import Budget
@@ -139,7 +140,7 @@ def pixels(data: bytes | str, spec: ModelSpec, limits: Limits) -> UInt8Array:
         limits: of the server.
 
     Raises:
-        RefusedError: 413 too many pixels, 415 no known format, 422 damaged; the sentence says.
+        RefusedError: 413 too costly to decode, 415 no known format, 422 damaged; the sentence says.
     """
     if isinstance(data, str):
         data = _decoded(data)
