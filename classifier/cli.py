@@ -4,7 +4,8 @@ import argparse
 import importlib
 import sys
 
-from classifier.core.errors import UserError, suggestion
+from classifier.core.errors import UserError, of_the_machine, suggestion
+from classifier.core.process import stoppable
 
 # verb -> (what it does, an example that `--help` ends with)
 VERBS = {
@@ -92,15 +93,19 @@ def main(argv: list[str] | None = None) -> int:
     )
     command.add_arguments(parser)
     try:
-        return int(command.run(parser.parse_args(argv[1:])))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        with stoppable():
+            return int(command.run(parser.parse_args(argv[1:])))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output, say `head`, has seen enough
         sys.stderr.close()
         return 0
+    except Exception as error:
+        sentence = str(error) if isinstance(error, UserError) else of_the_machine(error)
+        if sentence is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        return 1
 
 
 def _overview() -> str:

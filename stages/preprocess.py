@@ -15,7 +15,7 @@ RAW = Path("data/raw")
 def main() -> None:
     params = load("preprocess", PreprocessParams)
     splits, manifest = read_splits(Path("data/splits/split.csv"), Manifest.read(RAW))
-    classes = read_json(RAW / "classes.json")
+    classes = read_json(RAW / "classes.json", "download")
     with replacing("data/prepared") as folder:
         data = prepare(RAW, manifest, splits, classes, params, folder)
     counts = ", ".join(f"{count} {name}" for name, count in data.meta["counts"].items())

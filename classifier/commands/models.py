@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the table of networks."""
     facts = dict(_DIGITS)
     if META.exists():
-        meta = read_json(META)
+        meta = read_json(META, "preprocess")
         facts = {key: meta[key] for key in facts} | {"classes": len(meta["classes"])}
     facts |= {key: getattr(args, key) for key in facts if getattr(args, key) is not None}
     for key in ("classes", "image_size"):

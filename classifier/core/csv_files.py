@@ -12,8 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classifier.core.errors import UserError
-from classifier.core.files import replacing
+from classifier.core.files import made_by, replacing
 
 # pandas is imported where it is used: the worker processes of download import this module too.
 if TYPE_CHECKING:
@@ -89,29 +88,26 @@ def read_chunks(
     import pandas as pd
 
     gaps = {name: _GAPS for name, kind in types.items() if kind is float}
-    try:
-        with pd.read_csv(
+    with (
+        made_by(stage, path),
+        pd.read_csv(
             path,
             dtype=defaultdict(lambda: str, types),
             keep_default_na=False,
             na_values=gaps,
             float_precision="round_trip",
             iterator=True,
-        ) as reader:
-            table = reader.read(rows)
-            lost = [name for name in types if name not in table.columns]
-            if lost:
-                raise ValueError(f"it has no column {lost[0]!r}")
-            # pandas takes the first cells for an index
-            if not isinstance(table.index, pd.RangeIndex):
-                raise ValueError("its rows have more cells than its header")
-            yield table
-            if rows is not None:
-                with suppress(StopIteration):
-                    while True:
-                        yield reader.read(rows)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run dvc repro {stage}.") from None
-    except (ValueError, OverflowError) as error:
-        reason = str(error).strip()
-        raise UserError(f"{path} is damaged ({reason}): run dvc repro {stage}.") from None
+        ) as reader,
+    ):
+        table = reader.read(rows)
+        lost = [name for name in types if name not in table.columns]
+        if lost:
+            raise ValueError(f"it has no column {lost[0]!r}")
+        # pandas takes the first cells for an index
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows have more cells than its header")
+        yield table
+        if rows is not None:
+            with suppress(StopIteration):
+                while True:
+                    yield reader.read(rows)

@@ -12,14 +12,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from classifier.core.errors import UserError
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, tidy: bool = True) -> Iterator[Path]:
     """Yield a path beside ``path``; what is made there, file or folder, replaces ``path``.
 
-    If the block raises, whatever was made is removed and ``path`` stays as it was. What a killed
-    process of this machine left beside it goes as well, unless ``tidy`` is false: looking for it
-    would take long for each of thousands of parts in one folder (`remove_partial`).
+    If the block raises, ``path`` stays as it was. The rest is `passing`'s.
+    """
+    target = Path(path)
+    with passing(target, tidy=tidy) as temporary:
+        yield temporary
+        if not target.is_dir():
+            os.replace(temporary, target)
+            return
+        # Moved aside first: a kill while it is removed in its place would leave a part of it there.
+        *name, process, ending = temporary.name.split(".")
+        old = temporary.with_name(".".join([*name, "old", process, ending]))
+        try:
+            os.replace(target, old)
+            os.replace(temporary, target)
+        finally:
+            _remove(old)
+
+
+@contextmanager
+def passing(path: str | os.PathLike[str], *, tidy: bool = True) -> Iterator[Path]:
+    """Yield a path beside ``path`` for a file or folder that is removed in the end.
+
+    What a killed process of this machine left there goes as well, unless ``tidy`` is false: looking
+    for it would take long for each of thousands of parts in one folder (`remove_partial`).
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -32,10 +55,6 @@ def replacing(path: str | os.PathLike[str], *, tidy: bool = True) -> Iterator[Pa
     _remove(temporary)
     try:
         yield temporary
-        # os.replace cannot move onto a folder that has files in it.
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(temporary, target)
     finally:
         _remove(temporary)
 
@@ -62,9 +81,34 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def read_json(path: str | os.PathLike[str], stage: str = "") -> Any:
+    """Read a JSON file.
+
+    Args:
+        stage: what made it, for the messages; without it, the errors are Python's.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    if not stage:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    with made_by(stage, path):
+        return read_json(path)
+
+
+@contextmanager
+def made_by(stage: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Where a file that a stage made cannot be read, say so and how to have it made again."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run dvc repro {stage}.") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # what the parsers of these formats raise depends on the damage
+        reason = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+        said = f" ({' '.join(reason.split()).rstrip('.')})" if reason else ""
+        raise UserError(f"{path} is damaged{said}: run dvc repro {stage}.") from None
 
 
 def _rounded(value: Any) -> Any:
@@ -81,7 +125,11 @@ def _runs(process: str) -> bool:
     """Whether there is a process of this number, which may be another one by now."""
     import psutil  # seldom needed
 
-    return process.isdecimal() and psutil.pid_exists(int(process))
+    try:
+        # In a container often nobody takes notice of the end of an orphan.
+        return psutil.Process(int(process)).status() != psutil.STATUS_ZOMBIE
+    except (ValueError, psutil.Error):
+        return False
 
 
 def _remove(path: Path) -> None:

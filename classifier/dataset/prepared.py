@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from classifier.core.arrays import read_array
 from classifier.core.csv_files import read_chunks
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
@@ -33,10 +34,9 @@ class PreparedData:
     @classmethod
     def open(cls, folder: str | Path) -> "PreparedData":
         """Open a folder; UserError when it was not prepared."""
-        try:
-            return cls(Path(folder), read_json(Path(folder) / "meta.json"))
-        except FileNotFoundError:
-            raise UserError(f"{folder} has no prepared data: run dvc repro preprocess.") from None
+        if not (meta := Path(folder) / "meta.json").exists():
+            raise UserError(f"{folder} has no prepared data: run dvc repro preprocess.")
+        return cls(Path(folder), read_json(meta, "preprocess"))
 
     @property
     def classes(self) -> list[str]:
@@ -62,7 +62,7 @@ class PreparedData:
 
     def labels(self, split: str) -> Int64Array:
         """[N] class indices."""
-        return np.load(self.folder / f"{split}_labels.npy")
+        return read_array(self.folder / f"{split}_labels.npy", "preprocess")
 
     def ids(self, split: str) -> list[str]:
         """[N] ids in row order."""

@@ -1,7 +1,9 @@
 """Run a function over many pieces of work on all cores, in order, in constant memory."""
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -49,7 +51,7 @@ def ordered_map(
     # spawned processes cannot.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context(method), initializer=_ignore_interrupts
+        workers, multiprocessing.get_context(method), initializer=_belong_to_parent
     )
     under_way: deque[Future[Result]] = deque()
     try:
@@ -68,6 +70,14 @@ def ordered_map(
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
+def _belong_to_parent() -> None:
     # Ctrl-C reaches the whole group; the parent alone says so and stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # Of a parent that was killed they would wait for work for ever.
+    if parent := multiprocessing.parent_process():
+        parent.join()
+    os._exit(1)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from classifier.core.arrays import read_array, read_arrays
 from classifier.core.csv_files import read_table
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
@@ -19,6 +20,8 @@ from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import StoredImages
 
 Row = dict[str, Any]
+# The stages of the metrics that evaluate does not write.
+WRITERS = {"quality": "split", "train": "train"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Results:
 
     def metrics(self, name: str) -> dict[str, Any]:
         """Return ``metrics/NAME.json``, {} when it is missing."""
-        return _json(self.folders.metrics / f"{name}.json")
+        return _json(self.folders.metrics / f"{name}.json", WRITERS.get(name, "evaluate"))
 
     def explained(self, name: str, **numbers: type) -> list[Row]:
         """Rows of ``data/explain/NAME.csv``; ``numbers`` are the columns that are no text."""
@@ -61,28 +64,28 @@ class Results:
     def array(self, name: str) -> AnyArray | None:
         """Return ``data/explain/NAME.npy``, memory-mapped; None when it is missing."""
         path = self.folders.explain / f"{name}.npy"
-        return np.load(path, mmap_mode="r") if path.exists() else None
+        return read_array(path, "evaluate", mapped=True) if path.exists() else None
 
     @property
     def explanation(self) -> dict[str, Any]:
         """Return ``data/explain/explain.json``, {} when it is missing."""
-        return _json(self.folders.explain / "explain.json")
+        return _json(self.folders.explain / "explain.json", "evaluate")
 
     @property
     def source(self) -> dict[str, Any]:
         """What the data set says about itself."""
-        return _json(self.folders.raw / "source.json")
+        return _json(self.folders.raw / "source.json", "download")
 
     @property
     def summary(self) -> dict[str, Any]:
         """The network, layer by layer."""
-        return _json(self.folders.models / "summary.json")
+        return _json(self.folders.models / "summary.json", "train")
 
     @cached_property
     def augmentation(self) -> dict[str, AnyArray]:
         """What each augmentation does to a few images, as ``augment.preview`` returns it."""
         path = self.folders.models / "augmentation.npz"
-        return dict(np.load(path)) if path.exists() else {}
+        return read_arrays(path, "train") if path.exists() else {}
 
     @cached_property
     def history(self) -> dict[str, list[float]]:
@@ -138,7 +141,7 @@ class Results:
     @cached_property
     def logits(self) -> FloatArray:
         """[N, K] logits of the test images, memory-mapped."""
-        return np.load(self.folders.predictions / "test_logits.npy", mmap_mode="r")
+        return read_array(self.folders.predictions / "test_logits.npy", "evaluate", mapped=True)
 
     @cached_property
     def predicted(self) -> Int64Array:
@@ -175,8 +178,8 @@ def rows(table: pd.DataFrame) -> list[Row]:
     return cast(list[Row], table.to_dict("records"))
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return dict(read_json(path)) if path.exists() else {}
+def _json(path: Path, stage: str) -> dict[str, Any]:
+    return dict(read_json(path, stage)) if path.exists() else {}
 
 
 def _table(

@@ -1,11 +1,11 @@
 """Images in zip or tar files, laid out as class folders, a table, or WebDataset samples."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from classifier.core.errors import UserError
+from classifier.core.files import passing
 from classifier.core.wording import quoted
 from classifier.sources import folder, webdataset
 from classifier.sources.layout import below_single_folders
@@ -42,10 +42,10 @@ def listing(
         UserError: an archive cannot be unpacked, or they hold none of the layouts.
     """
     archives, beside = _find(path, name)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="unpacked-", dir=cache) as temporary:
+    with passing(cache / "unpacked") as temporary:
+        temporary.mkdir()
         unpacked = {
-            archive: unpack(archive, Path(temporary) / f"files-{number}")
+            archive: unpack(archive, temporary / f"files-{number}")
             for number, archive in enumerate(archives)
         }
         single = len(archives) == 1

@@ -54,7 +54,7 @@ def train(
 
     Raises:
         UserError: the loss is not a number, or parameters do not fit the data or the machine.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, with the state saved.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, with the state saved.
     """
     ranks = Ranks()
     session = Session(params, model, augment, data, ranks)

@@ -1,6 +1,11 @@
 """What a stage says of itself to whoever started it."""
 
+import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,8 @@ from classifier.core.process import PROGRESS, run_dir, stage
 from classifier.training.run.live_files import LiveFiles
 from tests.support import toy_project
 from tests.support.toy_project import Toy
+from tests.support.workspace import environment
+from tools import ROOT
 
 ROWS = [{"epoch": 1, "val_loss": 0.5, "lr": 0.1}, {"epoch": 2, "val_loss": 0.25, "lr": 0.1}]
 
@@ -52,3 +59,77 @@ def test_an_experiment_in_a_folder_of_its_own_keeps_its_state_in_the_project(
     assert not Path(facts["at"]).exists()
     monkeypatch.setenv("DVC_ROOT", facts["root"])
     assert run_dir() == project.path / ".run"
+
+
+STOPPED = """
+import os, signal, sys, time
+from pathlib import Path
+from classifier.core.files import replacing
+from classifier.core.process import stage
+def main():
+    with replacing("out") as temporary:
+        temporary.mkdir()
+        (temporary / "half").touch()
+        print("begun", flush=True)
+        time.sleep(float(sys.argv[1]))
+if len(sys.argv) > 2:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+stage("download", main)
+"""
+
+
+def started(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A stage in a process of its own, in the middle of its writing."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, *arguments],
+        cwd=folder,
+        env=environment() | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ there")
+@pytest.mark.parametrize("sign", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_stage_that_is_stopped_takes_what_is_half_written_with_it(
+    tmp_path: Path, sign: str
+) -> None:
+    process = started(tmp_path, "60")
+    process.send_signal(getattr(signal, sign))
+    assert process.communicate(timeout=60) == ("", "download stopped.\n")
+    assert process.returncode == 130
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ there")
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As `nohup` has it."""
+    process = started(tmp_path, "1", "nohup")
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 0
+    assert (tmp_path / "out/half").exists()
+
+
+def test_a_full_disk_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "data/raw")
+
+    with pytest.raises(SystemExit) as ended:
+        stage("download", main)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said == "error: the disk is full (data/raw): free some space and run again.\n"
+
+
+def test_a_bug_is_no_sentence() -> None:
+    def main() -> None:
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        stage("download", main)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -2,13 +2,19 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from classifier.core.errors import UserError
 from classifier.images import parallel
 from classifier.images.parallel import ordered_map
+from tests.support.toy_project import wait_for
+from tools import ROOT
 
 
 def where(number: int) -> tuple[int, int]:
@@ -73,3 +79,34 @@ def test_an_error_in_a_worker_reaches_the_caller() -> None:
 def test_a_killed_worker_is_told_in_one_sentence() -> None:
     with pytest.raises(UserError, match="a worker process was ended by the system"):
         list(ordered_map(die_at_five, range(100), workers=2))
+
+
+def slow(number: int) -> int:
+    time.sleep(0.05)
+    return number
+
+
+PARENT = """
+from classifier.images import parallel
+from tests.images.test_parallel import slow
+if __name__ == "__main__":
+    parallel.WORTH_PROCESSES = 0.0
+    for number in parallel.ordered_map(slow, range(10**6), workers=2):
+        print(number, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ there")
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout
+    while parent.stdout.readline() != "5\n":
+        pass
+    workers = psutil.Process(parent.pid).children(recursive=True)
+    assert len(workers) >= 2
+    parent.kill()
+    parent.communicate()
+    ended = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    wait_for(lambda: all(not one.is_running() or one.status() in ended for one in workers), 20)

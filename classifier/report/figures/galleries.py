@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from classifier.core.arrays import read_arrays
 from classifier.core.softmax import softmax
 from classifier.report.figures import data_quality
 from classifier.report.figures.tiles import Tile, Tone, color, heat, shaded
@@ -312,13 +313,12 @@ def _feature_maps(results: Results) -> list[Tile]:
     path = results.folders.explain / "feature_maps.npz"
     if not path.exists():
         return []
-    with np.load(path) as stages:
-        tiles = [Tile([stages["image"]], "the image")]
-        for name in stages.files:
-            if name != "image":
-                maps = stages[name][:12]
-                note = " × ".join(str(edge) for edge in maps.shape[1:])
-                tiles.append(Tile([shaded(one) for one in maps], name, note, places=len(maps)))
+    stages = read_arrays(path, "evaluate")
+    tiles = [Tile([stages.pop("image")], "the image")]
+    for name, all_maps in stages.items():
+        maps = all_maps[:12]
+        note = " × ".join(str(edge) for edge in maps.shape[1:])
+        tiles.append(Tile([shaded(one) for one in maps], name, note, places=len(maps)))
     return tiles
 
 

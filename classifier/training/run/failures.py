@@ -1,6 +1,5 @@
 """What ends a training run that is nobody's bug, in one sentence with what to change."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,10 +15,6 @@ def explained() -> Iterator[None]:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise UserError(_MEMORY) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(_DISK) from error
-        raise
     except Exception as error:
         sentence = _sentence(str(error))
         if sentence is None:

@@ -4,11 +4,16 @@ import signal
 import time
 from types import FrameType
 
+from classifier.core.process import STOPS
+
 ECHO = 1.0  # seconds
 
 
 class Interrupt:
-    """While entered, SIGINT and SIGTERM only set ``asked``; one more after `ECHO` interrupts.
+    """While entered, signals that stop only set ``asked``; one more after `ECHO` interrupts.
+
+    They are SIGINT, SIGTERM and SIGHUP; the latter two stay ignored where they are, as `nohup` has
+    it of SIGHUP.
 
     An update that is cut in half leaves weights and optimizer that do not belong together, which
     must not be saved. One Ctrl-C in a terminal arrives twice in a run of several processes: it
@@ -21,7 +26,9 @@ class Interrupt:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Interrupt":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *STOPS):
+            if number != signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             try:
                 self._before[number] = signal.signal(number, self._ask)
             except ValueError:  # not in the main thread, which alone may do this
