@@ -18,7 +18,8 @@ import pandas as pd
 
 from classifier.core.errors import UserError
 from classifier.core.files import read_json, replacing, write_json
-from classifier.experiments.overrides import add_changes, check, dvc, flags, parse_overrides
+from classifier.experiments.dvc_commands import dvc
+from classifier.experiments.overrides import add_changes, check, flags, parse_overrides
 from classifier.experiments.recipes import load_recipe
 from classifier.experiments.revisions import experiment_exists, resolve
 from classifier.report.figures.style import SERIES, new_figure, save

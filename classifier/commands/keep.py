@@ -9,7 +9,7 @@ from classifier.commands import model_option
 from classifier.core.errors import UserError
 from classifier.core.files import replacing, sha256
 from classifier.core.git import git_or_none
-from classifier.experiments.overrides import dvc
+from classifier.experiments.dvc_commands import dvc
 from classifier.experiments.revisions import WORKSPACE
 from classifier.models.spec import read_spec
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from tabulate import tabulate
 
 from classifier.core.errors import UserError
+from classifier.experiments.dvc_commands import dvc, experiment
 from classifier.experiments.overrides import (
     add_changes,
     check,
     combinations,
-    dvc,
     flags,
     parse_overrides,
 )
@@ -42,17 +42,18 @@ def run(args: argparse.Namespace) -> int:
     for combination in combinations(changes):
         check(combination)
     name = args.experiment or recipe.name
-    command = ["exp", "run", "-n", name, *flags(changes)]
+    options = flags(changes)
     if args.check:
-        print(f"dvc {shlex.join(command)}")
+        print(f"dvc {shlex.join(['exp', 'run', '-n', name, *options])}")
         return 0
     if experiment_exists(name, Path()):
         raise UserError(
             f"there is an experiment {name!r} already: give this run a name with -n, or run "
             f"dvc exp remove {name}."
         )
-    mode = ["--queue"] if args.queue else ["--temp"] if args.temp else []
-    return dvc(*command, *mode).returncode
+    if args.queue:
+        return dvc("exp", "run", "-n", name, *options, "--queue").returncode
+    return experiment(name, *options, *["--temp"] * args.temp)
 
 
 def _list() -> int:

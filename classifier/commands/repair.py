@@ -1,10 +1,10 @@
-"""`repair`: put right what a killed run or a full disk left behind, before DVC fails at it."""
+"""`repair`: put right what a killed run or a full disk left behind."""
 
 import argparse
 from pathlib import Path
 
 from classifier.core.params import read
-from classifier.experiments.lock_file import mend_lock
+from classifier.experiments.dvc_commands import mend
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,8 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Mend dvc.lock, and say so where there was something to mend; refuse a broken params.yaml."""
+    """Mend dvc.lock and the workspace, and say what was mended; refuse a broken params.yaml."""
+    mend(Path())
     read()  # DVC, which reads it before any stage does, says less of it, and falls for bombs
-    if done := mend_lock(Path()):
-        print(f"{done}.")
     return 0

@@ -4,15 +4,16 @@ import argparse
 import hashlib
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from classifier.core.errors import UserError
+from classifier.core.files import passing
 from classifier.core.git import git
-from classifier.experiments.overrides import dvc
+from classifier.core.process import run_dir
+from classifier.experiments.dvc_commands import dvc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +27,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--runs is {args.runs}: at least 2 runs can be compared.")
     root = Path.cwd()
     digests = []
-    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+    with passing(root / run_dir() / "verify") as folder:
         for number in range(1, args.runs + 1):
-            clone = Path(folder) / str(number)
+            clone = folder / str(number)
             _copy_workspace(root, clone)
             print(f"run {number} of {args.runs} …", flush=True)
             _repro(clone)

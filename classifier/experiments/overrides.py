@@ -3,10 +3,7 @@
 import argparse
 import importlib
 import itertools
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +23,6 @@ from hydra.errors import HydraException
 from classifier.core.errors import UserError, suggestion
 from classifier.core.params import PARAMS_FILE, read
 from classifier.core.parse import parse
-from classifier.experiments.lock_file import mend_lock
 
 # Where the dataclass of each section lives: beside the code that consumes it.
 SECTIONS = {
@@ -207,30 +203,3 @@ def _quoted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _quoted(item) for key, item in value.items()}
     return [_quoted(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def dvc(
-    *arguments: str, root: Path = Path(), quiet: bool = False
-) -> subprocess.CompletedProcess[str]:
-    """Run a DVC command; ``quiet`` collects its output (errors among it) instead of showing it.
-
-    A damaged dvc.lock, which DVC would refuse, is mended first.
-    """
-    if mended := mend_lock(root):
-        print(f"warning: {mended}.", file=sys.stderr)
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        env=environment(),
-        stdout=subprocess.PIPE if quiet else None,
-        stderr=subprocess.STDOUT if quiet else None,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-
-
-def environment() -> dict[str, str]:
-    """The environment for DVC: stages call `python`, and that has to be this one."""
-    folder = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": folder + os.pathsep + os.environ.get("PATH", "")}

@@ -2,22 +2,21 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from classifier.core.errors import UserError
 from classifier.core.files import read_json, replacing
-from classifier.core.process import PROGRESS
-from classifier.experiments.overrides import environment, flags
+from classifier.core.process import PROGRESS, alive, end_group, heed_interrupts, identity
+from classifier.experiments.dvc_commands import environment, mend, remove_temporary
+from classifier.experiments.overrides import flags
 from classifier.experiments.revisions import experiment_exists
 
 POLL = 0.5  # seconds between two looks
-GRACE = 30.0  # seconds in which an interrupted experiment may save its state and leave
 STARTS = 4  # experiments that start at the same moment can get into each other's way in DVC
 
 
@@ -44,6 +43,7 @@ class ExperimentRun:
         self._starts = 0
 
     def __enter__(self) -> "ExperimentRun":
+        mend(self.root)
         self.end_orphan()
         if experiment_exists(self.name, self.root):
             raise UserError(
@@ -53,7 +53,7 @@ class ExperimentRun:
         return self
 
     def __exit__(self, *error: object) -> None:
-        stop(self._process.pid, self._process)
+        end_group(self._process.pid, self._process)
         self._processes.unlink(missing_ok=True)
 
     def end_orphan(self) -> None:
@@ -68,7 +68,9 @@ class ExperimentRun:
         if alive(follower):
             raise UserError(f"process {follower[0]} runs experiment {self.name}: wait for it.")
         if alive(experiment):
-            stop(experiment[0])
+            end_group(int(experiment[0]))
+        remove_temporary(self.name, self.root)
+        self._processes.unlink()
 
     def _start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +85,7 @@ class ExperimentRun:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that it can be stopped with all that it started
-                preexec_fn=_heed_interrupts,
+                preexec_fn=heed_interrupts,
             )
         self._starts += 1
         experiment, follower = identity(self._process.pid), identity(os.getpid())
@@ -124,47 +126,3 @@ class ExperimentRun:
             errors = [fact["error"] for fact in self.facts() if "error" in fact]
             reason = f" ({errors[-1].rstrip('.')})" if errors else ""
             raise UserError(f"experiment {self.name} failed{reason}: see {self.log}.")
-
-
-def identity(process: int) -> list[float]:
-    """A process's id and when it started: the id alone may be another's by now."""
-    import psutil
-
-    try:
-        return [process, psutil.Process(process).create_time()]
-    except psutil.Error:
-        return [process]
-
-
-def alive(process: Sequence[float]) -> bool:
-    """Whether a process that `identity` named goes on."""
-    return len(process) == 2 and list(process) == identity(int(process[0]))
-
-
-def stop(group: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
-    """Interrupt a process and all that it started; kill what has not left after a while."""
-    for number, patience in ((signal.SIGINT, GRACE), (signal.SIGKILL, 5.0)):
-        if not _signal(group, number):
-            return
-        end = time.monotonic() + patience
-        while time.monotonic() < end:
-            if process is not None:
-                process.poll()  # or it would stay, a zombie
-            if not _signal(group, None):
-                return
-            time.sleep(0.1)
-
-
-def _heed_interrupts() -> None:
-    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; `stop`
-    # would then have to kill DVC, which could not clear its temporary folder away.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _signal(group: int, number: signal.Signals | None) -> bool:
-    """Signal a process group; whether there is one."""
-    try:
-        os.killpg(group, number or 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 from classifier.core.csv_files import row_writer
 from classifier.core.errors import UserError, not_installed
 from classifier.core.params import flatten
-from classifier.experiments.overrides import check, dvc
+from classifier.core.process import alive, identity
+from classifier.experiments.dvc_commands import dvc
+from classifier.experiments.overrides import check
 from classifier.experiments.revisions import experiment_exists, resolve
 from classifier.experiments.search_space import Axis
-from classifier.experiments.trials import ExperimentRun, alive, identity
+from classifier.experiments.trials import ExperimentRun
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

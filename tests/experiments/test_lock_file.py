@@ -41,7 +41,7 @@ def test_wherever_it_is_cut_it_is_that_of_the_last_commit(
     (project / "dvc.lock").write_bytes(WHOLE[:size])
     assert cli.main(["repair"]) == 0
     assert (project / "dvc.lock").read_bytes() == WHOLE
-    assert "cut off" in capsys.readouterr().out
+    assert "cut off" in capsys.readouterr().err
 
 
 def test_without_a_whole_one_in_git_it_is_removed(project: Path) -> None:
