@@ -18,6 +18,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "deep/project"
     place.mkdir(parents=True)
     (place / "dvc.lock").write_bytes(WHOLE)
+    (place / "params.yaml").write_text("train: {lr: 0.1}\n", encoding="utf-8")
     who = ("-c", "user.name=a", "-c", "user.email=a@example.com")
     for command in (("init", "-q"), ("add", "."), (*who, "commit", "-qm", "a run")):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
