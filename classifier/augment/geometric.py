@@ -119,13 +119,20 @@ def random_crop(least: float, n: int, size: int, draws: Draws) -> Tensor:
         size: side of the images in pixels.
         draws: of the batch that the images are of.
     """
-    area, aspect, x, y = draws.uniform(n, parts=(4,))
-    area = least + (1 - least) * area
-    aspect = torch.exp((2 * aspect - 1) * math.log(4 / 3) * (least < 1))
+    area, aspect, x, y = draw_crops(least, n, draws)
     width = (area * aspect).sqrt().clamp(max=1)
     height = (area / aspect).sqrt().clamp(max=1)
     left = translation(size * (1 - width) * (0.5 - x), size * (1 - height) * (0.5 - y))
     return scaling(1 / width, 1 / height) @ left
+
+
+def draw_crops(least: float, n: int, draws: Draws) -> Tensor:
+    """The rectangles of `random_crop`, [4, n]: area, ratio of width to height, and where in what
+    is left of the width and the height they lie, 0 to 1."""
+    area, aspect, x, y = draws.uniform(n, parts=(4,))
+    area = least + (1 - least) * area
+    aspect = torch.exp((2 * aspect - 1) * math.log(4 / 3) * (least < 1))
+    return torch.stack([area, aspect, x, y])
 
 
 def resample(images: Tensor, matrix: Tensor, padding: Padding = "reflect") -> Tensor:

@@ -1,1 +1,1 @@
-"""The reader of the prepared arrays."""
+"""The reader of the prepared images."""

@@ -12,6 +12,7 @@ from classifier.core.csv_files import read_chunks
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
 from classifier.core.types import AnyArray, Int64Array
+from classifier.dataset.encoded_images import EncodedImages
 from classifier.dataset.stored_images import StoredImages
 
 PREPARED_SPLITS = ("train", "val", "test", "unlabelled")
@@ -25,7 +26,8 @@ class PreparedData:
     ``resize``, ``normalize``, ``mean`` and ``std`` (per channel, of the train split, on the 0..1
     scale) and ``counts`` (images in each split). Of a set with images of more than 8 bits a
     channel there is also ``value_range``: by kind (integer, float) the values of the train split
-    that become 0 and 255.
+    that become 0 and 255. Where the images are encoded there is also ``encoded``: ``size`` (of
+    their shorter sides, at most), ``quality`` and ``rows_in_part``.
     """
 
     folder: Path
@@ -50,15 +52,25 @@ class PreparedData:
 
     def images(self, split: str) -> StoredImages:
         """[N, H, W, C] uint8, read when indexed; UserError when a file is missing or damaged."""
-        whole = self.folder / f"{split}.npy"
-        parts = [] if whole.exists() else sorted(self.folder.glob(f"{split}-*.npy"))
-        images = StoredImages(*(parts or [whole]))
+        images = self._encoded(split) if "encoded" in self.meta else self._arrays(split)
         if len(images) != self.meta["counts"][split]:
             raise UserError(
                 f"{self.folder} has {len(images):,} of {self.meta['counts'][split]:,} images of"
                 f" {split}: run dvc repro preprocess."
             )
         return images
+
+    def _arrays(self, split: str) -> StoredImages:
+        whole = self.folder / f"{split}.npy"
+        parts = [] if whole.exists() else sorted(self.folder.glob(f"{split}-*.npy"))
+        return StoredImages(*(parts or [whole]))
+
+    def _encoded(self, split: str) -> EncodedImages:
+        meta = self.meta
+        rows = meta["encoded"]["rows_in_part"]
+        return EncodedImages(
+            self.folder, split, rows, meta["image_size"], meta["channels"], meta["resize"]
+        )
 
     def labels(self, split: str) -> Int64Array:
         """[N] class indices."""

@@ -44,7 +44,7 @@ class StoredImages:
             try:
                 mapped = np.load(path, mmap_mode="r")
             except (OSError, ValueError, EOFError) as error:
-                raise _damaged(path, error) from None
+                raise damaged(path, error) from None
             self._parts.append(_Part(path, mapped.offset, count))
             count += len(mapped)
         self.shape: tuple[int, ...] = (count, *mapped.shape[1:])
@@ -70,7 +70,7 @@ class StoredImages:
         """[H, W, C] of one row, [n, H, W, C] of several."""
         rows = range(len(self))[key] if isinstance(key, slice) else np.arange(len(self))[key]
         images = np.empty((np.size(rows), *self.shape[1:]), np.uint8)
-        self.read(np.atleast_1d(rows), images)
+        self.read(np.array(rows, np.int64, ndmin=1), images)
         return images if np.ndim(rows) else images[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> UInt8Array:
@@ -86,13 +86,9 @@ class StoredImages:
         if self._rows is not None:
             rows = self._rows[rows]
         order = np.argsort(rows, kind="stable")  # ascending rows make one pass over the file
-        shares = [share for share in np.array_split(order, READERS) if len(share)]
-        if len(shares) < READERS:  # not worth starting threads
-            for places in shares:
-                self._fill(out, places, rows[places])
-            return
-        with ThreadPoolExecutor(READERS, "read") as readers:
-            list(readers.map(lambda places: self._fill(out, places, rows[places]), shares))
+        # Fewer rows are not worth starting threads.
+        threads = READERS if len(order) >= READERS else 1
+        in_threads(lambda places: self._fill(out, places, rows[places]), order, threads)
 
     def _fill(self, out: UInt8Array, places: Int64Array, rows: Int64Array) -> None:
         """Read ascending rows into these places."""
@@ -108,14 +104,14 @@ class StoredImages:
         """The same of one file; neighbors that stay neighbors are read in one call."""
         size = int(np.prod(self.shape[1:]))
         breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(places) != 1)) + 1
-        with _open(part.path) as file:
+        with opened(part.path) as file:
             for first, end in zip([0, *breaks], [*breaks, len(rows)], strict=True):
                 file.seek(part.start + int(rows[first] - part.first) * size)
                 wanted = out[places[first] : places[first] + end - first].reshape(-1)
                 while len(wanted):  # a read may stop short, at 2 GB for instance
                     count = file.readinto(wanted.data)
                     if not count:
-                        raise _damaged(part.path, "it ends before its last image")
+                        raise damaged(part.path, "it ends before its last image")
                     wanted = wanted[count:]
 
 
@@ -140,12 +136,25 @@ def read_ahead(read: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iter
             yield ahead.popleft().result()
 
 
-def _open(path: Path) -> io.FileIO:
+def in_threads(work: Callable[[Int64Array], None], order: Int64Array, threads: int) -> None:
+    """Call ``work`` for as many equal parts of ``order`` at a time."""
+    parts = [part for part in np.array_split(order, threads) if len(part)]
+    if len(parts) < 2:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(len(parts), "read") as readers:
+        list(readers.map(work, parts))
+
+
+def opened(path: Path) -> io.FileIO:
+    """A file of images, open to be read; UserError when it is gone."""
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
-        raise _damaged(path, error.strerror) from None
+        raise damaged(path, error.strerror) from None
 
 
-def _damaged(path: Path, why: object) -> UserError:
+def damaged(path: Path, why: object) -> UserError:
+    """The error of a file that cannot be read."""
     return UserError(f"{path} cannot be read ({why}): run dvc repro preprocess.")

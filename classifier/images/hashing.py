@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from classifier.images.resize import converted, scaled
+from classifier.core.resize import converted, scaled
 from classifier.images.values import SIXTEEN_BITS, Values
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from classifier.core.resize import to_array
 from classifier.core.types import Float32Array, UInt8Array
 from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import Images
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
-from classifier.images.resize import to_array
 from classifier.images.store import read_bytes
 from classifier.models.spec import ModelSpec
 

@@ -1,6 +1,6 @@
 """The whole way from images to probabilities as one network, for the exported formats.
 
-What `classifier.images.resize.to_array` does outside of the network has to be done in the graph
+What `classifier.core.resize.to_array` does outside of the network has to be done in the graph
 here, so that whoever has the file needs nothing else of this project.
 """
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from classifier.images.resize import REDUCING_GAP
+from classifier.core.resize import REDUCING_GAP
 from classifier.models.classifier import Classifier
 from classifier.models.forward import standardize
 from classifier.models.spec import ModelSpec
@@ -69,7 +69,7 @@ def resized(images: Tensor, size: int, resize: str) -> Tensor:
 
     Args:
         images: whole numbers 0..255 as floats, and so is the result.
-        resize: squash, crop or pad, as for `classifier.images.resize.to_array`.
+        resize: squash, crop or pad, as for `classifier.core.resize.to_array`.
     """
     rows, columns = (torch.arange(n, dtype=torch.float64) for n in images.shape[2:])
     height, width = rows[-1] + 1, columns[-1] + 1

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from classifier.core.engine import cores
+from classifier.core.resize import to_array
 from classifier.core.types import Float32Array, UInt8Array
 from classifier.images.decode import decode
-from classifier.images.resize import to_array
 from classifier.inference.inputs import InputImage
 from classifier.inference.predictor import Predictor
 from classifier.models.spec import ModelSpec

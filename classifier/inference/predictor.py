@@ -18,7 +18,7 @@ class Predictor(Protocol):
     def probabilities(self, images: UInt8Array) -> Float32Array:
         """[N, K] after temperature scaling, of [N, S, S, C].
 
-        The images are as `classifier.images.resize.to_array` gives them; S is ``spec.image_size``
+        The images are as `classifier.core.resize.to_array` gives them; S is ``spec.image_size``
         and C ``spec.channels``.
         """
         ...

@@ -34,7 +34,7 @@ class ModelSpec:
     """How to rebuild a network and prepare images for it.
 
     ``name`` and ``args`` go to `registry.build`. ``mean`` and ``std`` have one figure a
-    channel on the 0..1 scale; ``resize`` is the way of `classifier.images.resize.to_array`, and
+    channel on the 0..1 scale; ``resize`` is the way of `classifier.core.resize.to_array`, and
     ``value_range`` what `classifier.images.decode.decode` wants for images of more than 8 bits.
     Logits are divided by ``temperature`` before the softmax. ``extra`` is free for metrics; JSON
     values only.

@@ -1,1 +1,1 @@
-"""The writer of the prepared arrays."""
+"""The writer of the prepared images."""

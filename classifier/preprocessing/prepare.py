@@ -1,4 +1,4 @@
-"""Turn encoded images into uint8 arrays, in parallel and in constant memory."""
+"""Turn images of any kind into what training reads, in parallel and in constant memory."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -13,21 +13,24 @@ from tqdm import tqdm
 
 from classifier.core.csv_files import row_writer
 from classifier.core.engine import on_ray
+from classifier.core.errors import UserError
 from classifier.core.files import write_json
+from classifier.core.resize import to_array
 from classifier.core.types import Int64Array, IntegerArray, Resize, TextArray, UInt8Array, Workers
 from classifier.core.value_range import Ranges
 from classifier.dataset.prepared import PREPARED_SPLITS, PreparedData
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
 from classifier.images.parallel import ordered_map
-from classifier.images.resize import to_array
 from classifier.images.store import read_bytes
+from classifier.preprocessing.encode import Encoding, counted, write_encoded
 from classifier.preprocessing.value_range import measured, undecodable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST_AUTO_SIZE = 224
+ENCODED_SCALE = 256 / 224  # of image_size: the customary ratio of what is stored to what is seen
 CHUNK_BYTES = 4 << 20  # of pixels: what a worker holds in memory
 PART_BYTES = 256 << 20  # of pixels: as many images as fit are in a file
 FEW_BYTES = 4 << 20  # of encoded images: less work than starting processes is
@@ -35,13 +38,16 @@ FEW_BYTES = 4 << 20  # of encoded images: less work than starting processes is
 
 @dataclass(frozen=True)
 class PreprocessParams:
-    """How images become arrays; params.yaml explains the keys."""
+    """How images are stored for training; params.yaml explains the keys."""
 
     image_size: Annotated[int, Interval(ge=4, le=2048)] | Literal["auto"]
     channels: Literal["auto", 1, 3]
     resize: Resize
     normalize: Literal["standardize", "unit"]
     workers: Workers = 0
+    storage: Literal["arrays", "encoded"] = "arrays"
+    encoded_size: Annotated[int, Interval(ge=4, le=4096)] | Literal["auto"] = "auto"
+    encoded_quality: Annotated[int, Interval(ge=1, le=100)] | Literal["lossless"] = 90
 
 
 def prepare(
@@ -59,21 +65,27 @@ def prepare(
     depend on the images, the splits and the parameters, never on the number of workers or their
     timing. Each process holds a few MB of pixels at a time.
 
+    With ``storage: encoded`` the images are encoded anew at a working resolution instead of being
+    resized, as many to a file, each of which one worker writes. Mean and deviation are those of the
+    views that evaluation will see of them.
+
     Args:
         raw: the folder with the shards.
         manifest: the images.
         splits: [N] split of each; ``excluded`` images are left out.
         classes: class names in label order.
-        params: size, channels, resize, normalization, processes.
+        params: size, channels, resize, normalization, processes, storage.
         folder: an empty or missing folder to write into.
 
     Raises:
-        UserError: an image cannot be decoded; the sentence names its id.
+        UserError: an image cannot be decoded; the sentence names its id. Or the working resolution
+            is below that of the network.
     """
     folder.mkdir(parents=True, exist_ok=True)
     size = params.image_size
     if size == "auto":
         size = automatic_size(manifest.width, manifest.height)
+    stored_size = working_size(params.encoded_size, size) if params.storage == "encoded" else size
     channels = params.channels
     if channels == "auto":
         channels = automatic_channels(manifest.mode)
@@ -81,10 +93,10 @@ def prepare(
     rows = {name: found for name, found in rows.items() if len(found)}
     number = {"": -1} | {name: index for index, name in enumerate(classes)}
     label = np.array([number[name] for name in manifest.label.categories], np.int64)
+    in_part = max(1, PART_BYTES // (stored_size * stored_size * channels))
     workers = 1 if int(manifest.size.sum()) < FEW_BYTES else params.workers
     ranges = measured(raw, manifest, rows.get("train", np.zeros(0, np.int64)), workers)
 
-    in_part = max(1, PART_BYTES // (size * size * channels))
     # Processes of one machine may write a file together, machines may not.
     step = in_part if on_ray() else max(1, CHUNK_BYTES // (size * size * channels))
 
@@ -105,12 +117,20 @@ def prepare(
     for name, found in rows.items():
         if name != "unlabelled":
             np.save(folder / f"{name}_labels.npy", label[manifest.label.codes[found]])
+    results: Iterator[tuple[int, Int64Array]]
+    if params.storage == "encoded":
+        how = Encoding(
+            raw, folder, stored_size, params.encoded_quality, size, channels, params.resize, ranges
+        )
+        results = write_encoded(how, manifest, rows, in_part, workers)
+    else:
+        results = ordered_map(_work, tasks(), workers)
     histogram = np.zeros((channels, 256), np.int64)
     with tqdm(
         total=sum(map(len, rows.values())), desc="preprocess", unit=" images", disable=None
     ) as bar:
-        for count, counted in ordered_map(_work, tasks(), workers):
-            histogram += counted
+        for count, values in results:
+            histogram += values
             bar.update(count)
     mean, std = _moments(histogram) if params.normalize == "standardize" else _unit(channels)
 
@@ -137,6 +157,9 @@ def prepare(
     }
     if ranges:
         meta["value_range"] = ranges
+    if params.storage == "encoded":
+        quality = params.encoded_quality
+        meta["encoded"] = {"size": stored_size, "quality": quality, "rows_in_part": in_part}
     write_json(folder / "meta.json", meta)
     return PreparedData.open(folder)
 
@@ -153,6 +176,17 @@ def automatic_size(width: IntegerArray, height: IntegerArray) -> int:
         return int(min(longer[0], LARGEST_AUTO_SIZE))
     median = float(np.median(np.minimum(width, height)))
     return int(min(-(-median // 16) * 16, LARGEST_AUTO_SIZE))
+
+
+def working_size(given: int | Literal["auto"], size: int) -> int:
+    """The shorter side in pixels of what ``storage: encoded`` keeps for a network of this size."""
+    shorter = round(size * ENCODED_SCALE) if given == "auto" else given
+    if shorter < size:
+        raise UserError(
+            f"preprocess.encoded_size: {shorter} pixels are fewer than preprocess.image_size"
+            f" ({size}): set it to {size} or more, or to auto."
+        )
+    return shorter
 
 
 def automatic_channels(modes: "pd.Categorical[str]") -> Literal[1, 3]:
@@ -195,9 +229,7 @@ def _work(task: _Task) -> tuple[int, Int64Array]:
             pixels = _decoded(places, task)
             file.write(pixels.data)
             if task.count:
-                histogram += [
-                    np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(channels)
-                ]
+                histogram += counted(pixels)
     return len(task.places), histogram
 
 

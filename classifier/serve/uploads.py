@@ -14,11 +14,11 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from classifier.core.resize import to_array
 from classifier.core.types import UInt8Array
 from classifier.images.decode import decode
 from classifier.images.formats import UnknownFormatError
 from classifier.images.limits import TooLargeError
-from classifier.images.resize import to_array
 from classifier.models.spec import ModelSpec
 from classifier.serve.budget import Budget
 from classifier.serve.limits import BODY_SECONDS, Limits, RefusedError

@@ -6,13 +6,14 @@ file, read ahead by threads. There are no worker processes and no work per image
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from classifier.dataset.encoded_images import EncodedImages
 from classifier.dataset.stored_images import StoredImages, read_ahead
 from classifier.training.memory import free_memory
 
@@ -33,6 +34,9 @@ def fits(size: int, device: torch.device) -> bool:
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """images uint8 [B,H,W,C], labels int64 [B], their rows in the split int64 [B]"""
+
+Crops = Callable[[int], Tensor]
+"""the random crops [B, 4] of a batch, which is counted from 0 in its epoch; as `Crop` says"""
 
 
 class Batches:
@@ -58,19 +62,22 @@ class Batches:
         else:
             self.stored = images
 
-    def epoch(self, order: Tensor, batch_size: int, first: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, order: Tensor, batch_size: int, first: int = 0, crops: Crops | None = None
+    ) -> Iterator[Batch]:
         """Yield images, labels and rows for each full batch of ``order``, all on the device.
 
         Args:
             order: rows, int64 on the CPU. What does not fill a batch at its end is left out; the
                 next epoch's order brings other rows there.
             first: the batch to begin with, counted from 0.
+            crops: of encoded images that are streamed.
         """
         rows = [
             order[start : start + batch_size]
             for start in range(first * batch_size, len(order) - batch_size + 1, batch_size)
         ]
-        source = self._gathered(rows) if self.resident else self._streamed(rows)
+        source = self._gathered(rows) if self.resident else self._streamed(rows, first, crops)
         while True:
             started = time.perf_counter()
             batch = next(source, None)
@@ -84,13 +91,19 @@ class Batches:
             where = chosen.to(self.device, non_blocking=True)
             yield self.images[where], self.labels[where], where
 
-    def _streamed(self, rows: list[Tensor]) -> Iterator[Batch]:
-        for images, chosen in zip(read_ahead(self._read, rows), rows, strict=True):
+    def _streamed(self, rows: list[Tensor], first: int, crops: Crops | None) -> Iterator[Batch]:
+        pieces = ((chosen, crops and crops(at)) for at, chosen in enumerate(rows, first))
+        for images, chosen in zip(read_ahead(self._read, pieces), rows, strict=True):
             where = chosen.to(self.device, non_blocking=True)
             yield images.to(self.device, non_blocking=True), self.labels[where], where
 
-    def _read(self, rows: Tensor) -> Tensor:
+    def _read(self, piece: tuple[Tensor, Tensor | None]) -> Tensor:
+        rows, crops = piece
         shape = (len(rows), *self.stored.shape[1:])
         images = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        self.stored.read(rows.numpy(), images.numpy())
+        if crops is None:
+            self.stored.read(rows.numpy(), images.numpy())
+        else:
+            assert isinstance(self.stored, EncodedImages)
+            self.stored.read(rows.numpy(), images.numpy(), crops.double().numpy())
         return images

@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from classifier.augment import geometric
 from classifier.augment.augmenter import Augmenter, AugmentParams
 from classifier.augment.draws import Draws
 from classifier.core.errors import UserError
+from classifier.dataset.encoded_images import EncodedImages
 from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import StoredImages
 from classifier.models.classifier import Classifier
@@ -85,7 +88,17 @@ class Session:
         self.growth = Growth(self.spec.image_size, **asdict(params.progressive))
         self._build_network(images)
 
-        self.batches = Batches(images, self.labels, self.device, params.data_placement)
+        self.crop, placement = 1.0, params.data_placement
+        if isinstance(images, EncodedImages) and augment.crop < 1:
+            # Cut out where they are decoded, at a higher resolution than the augmenter sees.
+            if placement == "resident":
+                raise UserError(
+                    "train.data_placement: resident keeps one view of each image, and augment.crop"
+                    " wants others of encoded ones: set it to auto, or augment.crop to 1."
+                )
+            self.crop, placement = augment.crop, "stream"
+            augment = replace(augment, crop=1.0)
+        self.batches = Batches(images, self.labels, self.device, placement)
         self.val_images = data.images("val").select(ranks.part(len(data.labels("val"))))
         self.augmenter = Augmenter(
             augment, self.spec.image_size, self.spec.channels, data.meta["mean"]
@@ -166,8 +179,16 @@ class Session:
         order = epoch_order(self.labels, self.params.sampler, len(self.spec.classes), random)
         of_batches = order[: self.steps * self.batch_size].view(self.steps, -1)
         ours = of_batches[:, self.rows].flatten()
-        batches = self.batches.epoch(ours, len(self.rows), first_step)
-        return enumerate(batches, epoch * self.steps + first_step)
+        start = epoch * self.steps
+        crops = partial(self._crops, start) if self.crop < 1 else None
+        batches = self.batches.epoch(ours, len(self.rows), first_step, crops)
+        return enumerate(batches, start + first_step)
+
+    def _crops(self, start: int, step: int) -> Tensor:
+        """The crops [n, 4] of this rank's images in a step of the epoch that began at ``start``."""
+        random = generator(self.params.seed, "crop", start + step)
+        draws = Draws(random, self.batch_size, self.rows)
+        return geometric.draw_crops(self.crop, len(self.rows), draws).T
 
     def step(self, number: int, batch: Batch, lr_factor: float) -> Tensor:
         """Change the weights once.

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from classifier.core.resize import to_array
 from classifier.images.decode import decode, inspect
 from classifier.images.hashing import content_hash, hash_hex, perceptual_hash
 from classifier.images.limits import MAX_PIXELS
-from classifier.images.resize import to_array
 from tests.support.image_files import chunk, encoded, photograph
 
 

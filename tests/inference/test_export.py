@@ -12,8 +12,8 @@ from PIL import Image
 
 from classifier import cli
 from classifier.core.errors import UserError
+from classifier.core.resize import to_array
 from classifier.images.decode import decode
-from classifier.images.resize import to_array
 from classifier.inference import exported_graph
 from classifier.inference.export import load_torch_export, onnx_bytes
 from classifier.inference.export_check import agreement

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from classifier.core.errors import UserError
+from classifier.core.resize import to_array
 from classifier.dataset.prepared import PreparedData
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
-from classifier.images.resize import to_array
 from classifier.images.store import read_bytes
 from classifier.preprocessing import prepare as module
 from classifier.preprocessing.prepare import (

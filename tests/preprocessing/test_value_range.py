@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from classifier.core.errors import UserError
+from classifier.core.resize import to_array
 from classifier.core.types import AnyArray
 from classifier.dataset.prepared import PreparedData
 from classifier.evaluation.evaluate import _check
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
-from classifier.images.resize import to_array
 from classifier.inference.inputs import InputImage
 from classifier.inference.open_predictor import open_predictor
 from classifier.inference.predict import predict
