@@ -61,6 +61,10 @@ VERBS = {
         "answer over HTTP, with a page to try the model on",
         "python -m classifier serve --port 8000",
     ),
+    "review": (
+        "look at doubtful images on a local page, and correct their labels",
+        "python -m classifier review --port 8001",
+    ),
     "repair": (
         "put right what a killed run or a full disk left of dvc.lock",
         "python -m classifier repair && dvc repro",

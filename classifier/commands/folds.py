@@ -7,7 +7,7 @@ import numpy as np
 
 from classifier.commands.compare import table
 from classifier.core.errors import UserError
-from classifier.core.files import write_json
+from classifier.core.files import replacing, write_json
 from classifier.core.params import load
 from classifier.core.process import run_dir
 from classifier.evaluation.tables import write_predictions
@@ -90,7 +90,10 @@ def run(args: argparse.Namespace) -> int:
         list(whole.classes),
         whole.labels[order],
     )
-    write_json(output / "folds.json", {"experiments": list(experiments), "metrics": facts})
+    with replacing(output / "out_of_fold_logits.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, whole.logits[order])
+    names = {"experiments": list(experiments), "classes": list(whole.classes)}
+    write_json(output / "folds.json", {**names, "metrics": facts})
     head = [f"{args.k} folds", "validation", "test", "out of fold, pooled"]
     print(table(head, rows, args.md))
     print(f"\nPredictions of all {len(whole.ids)} images: {output / 'out_of_fold.csv'}")

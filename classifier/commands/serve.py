@@ -81,24 +81,11 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.max_wait < math.inf or args.max_per_client < 0:
         raise UserError("--max-wait and --max-per-client must be at least 0.")
     chosen = model_option.choose(args)
-    with _listening(args.host, args.port) as listener:
+    from classifier.web.server import listening
+
+    with listening(args.host, args.port) as listener:
         _serve(args, chosen, listener)
     return 0
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """Take the port before the model is loaded: a port in use is known at once."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # With the protocol named, asyncio sends answers at once instead of waiting for the
-        # client to acknowledge their header, which takes 40 ms.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot listen on {host}:{port} ({reason}): try another --port.") from None
-    return listener
 
 
 def _serve(

@@ -10,6 +10,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from classifier.core.errors import UserError
+
 # What a slow or silent client is given, in seconds.
 HEADER_SECONDS = 5  # until a request begins; up to twice as long until that is noticed
 STOP_SECONDS = 10  # for answers under way when the server is told to stop
@@ -25,6 +27,25 @@ _SECURITY = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
 }
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Take a port, on which nobody is answered yet: one in use is known before anything is loaded.
+
+    Raises:
+        UserError: the port or the address is not to be had.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # With the protocol named, asyncio sends answers at once instead of waiting for the
+        # client to acknowledge their header, which takes 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot listen on {host}:{port} ({reason}): try another --port.") from None
+    return listener
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:

@@ -41,6 +41,7 @@ def test_the_project_installs_as_a_library_with_extras(tmp_path: Path) -> None:
         "gdrive",
         "kaggle",
         "ray",
+        "embed",
         "dev",
     }
     assert {line.split(": ")[1] for line in metadata if line.startswith("Provides-Extra")} == extras

@@ -16,10 +16,11 @@ import numpy as np
 from PIL import Image
 
 from tests.support.workspace import environment
+from tools import ROOT
 
 
 class Server:
-    """A running `python -m classifier serve`; ``url`` has no slash at its end."""
+    """A running `serve` or `review` of `python -m classifier`; ``url`` has no slash at its end."""
 
     def __init__(self, process: subprocess.Popen[str], line: str) -> None:
         self.process = process
@@ -36,12 +37,12 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Server]:
-    """Serve from a project's folder on a free port."""
+def serving(folder: Path, *options: str, verb: str = "serve") -> Iterator[Server]:
+    """Serve from a project's folder, or one with its data alone, on a free port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "classifier", "serve", "--port", "0", *options],
+        [sys.executable, "-m", "classifier", verb, "--port", "0", *options],
         cwd=folder,
-        env=environment(),
+        env=environment() | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
