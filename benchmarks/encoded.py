@@ -47,9 +47,9 @@ from classifier.training.params import TrainParams
 from classifier.training.session import Session
 
 BATCH, TURNS = 32, 3
-SEEDS, EPOCHS = range(3), 24
+SEEDS, EPOCHS = range(3), 14
 CNN = ModelParams("cnn", cnn=CnnParams(filters=(16, 32, 64)))
-CROPS = AugmentParams(crop=0.35, rotate=10, padding="reflect")
+CROPS = AugmentParams(crop=0.5)
 PREPARE = PreprocessParams(64, 3, "squash", "standardize", workers=1)
 ENCODED = replace(PREPARE, storage="encoded")
 
