@@ -76,9 +76,9 @@ class PreparedData:
         """[N] class indices."""
         return read_array(self.folder / f"{split}_labels.npy", "preprocess")
 
-    def ids(self, split: str) -> list[str]:
-        """[N] ids in row order."""
-        return self._index["id"][self._index["split"] == split].tolist()
+    def ids(self, split: str, rows: slice | Int64Array = slice(None)) -> list[str]:
+        """Ids of some rows, in their order; of all [N] by default."""
+        return self._index["id"][self._index["split"] == split][rows].tolist()
 
     def sizes(self, split: str) -> Int64Array:
         """[N, 2] width and height of the images before resizing, in pixels."""

@@ -51,9 +51,9 @@ def leaks(evaluation: Evaluation, data: PreparedData, most: int) -> tuple[pd.Dat
             first["distance"], fifth, out=np.ones(len(fifth)), where=fifth > 0
         )
         first = first[first["ratio"] < _NEAR]
-        ids, labels = np.array(data.ids(split), object), data.labels(split)
+        labels = data.labels(split)
         names = np.array(evaluation.classes)
-        first.insert(2, "id", ids[first["row"]])
+        first.insert(2, "id", data.ids(split, first["row"].to_numpy()))
         first.insert(3, "own_label", names[labels[first["row"]]])
         parts.append(first)
     if not parts:
@@ -73,7 +73,6 @@ def _nearest(
         known = asked._replace(rows=asked.rows[:1], vectors=asked.vectors[:1])
     found = nearest(asked.vectors[np.searchsorted(asked.rows, rows)], known.vectors, count)
     train_rows = known.rows[found.rows.ravel()]
-    ids = np.array(data.ids("train") if "train" in data.splits else [], object)
     each = found.rows.shape[1]
     return pd.DataFrame(
         {
@@ -81,7 +80,7 @@ def _nearest(
             "row": np.repeat(rows, each),
             "place": np.tile(np.arange(1, each + 1), len(rows)),
             "train_row": train_rows,
-            "train_id": ids[train_rows],
+            "train_id": data.ids("train", train_rows),
             "label": np.array(evaluation.classes)[data.labels("train")[train_rows]],
             "distance": found.distance.ravel(),
         }

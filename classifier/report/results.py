@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -157,11 +158,14 @@ class Results:
 
     @cached_property
     def places(self) -> dict[str, tuple[str, int]]:
-        """Where each image is: id -> (split, row)."""
+        """Where the images of the listed pairs of copies are: id -> (split, row)."""
+        pairs = chain.from_iterable(self.metrics("quality").get("pairs", {}).values())
+        listed = {pair[end] for pair in pairs for end in ("first", "second")}
         return {
             name: (split, row)
             for split in self.data.splits
             for row, name in enumerate(self.data.ids(split))
+            if name in listed
         }
 
     def image(self, split: str, row: int) -> UInt8Array:

@@ -93,14 +93,14 @@ def doubtful(results: Results, most: int) -> list[Tile]:
     found: dict[str, list[Tile]] = {name: [] for name in DOUBTS}
     for split in results.data.splits:
         measured = image_quality(results.data.images(split), results.data.sizes(split))
-        ids = results.data.ids(split)
         shown: set[int] = set()
         for name, tiles in found.items():
             rows = [row for row in np.flatnonzero(measured[name]).tolist() if row not in shown]
-            for row in rows[: most - len(tiles)]:
+            rows = rows[: most - len(tiles)]
+            for row, image in zip(rows, results.data.ids(split, np.array(rows, int)), strict=True):
                 shown.add(row)
                 doubts = ", ".join(word for kind, word in DOUBTS.items() if measured[kind][row])
-                tiles.append(Tile([results.image(split, row)], f"{doubts}, {split}", ids[row]))
+                tiles.append(Tile([results.image(split, row)], f"{doubts}, {split}", image))
     # A few of each kind rather than all of one.
     kinds = list(found.values())
     order = sorted((place, kind) for kind, tiles in enumerate(kinds) for place in range(len(tiles)))
