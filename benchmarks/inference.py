@@ -72,7 +72,9 @@ def ours(model: Path, backend: str) -> Callable[[list[str]], list[int]]:
     from classifier.inference.inputs import InputImage
     from classifier.inference.open_predictor import open_predictor
     from classifier.inference.predict import predict
+    from classifier.models.buffers import keep_large_buffers
 
+    keep_large_buffers()
     predictor = open_predictor(model, backend, threads=1)  # type: ignore[arg-type]
 
     def run(files: list[str]) -> list[int]:

@@ -69,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
 
     from classifier.inference.open_predictor import open_predictor
     from classifier.inference.predict import predict
+    from classifier.models.buffers import keep_large_buffers
 
+    keep_large_buffers()
     predictor = open_predictor(chosen.path, args.backend, threads=1)
     classes = predictor.spec.classes
     files = [name for name in (args.out, args.gallery, args.submission) if name]

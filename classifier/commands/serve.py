@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-in-flight", type=float, metavar="MIB",
-        help="of all requests under way (default: 256, or --max-body if that is more)",
+        help="of all requests under way, and half of it for one address (default: 256, or "
+        "--max-body if that is more)",
     )  # fmt: skip
     parser.add_argument(
         "--max-pixels", type=int, default=40_000_000, help="of an image (default: 40,000,000)"
@@ -59,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-per-client", type=int, default=256,
-        help="the same of one address (default: 256; 0: no limit, behind a proxy)",
+        help="the same of one address (default: 256; 0: no limit, not of bytes either: behind a "
+        "proxy)",
     )  # fmt: skip
 
 
@@ -100,9 +102,11 @@ def _serve(
     from classifier.web import server
     from classifier.web.hosts import own_names
 
+    body, in_flight = int(args.max_body * 2**20), int(args.max_in_flight * 2**20)
     limits = Limits(
-        body_bytes=int(args.max_body * 2**20),
-        in_flight_bytes=int(args.max_in_flight * 2**20),
+        body_bytes=body,
+        in_flight_bytes=in_flight,
+        client_bytes=max(body, in_flight // 2) if args.max_per_client else 0,
         pixels=args.max_pixels,
         files=args.max_files,
         queue=args.max_queue,
@@ -123,4 +127,4 @@ def _serve(
     if not ipaddress.ip_address(host).is_loopback:
         print(f"Goes by {', '.join(names)} and its addresses; --allowed-host adds other names.")
     sys.stdout.flush()
-    server.run(app, listener)
+    server.run(app, listener, service.say_stopping)

@@ -107,7 +107,7 @@ def _opened(search: Search, place: str, pruner: Any) -> tuple["Study", bool]:
         except Exception as error:  # each database has errors of its own
             # Workers that start together on an empty database all make its tables.
             if attempt < OPENINGS and type(error).__name__ in _IN_EACH_OTHERS_WAY:
-                time.sleep(attempt * random.random())
+                time.sleep(attempt * random.random())  # noqa: S311 (keeps workers apart, no secret)
                 continue
             shown = re.sub("//[^/]*@", "//", place)  # without a password
             reason = str(error).splitlines()[0].rstrip(".")

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from classifier.core.errors import UserError
 from classifier.inference.predictor import BackendName, Predictor
-from classifier.models.buffers import keep_large_buffers
 from classifier.models.model_file import load as load_model
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ def open_predictor(
         UserError: no such file, not such a file, ONNX Runtime is missing, or torch was asked for
             an ONNX file.
     """
-    keep_large_buffers()
     if Path(path).suffix == ".onnx":
         if backend == "torch":
             raise UserError(f"{path}: an ONNX file cannot run on torch: name a .safetensors file.")

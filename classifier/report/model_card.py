@@ -25,7 +25,7 @@ TYPES = {"accuracy": "accuracy", "f1_macro": "f1", "precision_macro": "precision
 
 def write_model_card(path: Path, results: Results) -> None:
     """Write the card of the run's model to ``path``; the same results give the same bytes."""
-    environment = jinja2.Environment(
+    environment = jinja2.Environment(  # noqa: S701 (Markdown, which `_inline` escapes)
         loader=jinja2.FileSystemLoader(PAGE),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

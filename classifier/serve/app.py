@@ -18,7 +18,7 @@ from classifier.serve.limits import RefusedError
 from classifier.serve.service import Found, Service
 from classifier.serve.uploads import Upload, uploads
 from classifier.web.files import send_files
-from classifier.web.hosts import OwnNames
+from classifier.web.hosts import OwnNames, own_network
 
 PAGE = Path(__file__).with_name("page")
 ASSETS = {
@@ -45,11 +45,12 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": schema.Problem, "description": words}
     for status, words in {
         400: "Not HTTP as it should be, or a name that is not the server's.",
+        403: "Asked by a page of another site.",
         408: "The request took too long.",
         413: "Too large, too many pictures, or too many pixels.",
         415: "Neither a form nor JSON, or no known picture format.",
         422: "Not readable, or no picture at all.",
-        429: "Too many pictures of this client are under way.",
+        429: "Too many pictures or bytes of this client are under way.",
         503: "Too many pictures or bytes are under way, or the server is stopping.",
     }.items()
 }
@@ -106,7 +107,7 @@ def create_app(
         Pictures that cannot be read are answered with a sentence in their place; when that holds
         for all of them, the status says so too.
         """
-        async with uploads(request, limits, service.bodies) as parts:
+        async with uploads(request, _client(request), limits, service.bodies) as parts:
             with service.admitted(_client(request), len(parts)):
                 found = await unless_gone(request, service.classify(parts))
         problems = [answer for answer in found if isinstance(answer, RefusedError)]
@@ -141,7 +142,7 @@ def create_app(
         if wanted is not None and wanted not in spec.classes:
             raise RefusedError(422, "There is no such class.")
         target = spec.classes.index(wanted) if wanted is not None else None
-        async with uploads(request, limits, service.bodies) as parts:
+        async with uploads(request, _client(request), limits, service.bodies) as parts:
             if len(parts) > 1:
                 raise RefusedError(413, "Only one picture can be explained at a time.")
             with service.admitted(_client(request), 1):
@@ -197,10 +198,11 @@ def create_app(
     send_files(app, ASSETS)
     # The last one is the first that a request passes.
     app.add_middleware(OwnNames, allowed_hosts=names, www_redirect=False)
-    app.add_middleware(Framing, most=_DRAINED * limits.body_bytes)
+    app.add_middleware(Framing, most=_DRAINED * limits.body_bytes, last=lambda: service.stopping)
     service.metrics.instrument(app)
     return app
 
 
 def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
+    """Who asks: an address, or the network of it that one subscriber has all of (IPv6)."""
+    return own_network(request.client.host) if request.client else ""

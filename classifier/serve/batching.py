@@ -39,6 +39,7 @@ class Batcher:
         self._waiting: asyncio.Queue[tuple[UInt8Array, asyncio.Future[Float32Array]]] = (
             asyncio.Queue()
         )
+        self._patience = asyncio.Timeout(None)  # of the batch that waits for more pictures
         self._thread = ThreadPoolExecutor(1, "network")
         self._gatherer: asyncio.Task[None] | None = None
 
@@ -46,8 +47,15 @@ class Batcher:
         """Begin to compute; in the event loop that callers use."""
         self._gatherer = asyncio.create_task(self._gather())
 
+    def hurry(self) -> None:
+        """Wait for no other pictures any more."""
+        self._wait = 0.0
+        with suppress(RuntimeError):  # no batch waits
+            self._patience.reschedule(0.0)
+
     async def stop(self) -> None:
         """Stop once every picture that was accepted is answered."""
+        self.hurry()
         await self._waiting.join()
         if self._gatherer:
             self._gatherer.cancel()
@@ -71,7 +79,7 @@ class Batcher:
             taken = 1
             try:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._wait):
+                    async with asyncio.timeout(self._wait) as self._patience:
                         while len(parts) < self._batch:
                             parts.append(await self._waiting.get())
                             taken += 1

@@ -1,6 +1,7 @@
 """Where requests end: an answer that comes earlier must not be lost, nor be read as another's."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.responses import JSONResponse
@@ -20,9 +21,12 @@ class Framing:
     outlasts the stop, gets an answer that says so.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        """Wrap ``app``; up to ``most`` bytes of a request are read in vain."""
-        self._app, self._most = app, most
+    def __init__(self, app: ASGIApp, most: int, last: Callable[[], bool] = lambda: False) -> None:
+        """Wrap ``app``; up to ``most`` bytes of a request are read in vain.
+
+        Once ``last`` is true, an answer says that it is the connection's last one.
+        """
+        self._app, self._most, self._last = app, most, last
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -47,7 +51,7 @@ class Framing:
                 if not ended:
                     # A body that is no HTTP is answered below us, which is known one turn later.
                     await (drain() if asked else asyncio.sleep(0))
-                if not ended:
+                if not ended or self._last():
                     message["headers"] = [*message["headers"], _CLOSE]
                 answered = True
             await send(message)

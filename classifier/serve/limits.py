@@ -11,6 +11,7 @@ class Limits:
 
     body_bytes: int = 32 << 20  # of one request (413)
     in_flight_bytes: int = 256 << 20  # of the bodies of all requests under way (503)
+    client_bytes: int = 128 << 20  # the same of one client's address; 0 for no limit (429)
     pixels: int = 40_000_000  # of one picture; known from its header, before it is decoded (413)
     files: int = 64  # pictures in one request (413)
     queue: int = 512  # pictures accepted and not yet answered, of all clients (503)

@@ -33,7 +33,7 @@ class Service:
         self._batcher = Batcher(
             predictor.probabilities, limits.batch, limits.wait_seconds, metrics.batches.observe
         )
-        self.bodies = Budget(limits.in_flight_bytes, metrics.bodies)
+        self.bodies = Budget(limits.in_flight_bytes, limits.client_bytes, metrics.bodies)
         self._decoders = ThreadPoolExecutor(cores(), "decode")
         self._admitted: Counter[str] = Counter()  # pictures under way by client
         size = self.spec.image_size
@@ -47,11 +47,16 @@ class Service:
         """Begin to answer."""
         await self._batcher.start()
 
+    def say_stopping(self) -> None:
+        """Tell whoever asks that the end is near; answer what waits."""
+        self.stopping = True
+        self._batcher.hurry()
+
     async def stop(self) -> None:
         """Finish what was accepted."""
-        self.stopping = True
+        self.say_stopping()
         await self._batcher.stop()
-        self._decoders.shutdown()
+        self._decoders.shutdown(cancel_futures=True)
 
     @contextmanager
     def admitted(self, client: str, number: int) -> Iterator[None]:

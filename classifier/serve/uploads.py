@@ -4,15 +4,12 @@ import asyncio
 import base64
 import json
 import re
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from classifier.core.resize import to_array
 from classifier.core.types import UInt8Array
@@ -20,6 +17,7 @@ from classifier.images.decode import decode
 from classifier.images.formats import UnknownFormatError
 from classifier.images.limits import TooLargeError
 from classifier.models.spec import ModelSpec
+from classifier.serve import form
 from classifier.serve.budget import Budget
 from classifier.serve.limits import BODY_SECONDS, Limits, RefusedError
 from classifier.serve.schema import PredictRequest
@@ -36,26 +34,33 @@ class Upload(NamedTuple):
 
 
 @asynccontextmanager
-async def uploads(request: Request, limits: Limits, budget: Budget) -> AsyncIterator[list[Upload]]:
+async def uploads(
+    request: Request, client: str, limits: Limits, budget: Budget
+) -> AsyncIterator[list[Upload]]:
     """The pictures of a request: a multipart form of files, or JSON of base64 texts.
 
     Its bytes are taken from ``budget`` while they are read, and until the block ends.
 
     Raises:
         RefusedError: 408 too slow, 413 too large or too many, 415 neither of the two kinds, 422
-            not what it says, 503 the budget is spent.
+            not what it says, 429 the client's budget is spent, 503 that of all clients is.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("multipart/form-data", "application/json"):
         raise RefusedError(
             415, "Send pictures as multipart/form-data, or as base64 texts in application/json."
         )
-    form = kind == "multipart/form-data"
-    with budget.share() as take:
+    announced = int(request.headers.get("content-length", 0))
+    # A client that asks first (Expect: 100-continue) hears this before it sends anything.
+    if announced > limits.body_bytes:
+        raise _too_large(limits)
+    with budget.share(client, announced) as take:
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                parts = _body(request, limits.body_bytes, take)
-                found = await (_form(request, parts, limits) if form else _json(parts, limits))
+                body = bytearray(b"" if kind == "application/json" else form.START)
+                await _read(request, body, limits, take)
+            read = _json if kind == "application/json" else _form
+            found = read(request, body, limits)
             if not found:
                 raise RefusedError(422, "The request holds no picture.")
         except TimeoutError:
@@ -69,48 +74,31 @@ async def uploads(request: Request, limits: Limits, budget: Budget) -> AsyncIter
     raise refused
 
 
-async def _body(
-    request: Request, most: int, take: Callable[[int], None]
-) -> AsyncGenerator[bytes, None]:
-    too_large = RefusedError(413, f"The request is larger than {most / 2**20:g} MiB.")
-    # A client that asks first (Expect: 100-continue) hears this before it sends anything.
-    if int(request.headers.get("content-length", 0)) > most:
-        raise too_large
+async def _read(
+    request: Request, body: bytearray, limits: Limits, take: Callable[[int], None]
+) -> None:
     size = 0  # the header may be missing: what counts is what comes
     async for part in request.stream():
         size += len(part)
-        if size > most:
-            raise too_large
+        if size > limits.body_bytes:
+            raise _too_large(limits)
         take(len(part))
-        yield part
-
-
-class _InMemory(MultiPartParser):
-    spool_max_size = sys.maxsize  # files stay in memory, which has its budget, and off the disk
-
-
-async def _form(
-    request: Request, parts: AsyncGenerator[bytes, None], limits: Limits
-) -> list[Upload]:
-    parser = _InMemory(request.headers, parts, max_files=limits.files, max_fields=limits.files)
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        if error.message.startswith("Too many"):
-            raise _too_many(limits) from None
-        raise RefusedError(422, "The form is damaged.") from None
-    found = []
-    for _, part in form.multi_items():
-        if isinstance(part, UploadFile):
-            found.append(Upload(part.filename, await part.read()))
-            await part.close()
-    return found
-
-
-async def _json(parts: AsyncGenerator[bytes, None], limits: Limits) -> list[Upload]:
-    body = bytearray()
-    async for part in parts:
         body += part
+
+
+def _form(request: Request, body: bytearray, limits: Limits) -> list[Upload]:
+    try:
+        found = form.files(request.headers["content-type"], body, 2 * limits.files)
+    except form.TooManyPartsError:
+        raise _too_many(limits) from None
+    except ValueError:
+        raise RefusedError(422, "The form is damaged.") from None
+    if len(found) > limits.files:
+        raise _too_many(limits)
+    return [Upload(file.name, file.data) for file in found]
+
+
+def _json(_: Request, body: bytearray, limits: Limits) -> list[Upload]:
     # One comma after each picture, and one in its data: address. Before anything is taken apart,
     # since millions of small values take many times the memory of their text.
     if body.count(b",") > 2 * limits.files:
@@ -124,7 +112,12 @@ async def _json(parts: AsyncGenerator[bytes, None], limits: Limits) -> list[Uplo
         ) from None
     if len(texts) > limits.files:
         raise _too_many(limits)
-    return [Upload(None, text) for text in texts]
+    # A letter that base64 does not have may make each one of the text four bytes wide.
+    return [Upload(None, text.encode("ascii", "replace").decode()) for text in texts]
+
+
+def _too_large(limits: Limits) -> RefusedError:
+    return RefusedError(413, f"The request is larger than {limits.body_bytes / 2**20:g} MiB.")
 
 
 def _too_many(limits: Limits) -> RefusedError:

@@ -5,7 +5,8 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ PART = b'--b\r\ncontent-disposition: form-data; name="pictures"; filename="a.png
 
 @pytest.fixture(scope="module")
 def server(finished: Workspace) -> Iterator[Server]:
+    """One whose clients share its whole budget, however few they are."""
     limits = ["--max-body", str(BODY // MIB), "--max-in-flight", str(IN_FLIGHT // MIB)]
-    with serving(finished.path, *limits) as running:
+    with serving(finished.path, *limits, "--max-per-client", "0") as running:
         yield running
 
 
@@ -122,6 +124,83 @@ def test_all_bodies_together_have_a_budget(server: Server, picture: bytes, kind:
     )
     assert whole.status_code == 200
     assert server.log == []
+
+
+def test_one_client_cannot_spend_the_budget_of_all(finished: Workspace, picture: bytes) -> None:
+    limits = ["--max-body", str(BODY // MIB), "--max-in-flight", str(IN_FLIGHT // MIB)]
+    with serving(finished.path, *limits) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connected(server)) for _ in range(4)]
+        for client in clients[:3]:
+            client.sendall(head(FORM, BODY) + PART + bytes(SENT * MIB // 2))
+        expect(server, "classifier_body_bytes", 3 * (len(PART) + SENT * MIB // 2))
+        # Refused before it sends anything: 3.5 MiB and 8 MiB are more than half of 24.
+        clients[3].sendall(head(FORM, BODY, "expect: 100-continue"))
+        said = answer(clients[3])
+        assert said.startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: 1" in said
+        small = httpx.post(f"{server.url}/predict", files=form(picture), timeout=30)
+        assert small.status_code == 200
+        other = stack.enter_context(connected(server, "127.0.0.2"))
+        whole = PART + picture + bytes(BODY - 2 * MIB) + b"\r\n--b--\r\n"
+        other.sendall(head(FORM, len(whole)) + whole)
+        assert answer(other).startswith(b"HTTP/1.1 200 ")
+
+
+def test_memory_goes_back_to_the_system_after_a_burst(finished: Workspace, picture: bytes) -> None:
+    whole = PART + picture + bytes(30 * MIB) + b"\r\n--b--\r\n"
+    with serving(finished.path, "--max-per-client", "0") as server:
+        httpx.post(f"{server.url}/predict", files=form(picture), timeout=30)
+        before = forget_peak(server)
+        with ThreadPoolExecutor(8) as pool:
+            sent = [
+                pool.submit(
+                    httpx.post, f"{server.url}/predict", content=whole,
+                    headers={"content-type": FORM}, timeout=60,
+                )
+                for _ in range(8)
+            ]  # fmt: skip
+            assert {one.result().status_code for one in sent} <= {200, 503}
+        assert peak(server) - before > 60 * MIB
+        for _ in range(15):
+            time.sleep(1)
+            if forget_peak(server) - before < 40 * MIB:
+                return
+        raise AssertionError(f"{(peak(server) - before) / MIB:.0f} MiB are kept")
+
+
+# What makes a parser stop at every second byte.
+SLOW = {
+    "chunks of a byte": (head(FORM, None), b"1\r\nA\r\n"),
+    "chunks of a byte, refused": (head(FORM, None, path="/nowhere"), b"1\r\nA\r\n"),
+    "half boundaries": (head(FORM, 30 * MIB) + PART, b"\r\n--"),
+    "carriage returns": (head(FORM, 30 * MIB) + PART, b"\r"),
+    "line breaks": (head(FORM, 30 * MIB) + PART, b"\r\n"),
+    "nested JSON": (head("application/json", 30 * MIB), b"["),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_bodies_that_are_slow_to_read_hold_up_nobody(finished: Workspace, name: str) -> None:
+    start, often = SLOW[name]
+    block = often * (MIB // len(often))
+    with serving(finished.path) as server, ExitStack() as stack:
+        clients = [stack.enter_context(connected(server)) for _ in range(3)]
+
+        def send(client: socket.socket) -> None:
+            with suppress(OSError):
+                client.sendall(start)
+                for _ in range(29):
+                    client.sendall(block)
+
+        with ThreadPoolExecutor(3) as pool:
+            under_way = [pool.submit(send, client) for client in clients]
+            times = []
+            while not times or not all(one.done() for one in under_way):
+                began = time.perf_counter()
+                assert httpx.get(f"{server.url}/health", timeout=60).status_code == 200
+                times.append(time.perf_counter() - began)
+                time.sleep(0.02)
+        assert max(times) < 2.5, f"{max(times):.1f} s"
 
 
 def test_a_client_that_asks_first_sends_nothing_in_vain(server: Server) -> None:

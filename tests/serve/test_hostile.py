@@ -2,12 +2,15 @@
 
 import base64
 import io
+import resource
 import socket
 import struct
 import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,6 +185,55 @@ def test_a_client_that_drips_its_header_is_cut_off_and_one_at_work_is_not(server
             time.sleep(0.5)
     assert cut_off
     assert len(connections) == 1
+
+
+HALVES = {
+    "nothing": b"",
+    "half a header": b"GET /health HTTP/1.1\r\nx: ",
+    "half a body": b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+    b"content-type: application/json\r\ncontent-length: 1000\r\n\r\n{",
+    "a request and no other": b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",
+    "a request in vain": b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n" * 3000,
+}
+
+
+@pytest.mark.parametrize("kind", HALVES)
+def test_silent_clients_do_not_fill_the_table(finished: Workspace, kind: str) -> None:
+    def few_files() -> None:  # room for 64 connections
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+    with serving(finished.path, prepare=few_files) as server, ExitStack() as stack:
+        picture = png(np.zeros((8, 8, 1), np.uint8))
+        with httpx.Client(timeout=30, base_url=server.url) as honest:
+            assert honest.get("/health").status_code == 200
+            for _ in range(200):
+                client = stack.enter_context(connected(server, "127.0.0.2"))
+                client.setblocking(False)
+                with suppress(OSError):
+                    client.send(HALVES[kind])
+            for _ in range(20):  # the connection of before, and a new one
+                assert honest.post("/predict", **form(picture)).status_code == 200
+                expect_alive(server)
+                time.sleep(0.05)
+    assert not server.log
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut_off(server: Server) -> None:
+    with connected(server) as client:
+        client.setblocking(False)
+        with suppress(BlockingIOError):  # until neither side takes any more
+            while True:
+                client.send(b"GET /page.js HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n" * 100)
+        started = time.perf_counter()
+        port = f":{client.getsockname()[1]:04X} "
+        while time.perf_counter() - started < 60:
+            lines = Path(f"/proc/{server.process.pid}/net/tcp").read_text().splitlines()
+            ours = [line for line in lines if port in f"{line.split()[2]} "]
+            if not any(line.split()[3] == "01" for line in ours):  # established, server's side
+                break
+            time.sleep(0.5)
+        assert 4 < time.perf_counter() - started < 45
+    expect_alive(server)
 
 
 def test_a_header_that_is_too_long_is_refused(server: Server) -> None:

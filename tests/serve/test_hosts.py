@@ -46,6 +46,13 @@ def server(finished: Workspace) -> Iterator[Server]:
         assert running.log == []
 
 
+@pytest.fixture(scope="module")
+def named(finished: Workspace) -> Iterator[Server]:
+    more = ["--allowed-host", "a.example", "--allowed-host", "*.b.example"]
+    with serving(finished.path, *more) as running:
+        yield running
+
+
 def status(server: Server, path: str, host: str, version: str = "1.1") -> int:
     with connected(server) as client:
         line = f"GET {path} HTTP/{version}\r\nconnection: close\r\n{host}\r\n"
@@ -72,12 +79,10 @@ def test_a_health_check_of_http_1_0_names_no_host(server: Server) -> None:
     assert status(server, "/health", "", "1.0") == 200
 
 
-def test_names_can_be_added(finished: Workspace) -> None:
-    more = ["--allowed-host", "a.example", "--allowed-host", "*.b.example"]
-    with serving(finished.path, *more) as server:
-        names = ("a.example:80", "x.b.example", "y.x.b.example", "x.a.example", "b.example", "c")
-        found = [status(server, "/model", f"Host: {name}\r\n") for name in names]
-        assert found == [200, 200, 200, 400, 400, 400]
+def test_names_can_be_added(named: Server) -> None:
+    names = ("a.example:80", "x.b.example", "y.x.b.example", "x.a.example", "b.example", "c")
+    found = [status(named, "/model", f"Host: {name}\r\n") for name in names]
+    assert found == [200, 200, 200, 400, 400, 400]
 
 
 def test_a_server_for_others_says_its_names_and_answers_to_no_more(finished: Workspace) -> None:
@@ -99,3 +104,41 @@ def test_names_with_more_than_a_name_are_refused(name: str) -> None:
 
     with pytest.raises(UserError, match=r"--allowed-host .*: give a name without scheme and port"):
         own_names("127.0.0.1", [name])
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://127.0.0.1:8000", 200),
+        ("http://localhost:3000", 200),
+        ("https://a.example", 200),  # a proxy's name, which asks by an address
+        ("https://x.b.example", 200),
+        ("http://127.0.0.1:8001", 403),
+        ("https://evil.example", 403),
+        ("https://a.example.evil.example", 403),
+        ("https://evil.example/localhost", 403),
+        ("https://localhost@evil.example", 403),
+        ("http://[::1", 403),
+        ("null", 403),
+        ("", 403),
+    ],
+)
+def test_pages_of_other_sites_cannot_use_it(named: Server, origin: str, expected: int) -> None:
+    lines = f"Host: 127.0.0.1:8000\r\nOrigin: {origin}\r\n"
+    found = {path: status(named, path, lines) for path in PATHS[:-1]}
+    assert found == dict.fromkeys(PATHS[:-1], expected)
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_a_client_is_its_address_or_its_network(address: str, client: str) -> None:
+    from classifier.web.hosts import own_network
+
+    assert own_network(address) == client

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
@@ -37,8 +37,16 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, verb: str = "serve") -> Iterator[Server]:
-    """Serve from a project's folder, or one with its data alone, on a free port."""
+def serving(
+    folder: Path,
+    *options: str,
+    verb: str = "serve",
+    prepare: Callable[[], None] | None = None,
+) -> Iterator[Server]:
+    """Serve from a project's folder, or one with its data alone, on a free port.
+
+    ``prepare`` is called in the new process first.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "classifier", verb, "--port", "0", *options],
         cwd=folder,
@@ -46,6 +54,7 @@ def serving(folder: Path, *options: str, verb: str = "serve") -> Iterator[Server
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=prepare,
     )
     assert process.stdout is not None
     try:
@@ -59,9 +68,9 @@ def serving(folder: Path, *options: str, verb: str = "serve") -> Iterator[Server
         process.wait()
 
 
-def connected(server: Server) -> socket.socket:
-    """A connection to it that says nothing yet."""
-    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+def connected(server: Server, source: str = "127.0.0.1") -> socket.socket:
+    """A connection to it that says nothing yet, from an address of the loopback network."""
+    return socket.create_connection(("127.0.0.1", server.port), 30, (source, 0))
 
 
 def measured(server: Server, name: str) -> float:
