@@ -258,13 +258,41 @@ def test_a_busy_server_says_so_and_recovers(finished: Workspace) -> None:
 
 def test_a_server_that_is_stopped_answers_what_it_has_accepted(finished: Workspace) -> None:
     picture = png(np.zeros((8, 8, 1), np.uint8))
-    with serving(finished.path, "--max-wait", "1500") as server, ThreadPoolExecutor(1) as pool:
-        sent = pool.submit(httpx.post, f"{server.url}/predict", files=form(picture), timeout=30)
-        time.sleep(0.5)
+    # However long the batch would have waited for other pictures.
+    with serving(finished.path, "--max-wait", "60000") as server, ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(httpx.post, f"{server.url}/predict", files=form(picture), timeout=90)
+        while measured(server, "classifier_waiting_pictures") != 1:
+            time.sleep(0.1)
         assert server.stop() == 0
         assert sent.result().status_code == 200
+        assert sent.result().headers["connection"] == "close"
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{server.url}/health")
+
+
+def test_a_stop_under_load_drops_no_request(finished: Workspace) -> None:
+    picture = png(np.zeros((8, 8, 1), np.uint8))
+    heard: list[object] = []
+
+    def client() -> None:  # a connection for each request, until none is taken any more
+        while True:
+            try:
+                sent = httpx.post(f"{server.url}/predict", files=form(*[picture] * 8), timeout=90)
+                heard.append(sent.status_code)
+            except httpx.ConnectError:
+                return
+            except httpx.HTTPError as error:
+                heard.append(repr(error))
+
+    with serving(finished.path) as server, ThreadPoolExecutor(16) as pool:
+        under_way = [pool.submit(client) for _ in range(16)]
+        while len(heard) < 32:
+            time.sleep(0.05)
+        assert server.stop() == 0
+        for one in under_way:
+            one.result()
+        assert set(heard) <= {200, 429, 503}
+        assert server.log == []
 
 
 def test_a_port_in_use_gets_one_sentence(finished: Workspace) -> None:
