@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-TOKEN = "x-page-token"  # the header
+TOKEN = "x-page-token"  # the header  # noqa: S105
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 
