@@ -1,4 +1,4 @@
-"""Decode and resize the images of each split into arrays."""
+"""Decode and resize the images of each split into what training reads."""
 
 from pathlib import Path
 
