@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from classifier.metrics.unknown import known_scores, separation
 
     predictor = TorchPredictor(path)
-    with revision.open("data/predictions/embeddings.npz") as file, np.load(file) as saved:
+    with revision.whole("data/predictions/embeddings.npz") as file, np.load(file) as saved:
         kept = dict(saved)
     if str(kept["model"]) != sha256(path):
         raise UserError(
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     reference = kept.get("train")
 
     def scores(split: str) -> dict[str, np.ndarray]:
-        with revision.open(f"data/predictions/{split}_logits.npy") as file:
+        with revision.whole(f"data/predictions/{split}_logits.npy") as file:
             logits = np.load(file)[kept[f"{split}_rows"]]
         return known_scores(logits, temperature, kept[split], reference)
 

@@ -103,7 +103,7 @@ def made_by(stage: str, path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run dvc repro {stage}.") from None
-    except MemoryError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # what the parsers of these formats raise depends on the damage
         reason = str(error.strerror if isinstance(error, OSError) and error.strerror else error)

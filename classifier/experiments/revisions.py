@@ -78,13 +78,33 @@ class Revision:
         with self.open(path) as file:
             return Path(file.name)
 
+    @contextmanager
+    def whole(self, path: str) -> "Iterator[BinaryIO]":
+        """Open a file to be read as a whole.
+
+        Raises:
+            UserError: as `open`; or what is done with the file shows that it is damaged.
+        """
+        with self.open(path) as file:
+            try:
+                yield file
+            except (UserError, MemoryError):
+                raise
+            except Exception as error:  # what the parsers raise depends on the damage
+                place = file.name if self.rev else path
+                again = self._fetching(path.rpartition("/")[0]) if self.rev else "dvc repro"
+                raise UserError(
+                    f"{path} of {self.name} is damaged ({' '.join(str(error).split())}): remove"
+                    f" {place} and run {again}."
+                ) from None
+
     def json(self, path: str) -> dict[str, Any]:
         """A JSON file that Git or DVC keeps.
 
         Raises:
             UserError: as `open`.
         """
-        with self.open(path) as file:
+        with self.whole(path) as file:
             return dict(json.load(file))
 
     @cached_property
@@ -185,10 +205,10 @@ def predictions(revision: Revision, split: str = "test") -> Predictions:
     Raises:
         UserError: they were never made, or are not in the cache.
     """
-    with revision.open(f"data/predictions/{split}_logits.npy") as file:
-        logits = np.load(file)
-    with revision.open(f"data/prepared/{split}_labels.npy") as file:
-        labels = np.load(file)
+    with revision.whole(f"data/predictions/{split}_logits.npy") as file:
+        logits = np.load(file, allow_pickle=False)
+    with revision.whole(f"data/prepared/{split}_labels.npy") as file:
+        labels = np.load(file, allow_pickle=False)
     types = {"id": str, "split": str}
     index = read_chunks(revision.path("data/prepared/index.csv"), "preprocess", types)
     names = [table["id"][table["split"] == split] for table in index]

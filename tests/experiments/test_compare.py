@@ -290,3 +290,12 @@ def test_an_experiment_that_failed_in_the_queue_is_named(toy: Toy, tmp_path: Pat
     assert project.refused("compare", "main", "a") == (
         "experiment 'a' is not yet run (failed): see dvc queue logs a."
     )
+
+
+@pytest.mark.parametrize("content", [b"", b"half", bytes(range(256))])
+def test_damaged_results_are_one_sentence(toy: Toy, tmp_path: Path, content: bytes) -> None:
+    project = toy_project.copy(toy, tmp_path / "project")
+    (project.path / "data/predictions/test_logits.npy").write_bytes(content)
+    said = project.refused("compare", "main", "workspace")
+    assert said.startswith("data/predictions/test_logits.npy of workspace is damaged (")
+    assert said.endswith("remove data/predictions/test_logits.npy and run dvc repro.")
