@@ -66,7 +66,7 @@ VERBS = {
         "python -m classifier review --port 8001",
     ),
     "repair": (
-        "put right what a killed run or a full disk left of dvc.lock",
+        "put right what a killed run or a full disk left of dvc.lock, params.yaml and HEAD",
         "python -m classifier repair && dvc repro",
     ),
     "verify": (

@@ -7,7 +7,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from classifier.core.errors import UserError
-from classifier.experiments.dvc_commands import dvc, experiment
+from classifier.experiments.dvc_commands import dvc, experiment, wait_for_none
 from classifier.experiments.overrides import (
     add_changes,
     check,
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
         return _list()
     if args.name is None:
         raise UserError("name a recipe, or see them with --list.")
+    wait_for_none(args.experiment or args.name, Path())  # before params.yaml is read
     recipe = load_recipe(args.name)
     changes = recipe.changes | parse_overrides(args.changes, sweeps=args.queue)
     for combination in combinations(changes):

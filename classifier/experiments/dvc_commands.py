@@ -42,10 +42,8 @@ def experiment(name: str, *options: str, root: Path = Path()) -> int:
     Raises:
         UserError: one that was started so goes on.
     """
-    mend(root)
+    wait_for_none(name, root)
     record = root / RECORDS / f"{name}.json"
-    if record.exists():
-        raise UserError(f"experiment {name!r} is being run: wait for it.")
     before: dict[str, Any] = {"branch": "", "params": None}
     if "--temp" not in options:
         branch = git_or_none(root, "symbolic-ref", "--quiet", "HEAD") or ""
@@ -62,6 +60,18 @@ def experiment(name: str, *options: str, root: Path = Path()) -> int:
             _put_back(before["params"], root)
         record.unlink(missing_ok=True)
     return status
+
+
+def wait_for_none(name: str, root: Path) -> None:
+    """Refuse to run an experiment beside one of its name, or one that has changed params.yaml.
+
+    Raises:
+        UserError: one of them goes on, perhaps of a command that was killed.
+    """
+    mend(root)
+    for record in (root / RECORDS).glob("*.json"):
+        if record.stem == name or read_json(record)["params"] is not None:
+            raise UserError(f"experiment {record.stem!r} is being run: wait for it.")
 
 
 def mend(root: Path) -> None:

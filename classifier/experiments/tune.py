@@ -284,7 +284,11 @@ def _sections(search: Search) -> dict[str, Any]:
 def _storage(place: str) -> Any:
     """A database by its URL, or Optuna's journal, one file that may lie on a shared disk."""
     from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    from optuna.storages.journal import (
+        JournalFileBackend,
+        JournalFileOpenLock,
+        JournalFileSymlinkLock,
+    )
 
     if "://" in place:
         return RDBStorage(
@@ -296,8 +300,29 @@ def _storage(place: str) -> Any:
         )
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     # Making links needs special rights on Windows.
-    lock = JournalFileOpenLock(place) if os.name == "nt" else None
+    lock = JournalFileOpenLock(place) if os.name == "nt" else JournalFileSymlinkLock(place)
+    _end_with_a_line(Path(place), lock)
     return JournalStorage(JournalFileBackend(place, lock_obj=lock))
+
+
+def _end_with_a_line(journal: Path, lock: Any) -> None:
+    """Cut off the line that a kill or a full disk left without its end.
+
+    The next one would be written onto it, and Optuna read nothing of the study any more.
+    """
+    if not journal.exists() or _is_whole(journal.read_bytes()):
+        return
+    lock.acquire()
+    try:
+        content = journal.read_bytes()
+        if not _is_whole(content):  # a worker that is writing has the lock
+            os.truncate(journal, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def _is_whole(content: bytes) -> bool:
+    return not content or content.endswith(b"\n")
 
 
 def _short(value: Any) -> str:

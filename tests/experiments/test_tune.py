@@ -175,6 +175,17 @@ def test_a_stopped_search_loses_at_most_the_trial_in_flight(
     project.nothing_goes_on("tune-search-1")
 
 
+def test_a_study_whose_journal_was_cut_off_goes_on(toy: Toy, tmp_path: Path) -> None:
+    search = Search("search", [Axis("train.lr", 0.1, 0.9)], {}, "val_accuracy", 0, toy.path)
+    journal = tmp_path / "search.journal"
+    for cut in (b'{"op_code": 4, "worker_id": "a', b"{", b""):
+        study = open_study(search, str(journal), prune=False, epochs=2)
+        study.tell(study.ask(), 0.5)
+        with journal.open("ab") as file:
+            file.write(cut)
+    assert len(open_study(search, str(journal), prune=False, epochs=2).trials) == 3
+
+
 @pytest.mark.slow
 def test_two_workers_share_a_study_and_poor_trials_are_stopped_early(
     toy: Toy, tmp_path: Path
