@@ -87,16 +87,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {verb!r} is not a verb{suggestion(verb, VERBS)}.", file=sys.stderr)
         return 1
     summary, example = VERBS[verb]
-    # dash -> underscore: module names cannot hold the dash of find-lr
-    command = importlib.import_module(f"classifier.commands.{verb.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
-        prog=f"python -m classifier {verb}",
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_arguments(parser)
     try:
+        # dash -> underscore: module names cannot hold the dash of find-lr
+        command = importlib.import_module(f"classifier.commands.{verb.replace('-', '_')}")
+        parser = argparse.ArgumentParser(
+            prog=f"python -m classifier {verb}",
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(parser)
         with stoppable():
             return int(command.run(parser.parse_args(argv[1:])))
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """What a stage says of itself to whoever started it."""
 
 import errno
+import importlib
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import stages
+from classifier import cli
 from classifier.core.errors import UserError
 from classifier.core.process import PROGRESS, run_dir, stage
 from classifier.training.run.live_files import LiveFiles
@@ -133,3 +136,23 @@ def test_a_bug_is_no_sentence() -> None:
     with pytest.raises(ValueError, match="a bug"):
         stage("download", main)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+NO_MEMORY = "error: the memory did not suffice: free some, or allow this process more.\n"
+
+
+def test_a_limit_of_memory_that_the_imports_meet_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ImportError("libtorch.so: failed to map segment from shared object")
+    stages._explain(type(error), error, None)
+    assert capsys.readouterr().err == NO_MEMORY
+
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    assert cli.main(["models"]) == 1
+    assert capsys.readouterr().err == NO_MEMORY
+    stages._explain(ValueError, ValueError("a bug"), None)
+    assert "a bug" in capsys.readouterr().err
