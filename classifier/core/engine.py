@@ -56,7 +56,7 @@ def connect() -> None:
     """Join the cluster that the environment names, or start one that ends with this process.
 
     Raises:
-        UserError: no cluster answers, or its versions differ.
+        UserError: no cluster answers, its versions differ, or Ray does not start on this machine.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read at import
     import ray
@@ -71,9 +71,10 @@ def connect() -> None:
     ray._private.worker._worker_logs_enabled = False
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a node that takes more than 30 s to start is Ray's plain Exception
         reason = " ".join(str(error).split())
-        raise UserError(f"{ADDRESS}: cannot join a Ray cluster at {address}: {reason}") from None
+        what = "start Ray here" if address == "local" else f"join a Ray cluster at {address}"
+        raise UserError(f"{ADDRESS}: cannot {what}: {reason}") from None
     # Ray's own handler prints a stack and aborts, so that nothing would be tidied up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 

@@ -43,6 +43,18 @@ def test_an_address_that_nobody_answers_at_is_told_at_once(monkeypatch: pytest.M
             connect()
 
 
+def test_a_machine_that_is_too_busy_to_start_ray_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def late(*_: object, **__: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", late)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UserError, match="cannot start Ray here: The current node timed out"):
+        connect()
+
+
 @pytest.mark.parametrize("here", [True, False])
 def test_a_node_that_sees_another_folder_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: bool
