@@ -7,6 +7,7 @@ from classifier.core.csv_files import read_table
 from classifier.core.files import write_json
 from classifier.core.params import load
 from classifier.core.process import stage
+from classifier.core.wording import printable
 from classifier.images.manifest import Manifest
 from classifier.images.split_table import write_splits
 from classifier.images.store import REJECTED
@@ -46,7 +47,7 @@ def main() -> None:
     write_splits("data/splits/split.csv", manifest, now.splits, now.manifest.label)
     write_json("metrics/quality.json", found.metrics)
     for warning in found.warnings:
-        print(f"warning: {warning}")
+        print(printable(f"warning: {warning}"))
     sizes = Counter(now.splits.tolist())
     print(", ".join(f"{count:,} {name}" for name, count in sorted(sizes.items())))
 

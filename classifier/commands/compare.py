@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from classifier.core.errors import UserError
 from classifier.core.params import load
+from classifier.core.wording import first, printable
 from classifier.experiments.compare import Comparison, compare
 from classifier.experiments.corrected import corrections, judged_alike
 from classifier.experiments.revisions import PULL, WORKSPACE, predictions, resolve
@@ -120,14 +121,14 @@ def _lists(item: Comparison, top: int, markdown: bool) -> list[str]:
         parts.append("No parameter differs.")
     for word, ids in (("fixed", item.fixed), ("broken", item.broken)):
         if ids and top:
-            more = f" and {len(ids) - top} more (--json lists all)" if len(ids) > top else ""
-            parts.append(f"{word}: {', '.join(ids[:top])}{more}")
+            more = " (--json lists all)" if len(ids) > top else ""
+            parts.append(f"{word}: {first(ids, top)}{more}")
     return parts
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> str:
     """A table with aligned columns, as Markdown or plain."""
-    head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    head, *rows = [[printable(cell).replace("|", "\\|") for cell in row] for row in (head, *rows)]
     return tabulate(rows, head, "github" if markdown else "plain", disable_numparse=True)
 
 

@@ -12,6 +12,7 @@ from classifier.commands import model_option
 from classifier.core.errors import UserError, not_installed
 from classifier.core.files import replacing
 from classifier.core.types import Float32Array
+from classifier.core.wording import printable
 from classifier.inference.inputs import images
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         for seen in look(predictor, chain([first], found)):
             if seen.embedding is None:
                 skipped += 1
-                print(f"{seen.image.name}: skipped, {seen.problem}", file=sys.stderr)
+                print(printable(f"{seen.image.name}: skipped, {seen.problem}"), file=sys.stderr)
             else:
                 done += 1
                 write(seen)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from classifier.commands import model_option
 from classifier.core.errors import UserError
+from classifier.core.wording import printable
 from classifier.inference import outputs
 from classifier.inference.inputs import images
 
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             done += answer.probabilities is not None
             if answer.problem:
                 skipped += 1
-                print(f"{answer.image.name}: skipped, {answer.problem}", file=sys.stderr)
+                print(printable(f"{answer.image.name}: skipped, {answer.problem}"), file=sys.stderr)
             for sink in sinks:
                 sink(answer)
     if files:

@@ -8,6 +8,7 @@ import numpy as np
 
 from classifier.commands import model_option
 from classifier.core.errors import UserError
+from classifier.core.wording import printable
 from classifier.inference.inputs import images
 
 _TEXTS = {
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     for one in look(predictor, chain([first], found)):
         if one.logits is None or one.embedding is None:
             skipped += 1
-            print(f"{one.image.name}: skipped, {one.problem}", file=sys.stderr)
+            print(printable(f"{one.image.name}: skipped, {one.problem}"), file=sys.stderr)
         else:
             seen.append((one.logits, one.embedding))
     if not seen:

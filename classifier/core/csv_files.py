@@ -1,11 +1,14 @@
 """The project's own tables: CSV in UTF-8, with Unix line ends, whole or not at all.
 
 Text stays the text that it is, be it 007, nan or true, with commas, quotation marks or line breaks.
+Names come from strangers, and a spreadsheet runs a cell that begins as a formula: such a text gets
+an apostrophe in front, as spreadsheets themselves mark texts, and loses it when it is read here.
 Tables of users have other rules: ``classifier.sources.tables.rows``.
 """
 
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +21,9 @@ from classifier.core.files import made_by, replacing
 if TYPE_CHECKING:
     import pandas as pd
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_STARTS = frozenset("'=+-@\t\r\n")  # of what the pattern fits
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _GAPS = ["", "nan"]  # how a float that is not defined is written
 
 
@@ -28,6 +34,26 @@ class _Stream(io.TextIOWrapper):
         return super().write(row.removesuffix("\r\n") + "\n")
 
 
+def guarded(text: str) -> str:
+    """A text that no spreadsheet runs: with an apostrophe before =, +, -, @, tab or line break.
+
+    Numbers stay as they are. So that `unguarded` gives every text back, one that has apostrophes
+    before such a sign gets one more.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def unguarded(text: str) -> str:
+    """The text that `guarded` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _guarded_row(row: Iterable[object]) -> list[object]:
+    return [
+        guarded(cell) if isinstance(cell, str) and cell[:1] in _STARTS else cell for cell in row
+    ]
+
+
 @contextmanager
 def _stream(path: str | Path) -> Iterator[_Stream]:
     with replacing(path) as temporary, _Stream(temporary.open("wb"), "utf-8", newline="") as file:
@@ -36,16 +62,17 @@ def _stream(path: str | Path) -> Iterator[_Stream]:
 
 @contextmanager
 def row_writer(
-    path: str | Path, columns: Sequence[str]
-) -> Iterator[Callable[[Iterable[Sequence[object]]], object]]:
+    path: str | Path, columns: Sequence[str], exact: bool = False
+) -> Iterator[Callable[[Iterable[Iterable[object]]], object]]:
     """Yield a function that appends rows of cells, for tables that are larger than the memory.
 
-    Numbers are written with all their digits.
+    Numbers are written with all their digits. With ``exact``, texts are written as they are, also
+    those that a spreadsheet would run: for a table that another program compares by its bytes.
     """
     with _stream(path) as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        yield writer.writerows
+        writer.writerow(columns if exact else _guarded_row(columns))
+        yield writer.writerows if exact else lambda rows: writer.writerows(map(_guarded_row, rows))
 
 
 def write_table(
@@ -58,10 +85,13 @@ def write_table(
     """
     import pandas as pd
 
+    frame = pd.DataFrame(table).copy(deep=False)
+    frame.columns = pd.Index(_guarded_row(frame.columns))
+    for name, column in frame.items():
+        if not pd.api.types.is_numeric_dtype(column):
+            frame[name] = pd.Series(_guarded_row(column), column.index, object)
     with _stream(path) as file:
-        pd.DataFrame(table).to_csv(
-            file, index=False, lineterminator="\r\n", float_format="%.6g", na_rep=missing
-        )
+        frame.to_csv(file, index=False, lineterminator="\r\n", float_format="%.6g", na_rep=missing)
 
 
 def read_table(path: str | Path, stage: str, types: Mapping[str, type]) -> "pd.DataFrame":
@@ -99,7 +129,7 @@ def read_chunks(
             iterator=True,
         ) as reader,
     ):
-        table = reader.read(rows)
+        table = _as_written(reader.read(rows))
         lost = [name for name in types if name not in table.columns]
         if lost:
             raise ValueError(f"it has no column {lost[0]!r}")
@@ -110,4 +140,17 @@ def read_chunks(
         if rows is not None:
             with suppress(StopIteration):
                 while True:
-                    yield reader.read(rows)
+                    yield _as_written(reader.read(rows))
+
+
+def _as_written(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The texts of a table without the apostrophes that `guarded` put there."""
+    import pandas as pd
+
+    table.columns = table.columns.map(unguarded)
+    for name, column in table.items():
+        if not pd.api.types.is_numeric_dtype(column):
+            marked = column.str.startswith("'")
+            if marked.any():
+                table.loc[marked, name] = column[marked].map(unguarded)
+    return table

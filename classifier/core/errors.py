@@ -6,9 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 
-from classifier.core.wording import short
-
-_LONGEST = 800  # characters
+from classifier.core.wording import LONGEST, short
 
 
 class UserError(Exception):
@@ -19,7 +17,7 @@ class UserError(Exception):
     """
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(short(sentence, _LONGEST))
+        super().__init__(short(sentence, LONGEST))
 
 
 def not_installed(package: str, extra: str) -> UserError:

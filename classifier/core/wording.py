@@ -4,7 +4,10 @@ Names come from strangers: they may hold line breaks, which forge lines of a log
 terminal obeys instead of showing it. Whatever is printed with names in it goes through `printable`.
 """
 
+import sys
 from collections.abc import Iterable
+
+LONGEST = 800  # characters of a sentence
 
 
 def first(names: Iterable[str], shown: int = 3) -> str:
@@ -23,6 +26,11 @@ def short(text: str, most: int = 200) -> str:
 def quoted(text: str) -> str:
     """A text for a sentence, in quotation marks."""
     return f"'{short(text)}'"
+
+
+def warn(sentence: str) -> None:
+    """Tell the user, on stderr and on one line; the sentence comes without its period."""
+    print(f"warning: {short(sentence, LONGEST)}.", file=sys.stderr)
 
 
 def printable(text: str) -> str:

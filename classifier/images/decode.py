@@ -1,21 +1,17 @@
 """The rules of decoding: from encoded bytes to 8-bit gray or color, upright."""
 
 import io
-import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from classifier.core.value_range import Ranges
-from classifier.images import jpeg, limits, metadata, stored
+from classifier.images import jpeg, limits, metadata, remarks, stored
 from classifier.images.formats import FORMATS, UnknownFormatError
 from classifier.images.ground import laid_over
 from classifier.images.limits import MAX_PIXELS, TooLargeError
 from classifier.images.values import SIXTEEN_BITS, Values
-
-# `decode` compares the size itself, before any pixel is decoded, and refuses with a reason.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Decoded(NamedTuple):
@@ -31,7 +27,12 @@ class Decoded(NamedTuple):
         return self.pixels.preview() if isinstance(self.pixels, Values) else self.pixels
 
 
-def decode(data: bytes, ranges: Ranges | None = None, most: int = MAX_PIXELS) -> Image.Image:
+def decode(
+    data: bytes,
+    ranges: Ranges | None = None,
+    most: int = MAX_PIXELS,
+    said: list[str] | None = None,
+) -> Image.Image:
     """Decode a whole image into 8-bit gray ("L") or color ("RGB"), upright.
 
     The rules, in this order:
@@ -52,6 +53,7 @@ def decode(data: bytes, ranges: Ranges | None = None, most: int = MAX_PIXELS) ->
         data: the file.
         ranges: of the set that the model was trained on, as in meta.json and in the model file.
         most: pixels that an image may have.
+        said: is given Pillow's warnings, of metadata that it passes over and the like.
 
     Raises:
         ValueError: the bytes are cut off or damaged, or hold values whose range nothing tells;
@@ -62,13 +64,15 @@ def decode(data: bytes, ranges: Ranges | None = None, most: int = MAX_PIXELS) ->
     integers = (ranges or {}).get("integer")
     # The high bytes, which Pillow keeps, are all that is asked for.
     high = integers is None or tuple(integers) == SIXTEEN_BITS
-    pixels = _read(data, most, high).pixels
+    with remarks.kept([] if said is None else said):
+        pixels = _read(data, most, high).pixels
     return pixels.image(ranges or {}) if isinstance(pixels, Values) else pixels
 
 
-def inspect(data: bytes) -> Decoded:
+def inspect(data: bytes, said: list[str] | None = None) -> Decoded:
     """Decode an image of a set whose range of values is not known yet; raises as `decode` does."""
-    return _read(data, MAX_PIXELS, high=False)
+    with remarks.kept([] if said is None else said):
+        return _read(data, MAX_PIXELS, high=False)
 
 
 def _read(data: bytes, most: int, high: bool) -> Decoded:

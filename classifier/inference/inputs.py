@@ -6,14 +6,13 @@ names looked up as there. A folder of a million files costs no more memory than 
 
 import glob
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from classifier.core.errors import UserError
-from classifier.core.wording import first, short
+from classifier.core.wording import first, short, warn
 from classifier.images.formats import EXTENSIONS
 from classifier.sources import lookup
 from classifier.sources.naming import (
@@ -157,7 +156,7 @@ def _rows(path: Path, column: str | None, folder: str) -> Iterator[InputImage]:
     known = [column, "label"] if column else ["image", "label", *_USUAL_COLUMNS]
     table = read_table(path, path, known, is_file)
     if table.bare:
-        _warn(table.note)
+        warn(table.note)
     top = next(table.rows(), None)
     if top is None:
         raise UserError(f"{path} has no rows: fill it, or name another table.")
@@ -168,7 +167,7 @@ def _rows(path: Path, column: str | None, folder: str) -> Iterator[InputImage]:
         match = files.find(folder, name) if name else lookup.Match(problem="names no image")
         if match.difference not in said:
             said.add(match.difference)
-            _warn(
+            warn(
                 f"{path}: names and files differ in {match.difference} "
                 f"({short(name)} is {match.path})"
             )
@@ -192,7 +191,3 @@ def _place(table: Table, top: Row, is_file: Callable[[str], bool]) -> int:
             "--image-column."
         )
     return places[0] if places else 0
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}.", file=sys.stderr)

@@ -144,7 +144,8 @@ def submission(
             ``probabilities``, whose columns are the classes.
     """
     columns = [columns[0], *(classes if probabilities else columns[1:])]
-    with row_writer(path, columns) as append:
+    # As they are: contests compare names by their bytes.
+    with row_writer(path, columns, exact=True) as append:
 
         def write(answer: Answer) -> None:
             image, found = answer.image, answer.probabilities

@@ -18,6 +18,7 @@ from PIL import Image
 from classifier.core.engine import cores
 from classifier.core.resize import to_array
 from classifier.core.types import Float32Array, UInt8Array
+from classifier.core.wording import warn
 from classifier.images.decode import decode
 from classifier.inference.inputs import InputImage
 from classifier.inference.predictor import Predictor
@@ -117,8 +118,11 @@ def _decoded(asked: InputImage, spec: ModelSpec) -> UInt8Array | str:
     """The pixels that the network sees, [S, S, C], or why there are none."""
     if asked.problem:
         return asked.problem
+    said: list[str] = []
     try:
-        image = decode(read(Path(asked.path)), spec.value_range)
+        image = decode(read(Path(asked.path)), spec.value_range, said=said)
+        for remark in said:
+            warn(f"{asked.name}: Pillow says: {remark}")
         return to_array(image, spec.image_size, spec.channels, spec.resize)
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"

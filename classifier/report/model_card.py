@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from classifier.core.files import replacing
+from classifier.core.wording import printable
 from classifier.report.metric_table import Metric, test_metrics
 from classifier.report.results import Results, rows
 
@@ -147,5 +148,9 @@ def _training(params: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, 
 
 
 def _inline(text: str) -> str:
-    """Keep a class name from being read as Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|" else letter for letter in str(text))
+    """Keep a class name from being read as Markdown, or as HTML by what shows it unread."""
+    entities = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+    return "".join(
+        entities.get(letter) or (f"\\{letter}" if letter in "\\`*_{}[]#|" else letter)
+        for letter in printable(str(text))
+    )

@@ -1,6 +1,5 @@
 """Where images come from: one module a kind of source, all ending in the same form."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from annotated_types import Interval
 
 from classifier.core.errors import UserError
 from classifier.core.types import Workers
-from classifier.core.wording import first
+from classifier.core.wording import first, warn
 from classifier.sources import archive, classes, folder, parquet
 from classifier.sources.ingest import Summary, ingest
 from classifier.sources.published import digits, imagenet, named
@@ -91,14 +90,16 @@ def download(params: DownloadParams, out: Path, cache: Path) -> Summary:
     """
     with _listing(params, cache) as listing:
         for note in (*listing.notes, *classes.doubts(listing.classes)):
-            print(f"warning: {note}.", file=sys.stderr)
+            warn(note)
         summary = ingest(listing, out, max_rejected=params.max_rejected, workers=params.workers)
     if summary.blank:
-        print(
-            f"warning: {len(summary.blank):,} of {summary.images:,} images are blank, of one "
-            f"color alone ({first(summary.blank)}): look at how they were made.",
-            file=sys.stderr,
+        warn(
+            f"{len(summary.blank):,} of {summary.images:,} images are blank, of one color alone "
+            f"({first(summary.blank)}): look at how they were made"
         )
+    if summary.remarks:
+        number = len(summary.remarks)
+        warn(f"Pillow read images with {number:,} warnings: {first(summary.remarks)}")
     return summary
 
 

@@ -35,6 +35,7 @@ class Summary(NamedTuple):
     unlabelled: int
     rejected: int
     blank: Sequence[str]  # ids of images of one color alone
+    remarks: Sequence[str] = ()  # Pillow's warnings, each with the name of its file
 
 
 class _Piece(NamedTuple):
@@ -50,6 +51,7 @@ class _Taken(NamedTuple):
     records: list[store.Record]
     rejected: list[Rejected]
     blank: list[str]
+    remarks: list[str]
 
 
 def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int = 0) -> Summary:
@@ -71,12 +73,14 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
     rejected = list(listing.rejected)
     records: list[store.Record] = []
     blank: list[str] = []
+    remarks: list[str] = []
     total = listing.total + len(rejected)
     with _progress(listing.total) as bar:
         for taken in ordered_map(_take, _pieces(listing.items, folder), workers):
             records += taken.records
             rejected += taken.rejected
             blank += taken.blank
+            remarks += taken.remarks
             bar.update(len(taken.records) + len(taken.rejected))
     remove_partial(folder)
     with row_writer(folder / store.REJECTED, Rejected._fields[:3]) as write:
@@ -87,7 +91,8 @@ def ingest(listing: Listing, folder: Path, *, max_rejected: float, workers: int 
     write_json(folder / store.SOURCE, _facts(listing, records, rejected))
     write_classes(folder, listing.classes)
     unlabelled = sum(not record.label for record in records)
-    return Summary(len(records), len(listing.classes), unlabelled, len(rejected), blank)
+    counts = len(records), len(listing.classes), unlabelled, len(rejected)
+    return Summary(*counts, blank, tuple(remarks))
 
 
 def write_classes(folder: Path, classes: Iterable[str]) -> None:
@@ -100,17 +105,19 @@ def write_classes(folder: Path, classes: Iterable[str]) -> None:
 
 def _take(piece: _Piece) -> _Taken:
     """Runs in a worker: decode and hash the images of a piece, and write its shard."""
-    taken = _Taken([], [], [])
+    taken = _Taken([], [], [], [])
     thumbnails: list[np.ndarray] = []
     with store.shard_writer(piece.shard) as add:
         for item in piece.items:
+            said: list[str] = []
             try:
-                data, decoded = _read(item)
+                data, decoded = _read(item, said)
             except (ValueError, OSError) as error:
                 path = _shown(item.image)
                 reason = _reason(path, error)
                 taken.rejected.append(Rejected(item.id, path, reason, item.label, item.origin))
                 continue
+            taken.remarks.extend(f"{_shown(item.image)}: {remark}" for remark in said)
             image = decoded.preview
             thumbnails.append(hashing.thumbnail(image))
             content = hashing.content_hash(decoded.pixels)
@@ -145,10 +152,10 @@ def _member(item: Item) -> str:
     )
 
 
-def _read(item: Item) -> tuple[bytes, decode.Decoded]:
+def _read(item: Item, said: list[str]) -> tuple[bytes, decode.Decoded]:
     if not isinstance(item.image, np.ndarray):
         data = read(item.image)
-        return data, decode.inspect(data)
+        return data, decode.inspect(data, said)
     image = Image.fromarray(item.image)
     buffer = io.BytesIO()
     # Stored, not deflated: images this small hardly shrink, it takes no time, and the bytes

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from classifier.core.csv_files import unguarded
 from classifier.core.errors import UserError, suggestion
 from classifier.core.types import BoolArray, Int64Array, TextArray
 from classifier.images.manifest import Manifest
@@ -133,7 +134,7 @@ def _rows(data: bytes, name: str | Path) -> Iterator[tuple[int, list[str]]]:
         line = reader.line_num + 1
         for cells in reader:
             if cells:
-                yield line, cells
+                yield line, [unguarded(cell) for cell in cells]  # copied from tables of ours
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{name}, line {line} cannot be read ({error}): mend it.") from None

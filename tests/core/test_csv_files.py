@@ -1,6 +1,7 @@
 """The project's own tables: text survives, damage is told in one sentence."""
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from classifier.core.csv_files import read_table, row_writer, write_table
+from classifier.core.csv_files import guarded, read_table, row_writer, write_table
 from classifier.core.errors import UserError
 from classifier.images.manifest import Manifest
 from classifier.images.split_table import read_splits
@@ -18,11 +19,20 @@ from tests.support.manifests import made_up
 AWKWARD = [
     "nan", "NA", "None", "null", "", "1.0", "1.00", "007", "7", "1e3", "true", "True", "inf", "-",
     'a,"b', '"', "'", "x\ny", "x\ry", "x\r\ny", "x\r\n", "\r", "Icon\r", " a", "a ", "\t", "#a",
-    "\ufeffa", "\u2028", "é", "e\u0301", "😀", "=1+1", "\\", "a;b", "<<<<<<< HEAD",
+    "\ufeffa", "\u2028", "=cmd|' /C calc'!A0", "+1+1", "-1", "-1.5e3", "+x", "@SUM(1)", "\t=1",
+    "'=1", "''=1", "'tis", "\n=1",
+    "é", "e\u0301", "😀", "=1+1", "\\", "a;b", "<<<<<<< HEAD",
 ]  # fmt: skip
 
 # What a name can be: no surrogates, which are no UTF-8, and no NUL, which no file system allows.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+
+
+def is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return cell == ""
 
 
 @given(st.lists(texts, min_size=1, max_size=20))
@@ -40,7 +50,10 @@ def test_text_survives(tmp_path_factory: pytest.TempPathFactory, names: list[str
     table = read_table(folder / "a.csv", "split", {"id": str, "row": int})
     assert list(table.itertuples(index=False, name=None)) == rows
     with (folder / "a.csv").open(encoding="utf-8", newline="") as file:
-        assert list(csv.reader(file))[1:] == [[a, str(n), b] for a, n, b in rows]
+        found = list(csv.reader(file))[1:]
+    assert found == [[guarded(a), str(n), guarded(b)] for a, n, b in rows]
+    cells = [cell for row in found for cell in (row[0], row[2])]
+    assert not [cell for cell in cells if cell[:1] in "=+-@\t\r\n" and not is_number(cell)]
 
 
 def test_rows_end_as_on_unix_and_only_awkward_cells_are_quoted(tmp_path: Path) -> None:
@@ -48,7 +61,7 @@ def test_rows_end_as_on_unix_and_only_awkward_cells_are_quoted(tmp_path: Path) -
         tmp_path / "t.csv", {"id": ["a", "b,c", "d\re", "\r\n"], "x": [1 / 3, 2.0, np.nan, 1e-9]}
     )
     assert (tmp_path / "t.csv").read_bytes() == (
-        b'id,x\na,0.333333\n"b,c",2\n"d\re",\n"\r\n",1e-09\n'
+        b'id,x\na,0.333333\n"b,c",2\n"d\re",\n"\'\r\n",1e-09\n'
     )
     assert read_table(tmp_path / "t.csv", "split", {"x": float})["x"].isna().tolist() == [
         False, False, True, False,

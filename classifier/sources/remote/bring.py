@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from classifier.core.errors import UserError
 from classifier.core.files import sha256 as sha256_of
+from classifier.core.wording import printable
 from classifier.sources.remote import drive, hub, kaggle, objects
 from classifier.sources.remote.fetch import fetch, is_url, url_name
 from classifier.sources.remote.transfer import RemoteFile
@@ -59,7 +60,8 @@ def bring(url: str, sha256: str | None, cache: Path) -> Copy:
     if sha256 or (pinned == url and path.is_file()):
         _verify(path, url, sha256, place)
     elif pinned != url:
-        print(f"{url} may change; to pin it, set download.url: {pinned}", file=sys.stderr)
+        said = f"{url} may change; to pin it, set download.url: {pinned}"
+        print(printable(said), file=sys.stderr)
     return Copy(path, name)
 
 
@@ -78,10 +80,8 @@ def _verify(path: Path, url: str, sha256: str | None, place: Path) -> None:
         raise UserError(f"download.sha256 is the checksum of a file, but {url} is a folder.")
     found = sha256_of(path)
     if sha256 is None:
-        print(
-            f"{path.name} was not verified; to pin it, set download.sha256: {found}",
-            file=sys.stderr,
-        )
+        said = f"{path.name} was not verified; to pin it, set download.sha256: {found}"
+        print(printable(said), file=sys.stderr)
     elif found != sha256.lower():
         removed = ""
         if path.parent == place:  # and not in a cache that other tools share
