@@ -22,7 +22,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     return prepared_digits(tmp_path_factory.mktemp("digits"), train=512, val=128)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_saves_and_says_how_to_go_on(
     data: PreparedData, tmp_path: Path, sign: signal.Signals
 ) -> None:
