@@ -11,6 +11,7 @@ from classifier.dataset.prepared import PreparedData
 from classifier.evaluation.evaluate import evaluate, write_metrics, write_predictions
 from classifier.evaluation.explanations import write_explanations
 from classifier.metrics.scoring import EvaluateParams
+from classifier.models import decision
 from classifier.models.buffers import keep_large_buffers
 from classifier.models.device import choose_device
 from classifier.models.model_file import load as load_model
@@ -31,12 +32,15 @@ def main() -> None:
         write_predictions(evaluation, data, folder)
     with replacing("data/explain") as folder:
         write_explanations(evaluation, network, spec, data, params, device, folder)
-    write_metrics(evaluation, params, Path("metrics"))
+    decision.write(MODEL, evaluation.decision)
+    measured = write_metrics(evaluation, params, Path("metrics"))
     test = evaluation.scores["test"]
     print(
         f"Test accuracy {test.text('accuracy')}, loss {test.values['loss']:.4f}, "
         f"{len(evaluation.outcomes['test'].labels)} images."
     )
+    for line in measured.lines():
+        print(line)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             [member.path("models/model.safetensors") for member in members],
             combination,
             val,
+            params,
         )
     if args.logits:
         with replacing(args.logits) as folder:

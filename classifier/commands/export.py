@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,16 @@ from classifier.core.files import replacing
 from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import Images
+from classifier.models import model_file
 from classifier.models.spec import ModelSpec
 
 DATA, RAW = Path("data/prepared"), Path("data/raw")
-ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".weights.safetensors"}
+ENDINGS = {
+    "onnx": ".onnx",
+    "torch-export": ".pt2",
+    "safetensors": ".weights.safetensors",
+    "model": ".deployed.safetensors",
+}
 TOLERANCE = 1e-4  # of a probability, where no resizing happens
 ORIGINALS = 500  # images of other sizes that the resizing is tried on
 NOISE = 256  # made-up images, where there are no prepared ones
@@ -27,7 +34,12 @@ Answer = Callable[[Any], Any]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `export`."""
     model_option.add_arguments(parser)
-    parser.add_argument("--format", choices=tuple(ENDINGS), default="onnx", help="(default: onnx)")
+    parser.add_argument(
+        "--format",
+        choices=tuple(ENDINGS),
+        default="onnx",
+        help="(default: onnx; model: this project's own, with the thresholds that evaluate chose)",
+    )
     parser.add_argument(
         "--int8", action="store_true", help="ONNX in 8-bit integers, fitted to training images"
     )
@@ -50,14 +62,17 @@ def run(args: argparse.Namespace) -> int:
     from classifier.inference.torch_backend import TorchPredictor
 
     source = TorchPredictor(chosen.path, "cpu")
+    if chosen.decision:
+        source.spec = replace(source.spec, decision=chosen.decision)
     data = _prepared(source.spec)
     if args.int8 and (data is None or "train" not in data.splits):
         raise UserError(
             f"--int8 needs the images that the model was trained on, and {DATA} does not "
             "have them: run dvc repro, or dvc pull."
         )
-    if args.format == "safetensors":
-        export.save_safetensors(path, source.network, source.spec)
+    if args.format in ("model", "safetensors"):
+        write = model_file.save if args.format == "model" else export.save_safetensors
+        write(path, source.network, source.spec)
         _say_size(path)
         return 0
     if args.format == "torch-export":

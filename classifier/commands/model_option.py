@@ -4,9 +4,13 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from classifier.core.errors import UserError
+from classifier.models.decision import FILE, Decision, beside, made_for
+
+if TYPE_CHECKING:
+    from classifier.experiments.revisions import Revision
 
 MODEL = "models/model.safetensors"
 _METRICS = "metrics/evaluate.json"
@@ -14,11 +18,15 @@ _METRICS = "metrics/evaluate.json"
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """The file of a model, and the metrics of the run that made it, {} where they are not known."""
+    """The file of a model, and the metrics of the run that made it, {} where they are not known.
+
+    ``decision`` is what that run's evaluation chose for the model, None where it chose nothing.
+    """
 
     path: Path
     metrics: dict[str, Any]
     name: str
+    decision: Decision | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,14 +53,23 @@ def choose(args: argparse.Namespace) -> ChosenModel:
         revision = resolve(args.rev, pull=args.pull)
         path = revision.path(MODEL)
         try:
-            return ChosenModel(path, revision.json(_METRICS), args.rev)
+            metrics = revision.json(_METRICS)
         except UserError:  # trained, and not evaluated
             return ChosenModel(path, {}, args.rev)
+        return ChosenModel(path, metrics, args.rev, _decision(revision, path))
     path = args.model or Path(MODEL)
     if not path.is_file():
         advice = "check --model" if args.model else "run dvc repro, or name another with --model"
         raise UserError(f"{path} does not exist: {advice}.")
     # The metrics beside a file somewhere else are not its own.
-    metrics = Path(_METRICS) if args.model in (None, Path(MODEL)) else None
-    known = json.loads(metrics.read_text("utf-8")) if metrics and metrics.is_file() else {}
-    return ChosenModel(path, known, str(path))
+    beside_it = Path(_METRICS) if args.model in (None, Path(MODEL)) else None
+    known = json.loads(beside_it.read_text("utf-8")) if beside_it and beside_it.is_file() else {}
+    found = beside(path) if path.suffix == ".safetensors" else None
+    return ChosenModel(path, known, str(path), found)
+
+
+def _decision(revision: "Revision", model: Path) -> Decision | None:
+    place = f"models/{FILE}"
+    if not revision.has(place):  # a run of before there were decisions
+        return None
+    return made_for(model, revision.json(place), Path(place))

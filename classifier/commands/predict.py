@@ -73,19 +73,19 @@ def run(args: argparse.Namespace) -> int:
     from classifier.models.buffers import keep_large_buffers
 
     keep_large_buffers()
-    predictor = open_predictor(chosen.path, args.backend, threads=1)
-    classes = predictor.spec.classes
+    predictor = open_predictor(chosen.path, args.backend, 1, chosen.decision)
+    classes, decision = predictor.spec.classes, predictor.spec.decision
     files = [name for name in (args.out, args.gallery, args.submission) if name]
     done, skipped = 0, 0
     with ExitStack() as stack:
-        sinks = [outputs.table(classes, args.top, SHOWN if files else None)]
+        sinks = [outputs.table(classes, args.top, SHOWN if files else None, decision)]
         if args.out:
-            sinks.append(stack.enter_context(outputs.out(args.out, classes, args.top)))
+            sinks.append(stack.enter_context(outputs.out(args.out, classes, args.top, decision)))
         if args.gallery:
-            sinks.append(stack.enter_context(outputs.gallery(args.gallery, classes)))
+            sinks.append(stack.enter_context(outputs.gallery(args.gallery, classes, decision)))
         if args.submission:
             written = outputs.submission(
-                args.submission, classes, columns, args.submission_probabilities
+                args.submission, classes, columns, args.submission_probabilities, decision
             )
             sinks.append(stack.enter_context(written))
         for answer in predict(predictor, chain([first], found), args.workers):

@@ -115,7 +115,7 @@ def _serve(
         wait_seconds=args.max_wait / 1000,
     )
     names = own_names(args.host, args.allowed_host)
-    predictor = open_predictor(chosen.path, args.backend)
+    predictor = open_predictor(chosen.path, args.backend, decision=chosen.decision)
     metrics = chosen.metrics or getattr(predictor, "metrics", {})
     service = Service(predictor, limits, Metrics())
     shown = examples(Path("data/prepared"), predictor.spec)

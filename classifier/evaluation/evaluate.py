@@ -18,10 +18,12 @@ from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
 from classifier.evaluation import tables
 from classifier.evaluation.answers import Answers, answers, answers_of_cluster
+from classifier.evaluation.decide import Measured, decide, measure, positive_label
 from classifier.metrics.neighbors import Embedded, unit
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams, Scores, headline, score
 from classifier.models.classifier import Classifier
+from classifier.models.decision import Decision
 from classifier.models.spec import ModelSpec
 from classifier.models.temperature import fit_temperature
 
@@ -38,12 +40,14 @@ class Evaluation:
     ``embedded`` has the directions of the embeddings of each split that there is, unlabelled
     included: of all images up to ``EMBEDDED_BYTES``, of train those that were scored.
     ``embedding_rows`` [n] are test rows, ``embeddings`` [n, D] what the last layer saw of them.
-    ``model`` is the file of the network, where it has one.
+    ``model`` is the file of the network, where it has one. ``decision`` is what ``params`` ask for
+    beyond the most probable class.
     """
 
     classes: list[str]
     outcomes: Mapping[str, Outcomes]
     scores: Mapping[str, Scores]
+    decision: Decision | None
     unlabelled: FloatArray | None
     embedded: Mapping[str, Embedded]
     embedding_rows: Int64Array
@@ -68,10 +72,18 @@ def evaluate(
     it was loaded from.
 
     Raises:
-        UserError: no test images, or a model of other classes or images than the data.
+        UserError: no test images, a model of other classes or images than the data, or thresholds
+            that validation cannot give.
     """
     _check(spec, data)
+    positive_label(data.classes, params)
     other_views = network.test_time_augmentation != "none" and not params.test_time_augmentation
+    if other_views and (params.threshold, params.target_accuracy) != (None, None):
+        raise UserError(
+            "evaluate.test_time_augmentation is false, and evaluate.threshold and "
+            "evaluate.target_accuracy are for the answers that the model gives with it: set it to "
+            "true, or these to null."
+        )
     if other_views:
         network.test_time_augmentation = "none"
 
@@ -110,6 +122,7 @@ def evaluate(
     return Evaluation(
         classes=data.classes,
         outcomes=outcomes,
+        decision=decide(outcomes.get("val"), data.classes, params),
         scores={split: score(found, params) for split, found in outcomes.items()},
         unlabelled=ask("unlabelled").logits if "unlabelled" in data.splits else None,
         embedded=embedded,
@@ -157,32 +170,36 @@ def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) 
     for split, found in evaluation.embedded.items():
         arrays |= {f"{split}_rows": found.rows, split: found.vectors}
     write_arrays(folder / "embeddings.npz", arrays)
-    test, classes = evaluation.outcomes["test"], evaluation.classes
+    test, classes, decision = evaluation.outcomes["test"], evaluation.classes, evaluation.decision
     scale = test.temperature or 1.0
-    tables.write_predictions(
-        folder / "predictions.csv", data.ids("test"), test.logits, classes, test.labels, scale
-    )
+    path, ids, labels = folder / "predictions.csv", data.ids("test"), test.labels
+    tables.write_predictions(path, ids, test.logits, classes, labels, scale, decision)
     if evaluation.unlabelled is not None:
         np.save(folder / "unlabelled_logits.npy", evaluation.unlabelled)
         ids, logits = data.ids("unlabelled"), evaluation.unlabelled
         path = folder / "unlabelled.csv"
-        tables.write_predictions(path, ids, logits, classes, temperature=scale)
+        tables.write_predictions(path, ids, logits, classes, None, scale, decision)
 
 
-def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) -> None:
+def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) -> Measured:
     """Write evaluate.json, details.json, per_class.csv and plots/*.csv."""
     test, scores, classes = evaluation.outcomes["test"], evaluation.scores, evaluation.classes
-    write_json(folder / "evaluate.json", headline(scores["test"]))
+    found = measure(evaluation.outcomes, scores["test"], evaluation.decision, classes, params)
+    aurc = dict(zip(("value", "low", "high"), found.aurc, strict=True))
+    flat = {**headline(scores["test"]), "aurc": aurc["value"], **found.headline}
+    write_json(folder / "evaluate.json", flat)
     details: dict[str, Any] = {
         "bootstrap": {
             "confidence": params.confidence,
             "samples": params.bootstrap_samples,
             "samples_of_ranking": scores["test"].ranking_samples,
         },
-        "images": {split: len(found.labels) for split, found in evaluation.outcomes.items()},
+        "images": {split: len(part.labels) for split, part in evaluation.outcomes.items()},
         "temperature": test.temperature,
-        **{split: found.table() for split, found in scores.items()},
+        **{split: figures.table() for split, figures in scores.items()},
+        **found.details,
     }
+    details["test"]["aurc"] = aurc
     write_json(folder / "details.json", details)
     write_table(folder / "per_class.csv", tables.per_class(test, scores["test"], classes))
     with replacing(folder / "plots") as plots:
@@ -192,6 +209,8 @@ def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) 
             "roc": tables.roc(test, classes),
             "pr": tables.pr(test, classes),
             "reliability": tables.reliability_bins(test, params.calibration_bins),
+            **found.tables,
         }
         for name, table in lines.items():
             write_table(plots / f"{name}.csv", table, missing="nan")
+    return found

@@ -15,6 +15,7 @@ from classifier.metrics.ranking import pr_curve, roc_curve
 from classifier.metrics.reliability import reliability
 from classifier.metrics.scoring import Scores
 from classifier.metrics.stored_logits import WHOLE_CLASSES
+from classifier.models.decision import Decision
 
 CURVE_POINTS = 101
 TOP = 5  # classes that a table of predictions names of each image where there are many
@@ -30,8 +31,12 @@ def write_predictions(
     classes: Sequence[str],
     labels: Int64Array | None = None,
     temperature: float = 1.0,
+    decision: Decision | None = None,
 ) -> None:
     """Write id, actual (if there are labels), predicted, probability, and p_CLASS for every class.
+
+    With a ``decision``, ``answer`` stands before predicted, the most probable class: a class or
+    *not sure*.
 
     Of more than ``WHOLE_CLASSES`` classes the ``TOP`` likeliest alone are written, in the columns
     predicted, probability, predicted_2, probability_2 … that ``predict --out`` has too.
@@ -41,14 +46,15 @@ def write_predictions(
     ``ece`` are made from, are in ``data/predictions/*_logits.npy``.
     """
     known = [] if labels is None else ["actual"]
-    columns = ["id", *known, "predicted", "probability"]
+    decided = [] if decision is None else ["answer"]
+    columns = ["id", *known, *decided, "predicted", "probability"]
     if len(classes) <= WHOLE_CLASSES:
         columns += [f"p_{name}" for name in classes]
     else:
         places = range(2, TOP + 1)
         columns += [f"{name}_{n}" for n in places for name in ("predicted", "probability")]
     with row_writer(path, columns) as write:
-        write(_prediction_rows(ids, logits, classes, labels, temperature))
+        write(_prediction_rows(ids, logits, classes, labels, temperature, decision))
 
 
 def _prediction_rows(
@@ -57,6 +63,7 @@ def _prediction_rows(
     classes: Sequence[str],
     labels: Int64Array | None,
     temperature: float,
+    decision: Decision | None,
 ) -> Iterator[list[str]]:
     numbers = ",".join(["%.6g"] * len(classes))
     names = np.array(classes, object)
@@ -64,22 +71,26 @@ def _prediction_rows(
     for start in range(0, len(logits), step):
         part = np.asarray(logits[start : start + step], np.float64)
         probabilities = softmax(part, temperature)
+        rows = range(start, start + len(part))
+        before = [[ids[row], *([] if labels is None else [classes[labels[row]]])] for row in rows]
+        if decision is not None:
+            for cells, answer in zip(before, decision.texts(probabilities, classes), strict=True):
+                cells.append(answer)
         if len(classes) > WHOLE_CLASSES:
             first = np.argsort(-part, axis=1, kind="stable")[:, :TOP]
             said = names[first].tolist()
             likely = np.take_along_axis(probabilities, first, axis=1).tolist()
-            for row, pairs in enumerate(map(zip, said, likely), start):
-                actual = [] if labels is None else [classes[labels[row]]]
-                best = [cell for name, value in pairs for cell in (name, f"{value:.6g}")]
-                yield [ids[row], *actual, *best]
+            for cells, *pairs in zip(before, said, likely, strict=True):
+                best = [
+                    c for name, value in zip(*pairs, strict=True) for c in (name, f"{value:.6g}")
+                ]
+                yield [*cells, *best]
             continue
         winners = part.argmax(axis=1).tolist()
-        rows = zip(probabilities.tolist(), winners, strict=True)
-        for row, (values, winner) in enumerate(rows, start):
+        for cells, values, winner in zip(before, probabilities.tolist(), winners, strict=True):
             # One format string for a whole row is the fastest way from floats to text.
-            cells = (numbers % tuple(values)).split(",")
-            actual = [] if labels is None else [classes[labels[row]]]
-            yield [ids[row], *actual, classes[winner], cells[winner], *cells]
+            texts = (numbers % tuple(values)).split(",")
+            yield [*cells, classes[winner], texts[winner], *texts]
 
 
 def per_class(outcomes: Outcomes, scores: Scores, classes: Sequence[str]) -> pd.DataFrame:

@@ -22,6 +22,8 @@ from classifier.models.temperature import fit_temperature
 if TYPE_CHECKING:
     from torch import nn
 
+    from classifier.metrics.scoring import EvaluateParams
+
 Method = Literal["mean", "weighted", "stacking"]
 
 # A sure network can say log p = -100, and such a value would rule a linear function of them.
@@ -156,7 +158,11 @@ def log_probabilities(logits: FloatArray) -> Float64Array:
 
 
 def save_model(
-    path: Path, members: Sequence[Path], combination: Combination, val: Sequence[Predictions]
+    path: Path,
+    members: Sequence[Path],
+    combination: Combination,
+    val: Sequence[Predictions],
+    params: "EvaluateParams | None" = None,
 ) -> None:
     """Write one model file with every member in it, which predict, export and serve take.
 
@@ -165,12 +171,16 @@ def save_model(
         members: the model files.
         combination: what ``combine`` found.
         val: validation predictions of every member for the temperature; empty: it stays 1.
+        params: the thresholds that are to be chosen on validation; None: none.
 
     Raises:
-        UserError: the members differ in classes, or in how they want images prepared.
+        UserError: the members differ in classes, or in how they want images prepared, or
+            validation cannot give the thresholds.
     """
     import torch
 
+    from classifier.evaluation.decide import decide
+    from classifier.metrics.outcomes import Outcomes
     from classifier.models import model_file
     from classifier.models.networks.ensemble import EnsembleParams, Member, ensemble
     from classifier.models.spec import ModelSpec
@@ -193,10 +203,11 @@ def save_model(
     classes = len(specs[0].classes)
     network = ensemble(settings, [part for part, _ in loaded], classes)
     _set_head(network.head, combination)
-    temperature = 1.0
+    temperature, held_out = 1.0, None
     if val:
-        logits = combination([part.logits for part in val])
-        temperature = fit_temperature(logits, val[0].labels)
+        logits, labels = combination([part.logits for part in val]), val[0].labels
+        temperature = fit_temperature(logits, labels)
+        held_out = Outcomes(logits, labels, temperature)
     spec = ModelSpec(
         name="ensemble",
         args=asdict(settings),
@@ -209,6 +220,7 @@ def save_model(
         temperature=temperature,
         value_range=specs[0].value_range,
         extra={"torch": torch.__version__},
+        decision=decide(held_out, specs[0].classes, params) if params else None,
     )
     model_file.save(path, network, spec)
 

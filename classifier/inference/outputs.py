@@ -1,6 +1,7 @@
 """Where predictions go: a terminal, CSV, JSON, a submission for a contest, a gallery.
 
 Each takes answers one by one and writes as it goes, into a file that appears when it is whole.
+Where thresholds decide, the answer, a class or *not sure*, stands before the first guesses.
 """
 
 import base64
@@ -19,6 +20,7 @@ from classifier.core.errors import UserError
 from classifier.core.files import replacing
 from classifier.core.wording import printable
 from classifier.inference.predict import Answer
+from classifier.models.decision import NOT_SURE, Decision
 
 GALLERY = 300  # images that a gallery shows: the first ones
 _NAME, _CLASS = 40, 24  # letters of a terminal line for the image's and for the class's name
@@ -45,10 +47,14 @@ def percent(probability: float) -> str:
     return f"{'>99.9' if text == '100.0' and probability < 1 else text} %"
 
 
-def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
+def table(
+    classes: Sequence[str], top: int, most: int | None = None, decision: Decision | None = None
+) -> Sink:
     """Print a line for each image that can be read, the first ``most`` of them, as they come."""
     printed = 0
-    classes = [printable(name) for name in classes]
+    shown = [printable(name) for name in classes]
+    width = min(_CLASS, max(map(len, shown)))
+    wide = min(_CLASS, max(width, len(NOT_SURE)))
 
     def write(answer: Answer) -> None:
         nonlocal printed
@@ -61,23 +67,28 @@ def table(classes: Sequence[str], top: int, most: int | None = None) -> Sink:
             return
         name = printable(answer.image.name)
         name = name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
-        width = min(_CLASS, max(map(len, classes)))
         cells = [
             f"{kind[:_CLASS]:{width}} {percent(probability):>7}"
-            for kind, probability in best(answer.probabilities, classes, top)
+            for kind, probability in best(answer.probabilities, shown, top)
         ]
+        if decision:
+            said = printable(answer.text(decision, classes))
+            cells = [f"{said[:_CLASS]:{wide}}", *cells]
         print(f"{name:{_NAME}}  {'   '.join(cells)}")
 
     return write
 
 
-def out(path: Path, classes: Sequence[str], top: int) -> AbstractContextManager[Sink]:
+def out(
+    path: Path, classes: Sequence[str], top: int, decision: Decision | None = None
+) -> AbstractContextManager[Sink]:
     """Write ``path`` as CSV or JSON, by its ending.
 
     CSV: id, predicted, probability, and for the following places predicted_2, probability_2 …;
     images that were skipped are left out, but for those that a table lists: they have empty
     cells. JSON: a list of {"id", "classes": [{"class", "probability"}, …]}, or {"id", "error"} for
-    an image that was skipped.
+    an image that was skipped. With a decision there is "answer" after the id; JSON has null for
+    *not sure*.
 
     Raises:
         UserError: the name ends in neither .csv nor .json.
@@ -85,13 +96,14 @@ def out(path: Path, classes: Sequence[str], top: int) -> AbstractContextManager[
     makers = {".csv": _csv, ".json": _json}
     if path.suffix.lower() not in makers:
         raise UserError(f"--out {path}: the name must end in .csv or .json.")
-    return makers[path.suffix.lower()](path, classes, min(top, len(classes)))
+    return makers[path.suffix.lower()](path, classes, min(top, len(classes)), decision)
 
 
 @contextmanager
-def _csv(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
+def _csv(path: Path, classes: Sequence[str], top: int, decision: Decision | None) -> Iterator[Sink]:
     places = ["", *(f"_{place}" for place in range(2, top + 1))]
     columns = [f"{name}{n}" for n in places for name in ("predicted", "probability")]
+    columns = [*(["answer"] if decision else []), *columns]
     with row_writer(path, ["id", *columns]) as append:
 
         def write(answer: Answer) -> None:
@@ -100,7 +112,8 @@ def _csv(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
                 cells = [
                     cell for kind, probability in found for cell in (kind, f"{probability:.6g}")
                 ]
-                append([[answer.image.name, *cells]])
+                said = [answer.text(decision, classes)] if decision else []
+                append([[answer.image.name, *said, *cells]])
             elif answer.image.listed:
                 append([[answer.image.name, *("" for _ in columns)]])
 
@@ -108,7 +121,9 @@ def _csv(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
 
 
 @contextmanager
-def _json(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
+def _json(
+    path: Path, classes: Sequence[str], top: int, decision: Decision | None
+) -> Iterator[Sink]:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("[")
         separator = "\n"
@@ -119,6 +134,9 @@ def _json(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
             if answer.probabilities is None:
                 entry["error"] = answer.problem
             else:
+                if decision:
+                    label, sure = answer.decided(decision, classes)
+                    entry["answer"] = classes[label] if sure else None
                 entry["classes"] = [
                     {"class": kind, "probability": float(f"{probability:.6g}")}
                     for kind, probability in best(answer.probabilities, classes, top)
@@ -132,12 +150,17 @@ def _json(path: Path, classes: Sequence[str], top: int) -> Iterator[Sink]:
 
 @contextmanager
 def submission(
-    path: Path, classes: Sequence[str], columns: Sequence[str], probabilities: bool
+    path: Path,
+    classes: Sequence[str],
+    columns: Sequence[str],
+    probabilities: bool,
+    decision: Decision | None = None,
 ) -> Iterator[Sink]:
     """Write a CSV as contests want it: an id and a class, or an id and every class's probability.
 
     The id is what a table calls the image, or a file's name without folder and extension. Every
-    row of a table is there; an image that was skipped has empty cells in it.
+    row of a table is there; an image that was skipped has empty cells in it. A contest wants a
+    class: the one that thresholds give, sure or not.
 
     Args:
         columns: names of the id column and of the class column; the latter is not used with
@@ -152,7 +175,8 @@ def submission(
             name = image.name if image.listed else Path(image.name).stem
             if found is not None:
                 cells = [f"{one:.6g}" for one in found.tolist()] if probabilities else []
-                append([[name, *(cells or [classes[int(found.argmax())]])]])
+                label, _ = answer.decided(decision or Decision(), classes)
+                append([[name, *(cells or [classes[label]])]])
             elif image.listed:
                 append([[name, *("" for _ in columns[1:])]])
 
@@ -160,7 +184,7 @@ def submission(
 
 
 @contextmanager
-def gallery(path: Path, classes: Sequence[str]) -> Iterator[Sink]:
+def gallery(path: Path, classes: Sequence[str], decision: Decision | None = None) -> Iterator[Sink]:
     """Show the first GALLERY images with their classes, as PNG or as one HTML file.
 
     Raises:
@@ -178,43 +202,44 @@ def gallery(path: Path, classes: Sequence[str]) -> Iterator[Sink]:
             shown.append(answer._replace(pixels=answer.pixels.copy()))  # lets go of its batch
 
     yield write
+    captions = [_caption(answer, classes, decision) for answer in shown]
     if not shown:
         print(f"{path} not written: there is no image to show.", file=sys.stderr)
     elif path.suffix.lower() == ".png":
-        _draw(path, shown, classes)
+        _draw(path, shown, captions)
     else:
-        _write_page(path, shown, classes, total)
+        _write_page(path, shown, captions, total)
 
 
-def _caption(answer: Answer, classes: Sequence[str]) -> str:
+def _caption(answer: Answer, classes: Sequence[str], decision: Decision | None) -> str:
     assert answer.probabilities is not None
-    ((kind, probability),) = best(answer.probabilities, classes, 1)
-    return f"{kind} {percent(probability)}"
+    label, sure = answer.decided(decision or Decision(), classes)
+    guess = f"{classes[label]} {percent(float(answer.probabilities[label]))}"
+    return guess if sure else f"{NOT_SURE}: {guess}"
 
 
-def _draw(path: Path, shown: list[Answer], classes: Sequence[str]) -> None:
+def _draw(path: Path, shown: list[Answer], captions: Sequence[str]) -> None:
     from classifier.report.figures import style
     from classifier.report.figures.tiles import Tile, sheet
 
     tiles = [
-        Tile([answer.pixels], _caption(answer, classes), Path(answer.image.name).name)
-        for answer in shown
+        Tile([answer.pixels], caption, Path(answer.image.name).name)
+        for answer, caption in zip(shown, captions, strict=True)
         if answer.pixels is not None
     ]
     style.save(sheet(tiles, 112), path)
 
 
-def _write_page(path: Path, shown: list[Answer], classes: Sequence[str], total: int) -> None:
+def _write_page(path: Path, shown: list[Answer], captions: Sequence[str], total: int) -> None:
     import jinja2
     from PIL import Image
 
     tiles = []
-    for answer in shown:
+    for answer, caption in zip(shown, captions, strict=True):
         assert answer.pixels is not None
         buffer = io.BytesIO()
         Image.fromarray(answer.pixels.squeeze()).save(buffer, "PNG")
         image = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        caption = _caption(answer, classes)
         tiles.append({"image": image, "caption": caption, "name": answer.image.name})
     assert shown[0].pixels is not None
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_PAGE), autoescape=True)

@@ -6,7 +6,7 @@ torch and ONNX Runtime all let go of Python's lock while they work.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +22,7 @@ from classifier.core.wording import warn
 from classifier.images.decode import decode
 from classifier.inference.inputs import InputImage
 from classifier.inference.predictor import Predictor
+from classifier.models.decision import NOT_SURE, Decision
 from classifier.models.spec import ModelSpec
 from classifier.sources.source_index import read
 
@@ -43,6 +44,18 @@ class Answer(NamedTuple):
     pixels: UInt8Array | None
     probabilities: Float32Array | None
     problem: str = ""
+
+    def decided(self, decision: Decision, classes: Sequence[str]) -> tuple[int, bool]:
+        """The class number that a decision gives an image that was not skipped, and whether it is
+        sure."""
+        assert self.probabilities is not None
+        (label,), _, (sure,) = decision.answers(self.probabilities[None], classes)
+        return int(label), bool(sure)
+
+    def text(self, decision: Decision, classes: Sequence[str]) -> str:
+        """The same as a word: a class, or *not sure*."""
+        label, sure = self.decided(decision, classes)
+        return classes[label] if sure else NOT_SURE
 
 
 def predict(

@@ -6,6 +6,7 @@ product of a sparse matrix with the weights of all resamples.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -14,6 +15,15 @@ from classifier.core.types import AnyArray, FloatArray, IntegerArray
 
 Weights = AnyArray  # [N, B]: how often each of N images is in each resample
 BLOCK = 1 << 23  # weights held at a time
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How many resamples, the confidence of the intervals (0 to 1), and the seed."""
+
+    samples: int
+    confidence: float
+    seed: int
 
 
 def resamples(count: int, samples: int, seed: int) -> Iterator[Weights]:
@@ -95,3 +105,24 @@ def wilson(fractions: Weights, counts: Weights, confidence: float) -> tuple[Weig
     reach = z * spread / (1 + z**2 / counts)
     # Rounding must not leave the fraction itself outside.
     return np.clip(middle - reach, 0, fractions), np.clip(middle + reach, fractions, 1)
+
+
+def fraction_interval(
+    fraction: Weights, counts: Weights, drawn: Weights, confidence: float
+) -> tuple[Weights, Weights]:
+    """Percentile interval of fractions, or `wilson` where no resample differs from another.
+
+    Args:
+        fraction: [...] what was observed, 0..1; nan where there is nothing to count.
+        counts: [...] of how many images.
+        drawn: [..., B] the same in each resample.
+        confidence: 0..1.
+
+    Returns:
+        Low and high ends [...]; nan where the fraction is.
+    """
+    low, high = interval(drawn, confidence)
+    same = ~(np.fmax.reduce(drawn, axis=-1) - np.fmin.reduce(drawn, axis=-1) >= 1e-12)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ends = wilson(fraction, counts, confidence)
+    return np.where(same, ends[0], low), np.where(same, ends[1], high)

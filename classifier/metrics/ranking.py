@@ -45,7 +45,7 @@ def areas(scores: Float64Array, positive: BoolArray, weights: Weights) -> tuple[
 
 def roc_curve(scores: Float64Array, positive: BoolArray, at: Float64Array) -> Float64Array:
     """True positive rate at the false positive rates ``at``; straight lines between thresholds."""
-    true, false = _counts(scores, positive)
+    _, true, false = counts(scores, positive)
     if not true[-1] or not false[-1]:
         return np.full(len(at), np.nan)
     # Of several points with one rate the last is the highest, and the one that interp finds.
@@ -54,7 +54,7 @@ def roc_curve(scores: Float64Array, positive: BoolArray, at: Float64Array) -> Fl
 
 def pr_curve(scores: Float64Array, positive: BoolArray, at: Float64Array) -> Float64Array:
     """Precision at the highest threshold that reaches each recall in ``at``."""
-    true, false = _counts(scores, positive)
+    _, true, false = counts(scores, positive)
     if not true[-1]:
         return np.full(len(at), np.nan)
     true, false = true[1:], false[1:]
@@ -65,10 +65,15 @@ def pr_curve(scores: Float64Array, positive: BoolArray, at: Float64Array) -> Flo
     return precision
 
 
-def _counts(scores: Float64Array, positive: BoolArray) -> tuple[Float64Array, Float64Array]:
-    """True and false positives at falling thresholds, from none to all."""
+def counts(
+    scores: Float64Array, positive: BoolArray
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Distinct scores [L], falling, and the true and false positives [L+1] that reach each.
+
+    The first of the L+1 are nought, above all scores.
+    """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
     true = np.cumsum(positive[order])[ends].astype(np.float64)
-    return np.append(0.0, true), np.append(0.0, ends + 1 - true)
+    return ranked[ends], np.append(0.0, true), np.append(0.0, ends + 1 - true)

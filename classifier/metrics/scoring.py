@@ -26,6 +26,7 @@ from classifier.metrics.bootstrap import Weights, group_sums, interval, resample
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.ranking import areas
 from classifier.metrics.reliability import bin_of
+from classifier.metrics.thresholds import rule
 
 Bounds = tuple[float, float]
 
@@ -51,6 +52,16 @@ class EvaluateParams:
     embedding_images: Annotated[int, Ge(0)] = 2000
     examples: Annotated[int, Interval(ge=1, le=10_000)] = 60
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    positive_class: str | int | None = None
+    threshold: float | str | None = None
+    target_accuracy: Annotated[float, Interval(gt=0, lt=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            try:
+                rule(self.threshold)
+            except ValueError as error:
+                raise ValueError(f"threshold {error}") from None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from classifier.core.errors import UserError
 from classifier.core.parse import parse
 from classifier.core.types import Resize
 from classifier.core.value_range import Ranges
+from classifier.models.decision import Decision
 
 FORMAT = 1
 LARGEST = 2048  # pixels a side: what preprocess makes at most
@@ -37,7 +38,8 @@ class ModelSpec:
     channel on the 0..1 scale; ``resize`` is the way of `classifier.core.resize.to_array`, and
     ``value_range`` what `classifier.images.decode.decode` wants for images of more than 8 bits.
     Logits are divided by ``temperature`` before the softmax. ``extra`` is free for metrics; JSON
-    values only.
+    values only. ``decision`` is what follows from the probabilities, None for the most probable
+    class.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ModelSpec:
     temperature: Annotated[float, Gt(0)] = 1.0
     value_range: Ranges = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    decision: Decision | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -63,10 +66,12 @@ class ModelSpec:
 
 
 def described(spec: ModelSpec) -> dict[str, Any]:
-    """The spec as JSON values, without a range of values where the set has 8 bits."""
+    """The spec as JSON values, without a range of values where the set has 8 bits, or a decision
+    where there is none."""
     content = dataclasses.asdict(spec)
-    if not spec.value_range:
-        del content["value_range"]
+    for key in ("value_range", "decision"):
+        if not content[key]:
+            del content[key]
     return content
 
 
@@ -83,6 +88,8 @@ def from_description(content: Any) -> ModelSpec:
         raise UserError("spec.classes: a name stands there twice.")
     if any(low >= high for low, high in spec.value_range.values()):
         raise UserError("spec.value_range: the lower value comes first.")
+    if spec.decision:
+        spec.decision.check(spec.classes)
     return spec
 
 

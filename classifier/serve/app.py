@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
+from classifier.models.decision import Decision
 from classifier.serve import schema
 from classifier.serve.examples import Examples
 from classifier.serve.framing import Framing
@@ -73,6 +75,7 @@ def create_app(
         names: that the server goes by, of `own_names`; requests to others are refused.
     """
     spec, limits = service.spec, service.limits
+    decision = spec.decision or Decision()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -120,7 +123,7 @@ def create_app(
 
     def _prediction(part: Upload, answer: Found, top: int) -> schema.Prediction:
         if isinstance(answer, RefusedError):
-            return schema.Prediction(name=part.name, classes=[], error=answer.sentence)
+            return schema.Prediction(name=part.name, answer=None, classes=[], error=answer.sentence)
         order = np.argsort(-answer, kind="stable")[:top].tolist()
         classes = [
             schema.ClassProbability.model_validate(
@@ -128,7 +131,9 @@ def create_app(
             )
             for k in order
         ]
-        return schema.Prediction(name=part.name, classes=classes, error=None)
+        (label,), _, (sure,) = decision.answers(answer[None], spec.classes)
+        said = spec.classes[label] if sure else None
+        return schema.Prediction(name=part.name, answer=said, classes=classes, error=None)
 
     @app.post("/explain", responses=_PROBLEMS, openapi_extra=_BODY)
     async def explain(
@@ -170,6 +175,7 @@ def create_app(
             channels=spec.channels,
             resize=spec.resize,
             temperature=spec.temperature,
+            decision=asdict(spec.decision) if spec.decision else None,
             metrics=dict(metrics),
             explains=service.explains,
             light_ink=sum(spec.mean) / len(spec.mean) < 0.5,

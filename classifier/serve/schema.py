@@ -27,6 +27,10 @@ class Prediction(BaseModel):
     """What one picture shows, or why that cannot be said."""
 
     name: str | None = Field(description="The file's name, if the upload had one.")
+    answer: str | None = Field(
+        description="The class, by the model's thresholds; null where the model is not sure, or "
+        "the picture was skipped."
+    )
     classes: list[ClassProbability] = Field(description="The most probable first.")
     error: str | None = Field(None, description="Why the picture was skipped, as a sentence.")
 
@@ -69,6 +73,9 @@ class ModelCard(BaseModel):
     channels: int = Field(description="1 (gray) or 3 (color).")
     resize: str = Field(description="How pictures are brought to that size: squash, crop or pad.")
     temperature: float
+    decision: dict[str, Any] | None = Field(
+        description="How an answer follows from the probabilities; null: the most probable class."
+    )
     metrics: dict[str, Any] = Field(description="Of its evaluation, where they are known.")
     explains: bool = Field(description="Whether /explain answers.")
     light_ink: bool = Field(description="Whether its pictures are light on dark.")

@@ -52,15 +52,23 @@ export async function classify(files, keep = true) {
     if (skipped) say(`${skipped} of ${files.length} pictures could not be read.`, true);
     else if (files.length > 1) say(`${files.length} pictures, ${took} ms.`);
     else {
-      const [{ class: name, probability }] = predictions[0].classes;
-      say(`${name}, ${percent(probability)} sure, ${took} ms.`);
-      if (!keep) find("sketch").textContent = `${name}, ${percent(probability)} sure`;
+      const text = answered(predictions[0]);
+      say(`${text}, ${took} ms.`);
+      if (!keep) find("sketch").textContent = text;
     }
     // On a phone the answers lie below what can be seen; a sketch has its answer beside it.
     if (keep) find("answers").scrollIntoView({ block: matchMedia("(min-width: 52rem)").matches ? "nearest" : "start" });
   } catch (error) {
     say(files.length === 1 && files[0].name ? `${files[0].name}: ${error.message}` : error.message, true);
   }
+}
+
+// What is said in one line: "cat, 97.1 % sure", or "Not sure; first guess cat, 51.0 %".
+function answered({ answer, classes }) {
+  const [first] = classes;
+  if (answer === null) return `Not sure; first guess ${first.class}, ${percent(first.probability)}`;
+  const own = classes.find((one) => one.class === answer);
+  return own ? `${answer}, ${percent(own.probability)} sure` : answer;
 }
 
 function show(prediction, file, sketch) {
@@ -81,7 +89,8 @@ function show(prediction, file, sketch) {
     picture.parentElement.remove();
     explain.remove();
   } else {
-    top.textContent = prediction.classes[0].class;
+    top.textContent = prediction.answer ?? "Not sure";
+    top.classList.toggle("unsure", prediction.answer === null);
     for (const { class: name, probability } of prediction.classes) {
       const bar = document.createElement("li");
       const fill = document.createElement("i");
