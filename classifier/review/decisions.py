@@ -15,16 +15,17 @@ from classifier.core.files import replacing
 from classifier.splits.corrections import Correction, Corrections, read_corrections
 
 PATIENCE = 10.0  # seconds for another process that writes the table
-_Stamp = tuple[int, int, int] | None  # of a file as it was read; None: there was none
+_Stamp = tuple[int, ...] | None  # of a file as it was read; None: there was none
 
 
 class Decisions:
     """A table that other pages, and people with an editor, may change at the same time.
 
-    It is read anew under a lock before each change, and replaced by a file that is on the disk
-    already. Editors know of no lock: what one changes between that reading and the replacement is
-    noticed, and the change is made again on top of it. An editor that writes over decisions which
-    it had not read is found out at the next look: they are `lost`.
+    Before each change it is read anew, under a lock, if it is not the file that was read last; then
+    it is replaced by one that is on the disk already. Editors know of no lock: what one changes
+    between that reading and the replacement is noticed, and the change is made again on top of it.
+    An editor that writes over decisions which it had not read is found out at the next look: they
+    are `lost`.
     """
 
     def __init__(self, path: Path, lock: Path) -> None:
@@ -129,8 +130,8 @@ class Decisions:
 
     def _replace(self, change: Callable[[dict[str, Correction]], None]) -> None:
         """Read, change and write; _ChangedError if somebody else was faster."""
-        before = self._stamped()
-        rows = dict(read_corrections(self._path))
+        rows = dict(self.rows())
+        before = self._stamp
         change(rows)
         with replacing(self._path) as temporary:
             with row_writer(temporary, Correction._fields) as write:
@@ -148,7 +149,7 @@ class Decisions:
             found = self._path.stat()
         except FileNotFoundError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 
 
 class _ChangedError(Exception):

@@ -20,6 +20,7 @@ from classifier.review.decisions import Decisions
 from classifier.review.held_out import HeldOut, held_out
 from classifier.review.pictures import Pictures
 from classifier.review.queues import Queue
+from classifier.splits.corrections import Corrections
 
 GUESSES, NEIGHBORS = 5, 6  # classes and training images that are shown beside an image
 _NOBODY = -1
@@ -91,7 +92,7 @@ class Desk:
         number = {name: label for label, name in enumerate(self.classes)}
         codes = np.array([number.get(name, -1) for name in self.manifest.label.categories])
         self.source = codes[self.manifest.label.codes]
-        self._decided: tuple[Any, BoolArray] = (None, np.zeros(0, bool))
+        self._decided: tuple[Corrections, BoolArray] = ({}, np.zeros(len(self.manifest), bool))
         held = held_out(self.manifest, self._labels(), data, project.predictions, folds)
         self._held = held
         self._embeddings = Embeddings(project.predictions / "embeddings.npz", data, self.manifest)
@@ -130,13 +131,17 @@ class Desk:
 
     def decided(self) -> BoolArray:
         """[N] which images the table says something of."""
-        rows = self.decisions.rows()
-        if self._decided[0] is not rows:
-            found = np.zeros(len(self.manifest), bool)
-            wanted = self.manifest.rows(rows)
-            found[wanted[wanted >= 0]] = True
+        rows, (before, found) = self.decisions.rows(), self._decided
+        if before is not rows:
+            found = found.copy()
+            for names, there in (
+                (before.keys() - rows.keys(), False),
+                (rows.keys() - before.keys(), True),
+            ):
+                places = self.manifest.rows(names)
+                found[places[places >= 0]] = there
             self._decided = (rows, found)
-        return self._decided[1]
+        return found
 
     def counts(self) -> dict[str, int]:
         """How many images of each queue are not decided about."""

@@ -1,13 +1,11 @@
 """The page in a real browser, and what its server refuses."""
 
 import csv
-import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import psutil
 import pytest
 
 from tests.report.test_page_browser import BROWSER, QUIET
@@ -330,18 +328,15 @@ def test_no_click_is_slow_at_50_000_images(tmp_path: Path) -> None:
         assert desk["counts"]["label-errors"] > 15_000
         headers = {"origin": server.url, "x-page-token": desk["token"]}
         item = client.get("/queues/label-errors/next").json()["item"]
-        taken = []
+        used = psutil.Process(server.process.pid).cpu_times
+        before = sum(used()[:2])
         for _ in range(20):
             body = {"row": item["row"], "action": "exclude", "queue": "label-errors"}
-            started = time.perf_counter()
-            answer = client.post(
-                "/decisions", headers=headers, json={**body, "after": item["place"]}
-            )
+            body["after"] = item["place"]
+            answer = client.post("/decisions", headers=headers, json=body)
             item = answer.json()["item"]
-            client.get(f"/images/{desk['version']}/{item['row']}?side=1024").raise_for_status()
-            taken.append(time.perf_counter() - started)
-        print(json.dumps({"median": float(np.median(taken)), "most": max(taken)}))
-        assert (
-            np.median(taken) < 1.0
-        )  # beside other work; benchmarks/label_errors.md has the figure
+            picture = client.get(f"/images/{desk['version']}/{item['row']}?side=1024")
+            assert picture.headers["content-type"] == "image/png"
+        # Of the processor, for the wall's clock tells of other work too.
+        assert (sum(used()[:2]) - before) / 20 < 0.2
     assert len(rows(table)) == 25_020
