@@ -11,7 +11,7 @@ from classifier.core.files import replacing, write_json
 from classifier.core.params import load
 from classifier.core.process import run_dir
 from classifier.evaluation.tables import write_predictions
-from classifier.experiments.folds import pooled, run_missing, spread
+from classifier.experiments.folds import out_of_fold_order, pooled, run_missing, spread
 from classifier.experiments.overrides import add_changes, check, parse_overrides
 from classifier.experiments.recipes import load_recipe
 from classifier.experiments.revisions import predictions, resolve
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
                 total.text(metric),
             ]
         )
-    order = np.argsort(whole.ids)
+    order = out_of_fold_order(whole)
     write_predictions(
         output / "out_of_fold.csv",
         whole.ids[order].tolist(),

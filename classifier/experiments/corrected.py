@@ -48,9 +48,8 @@ def judged_alike(
     latest = next((n for n in range(len(parts))[::-1] if names == tables[n].keys()), None)
     if latest is None or any(part.classes != parts[0].classes for part in parts):
         return list(parts), ""
-    everywhere = [
-        np.all([np.isin(part.ids, other.ids) for other in parts], axis=0) for part in parts
-    ]
+    shared = set.intersection(*(set(part.ids.tolist()) for part in parts))
+    everywhere = [np.array([name in shared for name in part.ids.tolist()], bool) for part in parts]
     kept = [
         replace(part, ids=part.ids[rows], labels=part.labels[rows], logits=part.logits[rows])
         for part, rows in zip(parts, everywhere, strict=True)

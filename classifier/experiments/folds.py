@@ -11,7 +11,7 @@ import numpy as np
 
 from classifier.core.errors import UserError
 from classifier.core.params import PARAMS_FILE, flatten, read
-from classifier.core.types import Float64Array
+from classifier.core.types import Float64Array, Int64Array
 from classifier.experiments.revisions import Predictions, Revision, names, resolve
 from classifier.experiments.trials import POLL, ExperimentRun
 
@@ -75,7 +75,7 @@ def pooled(folds: Sequence[Predictions]) -> Predictions:
     if any(part.classes != first.classes for part in folds):
         raise UserError("the folds have different classes: run them with the same data.")
     ids = np.concatenate([part.ids for part in folds])
-    if len(np.unique(ids)) < len(ids):
+    if len(set(ids.tolist())) < len(ids):
         raise UserError("an image is in two of the folds: run them with the same data and seed.")
     return Predictions(
         name=first.name,
@@ -86,6 +86,11 @@ def pooled(folds: Sequence[Predictions]) -> Predictions:
         labels=np.concatenate([part.labels for part in folds]),
         logits=np.concatenate([part.logits for part in folds]),
     )
+
+
+def out_of_fold_order(whole: Predictions) -> Int64Array:
+    """The rows of pooled predictions by ascending id: the order of out_of_fold.csv."""
+    return np.argsort(whole.ids, kind="stable")  # other kinds crash NumPy 2.4 on long StringDType
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:

@@ -238,7 +238,7 @@ def same_images(parts: Sequence[Predictions]) -> None:
                 "only models of the same classes can be compared or combined."
             )
         if len(first.ids) != len(other.ids) or (first.ids != other.ids).any():
-            shared = len(np.intersect1d(first.ids, other.ids))
+            shared = len({*first.ids.tolist()} & {*other.ids.tolist()})
             raise UserError(
                 f"{names} have different {first.split} sets ({len(first.ids)} and {len(other.ids)} "
                 f"images, {shared} in both): give both the same download and split parameters."

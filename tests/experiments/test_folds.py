@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from classifier.core.errors import UserError
-from classifier.experiments.folds import pooled, run_missing, spread
+from classifier.experiments.folds import out_of_fold_order, pooled, run_missing, spread
+from classifier.experiments.revisions import Predictions, same_images
 from classifier.experiments.trials import ExperimentRun
 from tests.experiments.test_compare import made_up
 from tests.support import toy_project
@@ -25,6 +26,21 @@ def test_spread_is_the_sample_deviation() -> None:
 def test_a_image_in_two_folds_is_refused() -> None:
     with pytest.raises(UserError, match="in two of the folds"):
         pooled([made_up("a", 0.5, 1), made_up("b", 0.5, 2)])
+
+
+def test_many_long_ids_are_pooled_and_compared() -> None:
+    """Sorting two rising runs of them crashes NumPy 2.4, but for the stable sort."""
+    names = [f"train/some/folder/{number:07d}.jpg" for number in range(50_000)]
+    ids = np.array(names, np.dtypes.StringDType())
+    labels, logits = np.zeros(25_000, np.int64), np.zeros((25_000, 2), np.float32)
+    parts = [
+        Predictions("fold", {}, "val", ("a", "b"), ids[start::2], labels, logits)
+        for start in (0, 1)
+    ]
+    whole = pooled(parts)
+    assert whole.ids[out_of_fold_order(whole)].tolist() == names
+    with pytest.raises(UserError, match="25000 images, 0 in both"):
+        same_images(parts)
 
 
 def test_folds_run_once_and_are_pooled(toy: Toy, tmp_path: Path) -> None:

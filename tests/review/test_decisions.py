@@ -2,7 +2,11 @@
 
 import multiprocessing
 import os
+import random
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from classifier.core.errors import UserError
 from classifier.review import decisions
 from classifier.review.decisions import Decisions
 from classifier.splits.corrections import read_corrections
+from tools import ROOT
 
 HEADER = "id,action,label,reason,date\n"
 TABLE = Path("data/corrections.csv")
@@ -138,3 +143,33 @@ def test_a_full_disk_changes_nothing(table: Decisions, monkeypatch: pytest.Monke
     assert TABLE.read_bytes() == before
     assert [path.name for path in TABLE.parent.iterdir()] == [TABLE.name]
     assert table.undo() == "a"
+
+
+DECIDING = """
+import sys
+from pathlib import Path
+from classifier.review.decisions import Decisions
+mine = Decisions(Path("data/corrections.csv"), Path(".run/corrections.lock"))
+for number in range(100_000):
+    mine.put(f"{sys.argv[1]}-{number}", "exclude", "", "")
+    print(f"{sys.argv[1]}-{number}", flush=True)
+"""
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_a_kill_loses_nothing_that_was_answered(table: Decisions, kills: int) -> None:
+    answered: list[str] = []
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for kill in range(kills):
+        process = subprocess.Popen(
+            [sys.executable, "-c", DECIDING, str(kill)], stdout=subprocess.PIPE, text=True,
+            env=environment,
+        )  # fmt: skip
+        assert process.stdout
+        answered.append(process.stdout.readline().strip())
+        time.sleep(random.Random(kill).random() / 10)
+        process.kill()
+        answered += process.communicate()[0].split()
+        assert set(answered) <= read_corrections(TABLE).keys()
+    table.put("last", "keep", "", "")
+    assert [path.name for path in TABLE.parent.iterdir()] == [TABLE.name]
