@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro verify test test-all lint format benchmark requirements clean
+.PHONY: help setup repro verify test test-all lint format audit benchmark requirements clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ lint: $(VENV)/.dev ## check style, types, and that imports keep to the layers
 format: $(VENV)/.dev ## format the code and mend what ruff can mend
 	@ruff check --fix .
 	@ruff format .
+
+audit: $(VENV)/.dev ## ask the advisory service of PyPI about every pinned package
+	@for file in requirements.txt requirements-dev.txt; do \
+		uvx pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$file || exit 1; \
+	done
 
 benchmark: $(VENV)/.dev ## run the measurements in benchmarks/
 	@python -m benchmarks

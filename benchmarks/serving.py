@@ -81,7 +81,7 @@ def mean_batch(address: str) -> float:
     with urllib.request.urlopen(f"{address}/metrics") as answer:
         lines = answer.read().decode().splitlines()
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    total, calls = (float(values[f"classifier_batch_images_{name}"]) for name in ("sum", "count"))
+    total, calls = (float(values[f"classifier_batch_pictures_{name}"]) for name in ("sum", "count"))
     return total / calls
 
 

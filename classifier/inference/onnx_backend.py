@@ -25,7 +25,7 @@ class OnnxPredictor:
             import onnxruntime
         except ImportError:
             raise not_installed("onnxruntime", "export") from None
-        name = "the model" if isinstance(source, bytes) else str(source)
+        self._name = name = "the model" if isinstance(source, bytes) else str(source)
         if not isinstance(source, bytes) and not Path(source).is_file():
             raise UserError(f"{name} does not exist: run python -m classifier export first.")
         options = onnxruntime.SessionOptions()
@@ -47,10 +47,26 @@ class OnnxPredictor:
             raise UserError(
                 f"{name}: an ONNX file, but not one that python -m classifier export wrote."
             ) from None
+        size = self.spec.image_size
+        blank = np.zeros((1, size, size, self.spec.channels), np.uint8)
+        found = self.probabilities(blank)
+        if found.shape != (1, len(self.spec.classes)) or not np.isfinite(found).all():
+            raise UserError(
+                f"{name}: its graph gives no probability for each of its {len(self.spec.classes)} "
+                "classes: export it again."
+            )
 
     def probabilities(self, images: UInt8Array) -> Float32Array:
-        """[N, K] of uint8 images [N, H, W, C] of any one size: the graph resizes them."""
-        (found,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+        """[N, K] of uint8 images [N, H, W, C] of any one size: the graph resizes them.
+
+        Raises:
+            UserError: the graph is none that `export` writes, or takes more memory than there is.
+        """
+        try:
+            (found,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+        except Exception as error:  # of ONNX Runtime, which has a class for every kind
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self._name}: its graph cannot be computed ({reason}).") from None
         return found
 
     def heat(self, images: UInt8Array, targets: Sequence[int]) -> Float32Array | None:

@@ -25,6 +25,9 @@ def from_metadata(texts: Mapping[str, str]) -> tuple[ModelSpec, dict[str, Any]]:
         ValueError: some other program wrote these texts.
     """
     try:
-        return from_description(json.loads(texts["spec"])), json.loads(texts["metrics"])
-    except (KeyError, UserError) as error:
+        spec, metrics = from_description(json.loads(texts["spec"])), json.loads(texts["metrics"])
+        if not isinstance(metrics, dict):
+            raise ValueError("metrics are a mapping")
+        return spec, metrics
+    except (KeyError, RecursionError, TypeError, UserError) as error:
         raise ValueError(f"not the metadata of this project: {error}") from None

@@ -46,20 +46,34 @@ def load(path: PathLike, device: str = "cpu") -> tuple["Classifier", ModelSpec]:
     """
     import torch
 
+    spec = checked_spec(path)
+    with torch.random.fork_rng():  # the discarded first weights must not move the caller's state
+        network = _built(path, spec)
+    network.load_state_dict(read_weights(path))
+    return network.to(device).eval(), spec
+
+
+def checked_spec(path: PathLike) -> ModelSpec:
+    """The spec of a file whose header has the shapes of the network that it describes.
+
+    A file of unknown origin may describe a network of any size: neither weights nor a network take
+    memory here.
+
+    Raises:
+        UserError: no such file, not a model file, or weights that do not fit their spec.
+    """
+    import torch
+
     from classifier.models.registry import COMPUTES
 
     spec = read_spec(path)
-    with torch.random.fork_rng():  # the discarded first weights must not move the caller's state
-        # Without memory first: a file of unknown origin may describe a network of any size.
-        with torch.device("cpu" if spec.name.startswith(COMPUTES) else "meta"):
-            expected = _built(path, spec).state_dict()
-        _check_fit(path, spec, {name: tuple(value.shape) for name, value in expected.items()})
-        network = _built(path, spec)
-    weights = read_weights(path)
-    if any(not value.isfinite().all() for value in weights.values()):
-        raise damaged(path, "some of its weights are no numbers")
-    network.load_state_dict(weights)
-    return network.to(device).eval(), spec
+    with (
+        torch.random.fork_rng(),
+        torch.device("cpu" if spec.name.startswith(COMPUTES) else "meta"),
+    ):
+        expected = _built(path, spec).state_dict()
+    _check_fit(path, spec, {name: tuple(value.shape) for name, value in expected.items()})
+    return spec
 
 
 def _built(path: PathLike, spec: ModelSpec) -> "Classifier":
@@ -94,11 +108,18 @@ def _shape(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
 
 
 def read_weights(path: PathLike) -> dict[str, "Tensor"]:
-    """The tensors of a safetensors file by name, on the CPU."""
+    """The tensors of a safetensors file by name, on the CPU.
+
+    Raises:
+        UserError: not such a file, or one whose values are not all finite.
+    """
     import safetensors
     import safetensors.torch
 
     try:
-        return safetensors.torch.load_file(path)
+        weights = safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise damaged(path, str(error)) from None
+    if any(not value.isfinite().all() for value in weights.values()):
+        raise damaged(path, "some of its weights are no numbers")
+    return weights

@@ -9,7 +9,6 @@ https://arxiv.org/abs/1801.06146.
 
 import dataclasses
 import json
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from classifier.core.value_range import ranges_in
 from classifier.dataset.stored_images import Images
 from classifier.models.classifier import Classifier
 from classifier.models.forward import at_a_time, normalize
-from classifier.models.model_file import read_weights
+from classifier.models.model_file import checked_spec, read_weights
 from classifier.models.networks.torchvision import adopt
 from classifier.models.registry import TORCHVISION, ModelParams
 from classifier.models.spec import ModelSpec, read_spec
@@ -224,9 +223,10 @@ def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
             f"model.pretrained: {params.pretrained} holds a network of the name {spec.name}, and "
             f"model.name is {params.name}; set model.name: {spec.name}"
         )
+    checked_spec(str(params.pretrained))  # before its settings are believed
     wanted = params.args()
     if wanted.get("stem") == "auto":  # torchvision's, where it follows the weights' image size
-        wanted["stem"] = spec.args["stem"]
+        wanted["stem"] = spec.args.get("stem", "auto")
     # How images come in and answers go out is not the network's: `plan` and the parameter
     # model.test_time_augmentation decide.
     differing = [
@@ -263,13 +263,15 @@ def _weights(params: ModelParams, spec: ModelSpec) -> tuple[dict[str, Tensor], s
         path = Path(str(params.pretrained))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+    except Exception:  # a damaged file may make torch raise anything, from KeyError to MemoryError
         raise UserError(
             f"model.pretrained: {path} is not a file of weights alone that torch.load can read, "
             "or is damaged"
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"model.pretrained: {path} does not hold a state dict: save one of those")
+    if any(not value.isfinite().all() for value in state.values()):
+        raise UserError(f"model.pretrained: {path}: some of its weights are no numbers")
     try:
         return adopt(name, state, spec.args["entry"]["size"]), str(path)
     except UserError as error:

@@ -1,6 +1,7 @@
 """Pretrained weights: taken over exactly, frozen as asked, refused with one sentence."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -307,9 +310,44 @@ def test_files_that_are_not_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, path)
     with pytest.raises(UserError, match="does not hold a state dict"):
         make(params, meta())
+    torch.save({"conv1.weight": torch.full((64, 3, 7, 7), float("nan"))}, path)
+    with pytest.raises(UserError, match="some of its weights are no numbers"):
+        make(params, meta())
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
     with pytest.raises(UserError, match=r"not the weights of torchvision's resnet18"):
         make(params, meta())
+
+
+def test_damaged_files_of_weights_get_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"conv1.weight": torch.zeros(8)}, path)
+    whole = path.read_bytes()
+    params = ModelParams("torchvision/resnet18", pretrained=str(path), input_size=32)
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for place in generator.integers(len(whole), size=generator.integers(1, 9)):
+            damaged[place] = generator.integers(256)
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"^model\.pretrained: "):
+            make(params, meta())
+
+
+@pytest.mark.parametrize(
+    "args", [{"entry": 5}, {"entry": {"size": "x"}}, {"filters": [10**9]}, {"nope": 1}]
+)
+def test_a_model_file_of_made_up_settings_is_no_start(
+    file: str, tmp_path: Path, args: dict[str, Any]
+) -> None:
+    path = tmp_path / "made up.safetensors"
+    with safetensors.safe_open(file, framework="pt") as opened:
+        content = json.loads(opened.metadata()["classifier"])
+    content["args"] |= args
+    safetensors.torch.save_file(
+        safetensors.torch.load_file(file), path, {"classifier": json.dumps(content)}
+    )
+    with pytest.raises(UserError, match="not a model file, or damaged"):
+        make(ModelParams("cnn", pretrained=str(path), cnn=CNN), meta())
 
 
 @pytest.mark.slow
