@@ -60,7 +60,7 @@ def test_predict_says_of_the_original_files_what_evaluate_said(project: Workspac
     found = project.run("python", "-m", "classifier", "predict", str(photos), "--out", "found.csv")
     assert found.returncode == 0
     with (project.path / "found.csv").open(encoding="utf-8") as file:
-        rows = {Path(row["id"]).stem: row["predicted_1"] for row in csv.DictReader(file)}
+        rows = {Path(row["id"]).stem: row["predicted"] for row in csv.DictReader(file)}
     same = sum(rows[name] == label for name, label in said.items())
     assert same >= len(said) - 1
 
