@@ -4,6 +4,7 @@ import sys
 from types import TracebackType
 
 from classifier.core.errors import of_the_machine
+from classifier.core.portable import hold_numpy
 
 
 def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -15,3 +16,5 @@ def _explain(kind: type[BaseException], error: BaseException, trace: TracebackTy
 
 # A stage's imports, which come before `process.stage`, are the first to meet a limit of memory.
 sys.excepthook = _explain
+
+hold_numpy()  # before a stage imports NumPy

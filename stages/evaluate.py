@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from classifier.core.files import replacing
 from classifier.core.params import load
 from classifier.core.process import stage
@@ -15,6 +13,8 @@ from classifier.models import decision
 from classifier.models.buffers import keep_large_buffers
 from classifier.models.device import choose_device
 from classifier.models.model_file import load as load_model
+from classifier.models.portable import compute_as_trained
+from classifier.models.spec import read_spec
 
 MODEL = Path("models/model.safetensors")
 
@@ -24,9 +24,8 @@ def main() -> None:
     params = load("evaluate", EvaluateParams)
     data = PreparedData.open("data/prepared")
     device = choose_device(params.device, "evaluate.device")
+    compute_as_trained(read_spec(MODEL))  # so that the cores of this machine change no bit
     network, spec = load_model(MODEL, str(device))
-    if "threads" in spec.extra:  # as in training, so that the cores of this machine change no bit
-        torch.set_num_threads(spec.extra["threads"])
     evaluation = evaluate(network, spec, data, params, device, MODEL)
     with replacing("data/predictions") as folder:
         write_predictions(evaluation, data, folder)

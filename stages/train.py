@@ -45,6 +45,7 @@ def train() -> None:
     from classifier.training.run.checkpoint import Checkpoints
     from classifier.training.run.tensorboard import Board
     from classifier.training.run_key import code_of, run_key
+    from classifier.training.session import is_portable
 
     params = load("train", TrainParams)
     model, augment = load("model", ModelParams), load("augment", AugmentParams)
@@ -54,6 +55,7 @@ def train() -> None:
             " copy it with `python -m classifier keep` and take the path that this prints"
         )
     data = PreparedData.open(PREPARED)
+    is_portable(params, model, data)  # before the ranks exchange anything, which computes
     checkpoints: Checkpoints | None = None  # the other ranks keep and write nothing
     board: Board | None = None
     code = code_of("train", Path("dvc.yaml"))

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from classifier.core.portable import TORCH
 from tests.support import toy_project, workspace
 from tests.support.toy_project import Toy
 from tests.support.workspace import Workspace
 
+# Stages that run in this process have the bits of those in processes of their own.
+os.environ.update(TORCH)
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; threads would only fight
     os.environ["OMP_NUM_THREADS"] = "1"
 

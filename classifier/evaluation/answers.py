@@ -17,7 +17,8 @@ from classifier.models.classifier import Classifier, TestTimeAugmentation
 from classifier.models.device import choose_device
 from classifier.models.forward import predict_logits, together
 from classifier.models.model_file import load
-from classifier.models.spec import ModelSpec
+from classifier.models.portable import compute_as_trained
+from classifier.models.spec import ModelSpec, read_spec
 
 BATCHES = 16  # of a part; whole ones, so that each image has the neighbors that it has here
 
@@ -77,7 +78,6 @@ def _part(
 @lru_cache(maxsize=1)
 def _loaded(model: Path, name: str, _written: int) -> tuple[Classifier, ModelSpec, torch.device]:
     device = choose_device(name, "evaluate.device")
+    compute_as_trained(read_spec(model))
     network, spec = load(model, str(device))
-    if "threads" in spec.extra:
-        torch.set_num_threads(spec.extra["threads"])
     return network, spec, device

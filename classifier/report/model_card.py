@@ -22,6 +22,10 @@ WEAKEST = 5
 FEW = 100  # training images of a class below which its figures deserve a warning
 TYPES = {"accuracy": "accuracy", "f1_macro": "f1", "precision_macro": "precision",
          "recall_macro": "recall"}  # fmt: skip
+NUMERICS = {
+    "portable": "portable: the same bytes on every x86-64 processor with AVX2",
+    "fast": "fast: the bytes of one kind of processor",
+}
 
 
 def write_model_card(path: Path, results: Results) -> None:
@@ -63,7 +67,7 @@ def write_model_card(path: Path, results: Results) -> None:
         size=meta["image_size"],
         resize=meta["resize"],
         limits=_limits(results),
-        training=_training(results.params, train),
+        training=_training(results.params, train, summary),
         license=source.get("license", ""),
         citation=source.get("citation", ""),
     )
@@ -137,13 +141,17 @@ def _limits(results: Results) -> list[str]:
     return limits
 
 
-def _training(params: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, Any]:
+def _training(
+    params: Mapping[str, Any], train: Mapping[str, Any], summary: Mapping[str, Any]
+) -> dict[str, Any]:
     section = params.get("train") or {}
     names = {"optimizer": "optimizer", "lr": "learning rate", "schedule": "schedule",
              "batch_size": "batch size", "epochs": "epochs", "seed": "seed"}  # fmt: skip
     found = {text: section[key] for key, text in names.items() if key in section}
     if "best_epoch" in train:
         found["epoch that was kept"] = train["best_epoch"]
+    if "numerics" in summary:
+        found["numerics"] = NUMERICS[summary["numerics"]]
     return found
 
 

@@ -39,8 +39,9 @@ def train(
 ) -> Trained:
     """Train a network on the train split and keep the epoch that is best on the val split.
 
-    On the CPU the result depends on the first four arguments and, for networks that are not small,
-    on the number of threads alone, to the bit, however often the run was killed and taken up again.
+    On the CPU the result depends on the first four arguments and, where numerics are not portable,
+    on the kind of CPU and the number of threads alone, to the bit, however often the run was killed
+    and taken up again.
     Each random draw comes from a generator that is seeded for its purpose and step, so there is no
     random state to save.
 
@@ -65,6 +66,8 @@ def train(
     val_labels = data.labels("val")
     if ranks.first:
         say(session.describe())
+        if line := session.of_this_machine():
+            say(line)
         if params.class_weights == params.sampler == "balanced":
             say("warning: train.sampler balances the classes: train.class_weights changes nothing.")
     if run.taken_up(say) and ranks.first:
@@ -111,12 +114,12 @@ def train(
     return Trained(
         session.scored.cpu(),
         session.spec,
-        session.facts,
+        session.facts | {"numerics": session.numerics.kind},
         record.history,
         record.best_epoch,
         logits,
         np.array(val_labels),
-        session.numerics.threads,
+        session.numerics,
     )
 
 

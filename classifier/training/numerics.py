@@ -6,7 +6,14 @@ from typing import Literal
 
 import torch
 
+from classifier.core.errors import UserError
+from classifier.models.portable import compute_portably
+from classifier.models.registry import COMPUTES, build
+from classifier.models.spec import ModelSpec
+from classifier.models.summary import summary
+
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+NumericsName = Literal["auto", "portable", "fast"]
 
 
 def make_deterministic(device: torch.device, on_request: bool) -> None:
@@ -30,7 +37,8 @@ class Numerics:
     """How a network is computed: number type, memory layout, compiler, CPU threads.
 
     ``graphs``: the compiled network's kernels are launched together, as CUDA graphs. ``threads`` is
-    0 where no CPU computes: sums in another number of parts round differently.
+    0 where no CPU computes: sums in another number of parts round differently. ``portable``: the
+    bits are the same on every x86-64 processor with AVX2.
     """
 
     precision: str
@@ -38,6 +46,12 @@ class Numerics:
     compile: bool
     threads: int = 0
     graphs: bool = False
+    portable: bool = False
+
+    @property
+    def kind(self) -> NumericsName:
+        """What train.numerics came to."""
+        return "portable" if self.portable else "fast"
 
     @property
     def layout(self) -> torch.memory_format:
@@ -59,7 +73,8 @@ class Numerics:
         compiled = "compiled" if self.compile else "not compiled"
         compiled += " into CUDA graphs" if self.graphs else ""
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
-        return f"{self.precision}, {layout}, {compiled}{threads}"
+        portable = ", portable" * self.portable
+        return f"{self.precision}, {layout}, {compiled}{threads}{portable}"
 
 
 def choose_numerics(
@@ -68,6 +83,7 @@ def choose_numerics(
     channels_last: bool | str = "auto",
     compile: bool | str = "auto",
     multiply_adds: int = 0,
+    portable: bool = False,
 ) -> Numerics:
     """Choose what the caller leaves open.
 
@@ -92,18 +108,61 @@ def choose_numerics(
 
     Args:
         multiply_adds: of one image through the network, forward.
+        portable: what `settle` gave.
     """
     if precision == "auto":
-        precision = _faster_precision(device, multiply_adds)
+        precision = "fp32" if portable else _faster_precision(device, multiply_adds)
     if channels_last == "auto":
         channels_last = device.type != "mps"
     if compile == "auto":
         compile = False
     threads = 0
     if device.type == "cpu":
-        threads = 1 if multiply_adds < SMALL_NETWORK else cpu_threads()
+        threads = 1 if portable or multiply_adds < SMALL_NETWORK else cpu_threads()
     graphs = compile == "graphs" and device.type == "cuda"
-    return Numerics(precision, bool(channels_last), bool(compile), threads, graphs)
+    return Numerics(precision, bool(channels_last), bool(compile), threads, graphs, portable)
+
+
+def settle(
+    wanted: NumericsName,
+    spec: ModelSpec,
+    device: torch.device,
+    precision: str = "auto",
+    compile: bool | str = "auto",
+) -> bool:
+    """Whether the run's numerics are portable; if so, torch computes accordingly from now on.
+
+    Call it before torch computes anything. ``auto`` takes portable numerics for networks too small
+    to gain from bfloat16, on a processor that has the kernels. A compiled network is never
+    portable, for the compiler takes all that the processor has.
+
+    Args:
+        wanted: train.numerics.
+        spec: of the network.
+
+    Raises:
+        UserError: portable numerics were asked for and cannot be had.
+    """
+    float32 = device.type == "cpu" and precision in ("auto", "fp32") and compile in ("auto", False)
+    if wanted == "portable":
+        if not float32:
+            raise UserError(
+                "train.numerics: portable is for float32 on the CPU, not compiled; set train.device"
+                " to cpu, train.precision to fp32 and train.compile to false, or train.numerics to"
+                " auto."
+            )
+        if not compute_portably():
+            raise UserError(
+                "train.numerics: portable needs Linux on an x86-64 processor with AVX2; set it to"
+                " auto."
+            )
+        return True
+    if wanted == "fast" or not float32 or spec.name.startswith(COMPUTES):
+        return False
+    with torch.device("meta"):
+        network = build(spec.name, spec.args, **spec.sizes)
+    counts = summary(spec.name, network, spec.channels, spec.image_size)
+    return counts["multiply_adds"] < SMALL_NETWORK and compute_portably()
 
 
 def cpu_threads() -> int:

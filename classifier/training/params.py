@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Interval
 from classifier.core.errors import UserError
 from classifier.models.device import DeviceName
 from classifier.training.imbalance import ClassWeights, Sampler
-from classifier.training.numerics import PrecisionName
+from classifier.training.numerics import NumericsName, PrecisionName
 from classifier.training.optimization.optimizers import OptimizerName
 from classifier.training.optimization.schedules import ScheduleName
 from classifier.training.progressive_resizing import ProgressiveParams
@@ -47,6 +47,7 @@ class TrainParams:
     monitor: Monitor = "accuracy"
     patience: Annotated[int, Ge(1)] | None = None
     device: DeviceName = "auto"
+    numerics: NumericsName = "auto"
     precision: PrecisionName = "auto"
     channels_last: Literal["auto", True, False] = "auto"
     compile: Literal["auto", True, False, "graphs"] = "auto"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from classifier.models.spec import ModelSpec
 from classifier.models.temperature import fit_temperature
+from classifier.training.numerics import Numerics
 from classifier.training.validation import Monitor, validation_scores
 
 Row = dict[str, float]
@@ -78,8 +79,9 @@ class Trained:
     """A network with the weights of its best epoch, on the CPU, and what is known of it.
 
     ``summary`` is what models/summary.json holds; ``val_logits`` are float32 [N,K], computed in
-    float32 as everybody who loads the model will compute them. ``threads``: of the CPU, 0 where it
-    did not compute; metrics/train.json and the model file have it, for the bits depend on it.
+    float32 as everybody who loads the model will compute them. The bits depend on ``numerics``:
+    the model file and models/summary.json say whether they are portable, and it and
+    metrics/train.json the number of threads, where the CPU computed.
     """
 
     network: nn.Module
@@ -89,7 +91,7 @@ class Trained:
     best_epoch: int
     val_logits: np.ndarray
     val_labels: np.ndarray
-    threads: int = 0
+    numerics: Numerics
 
     def metrics(self) -> dict[str, Any]:
         """The content of metrics/train.json: of the best epoch, whose weights are kept."""
@@ -103,13 +105,14 @@ class Trained:
             "train_loss": best["train_loss"],
             "train_accuracy": best["train_accuracy"],
             **monitored,
-            **self._computed(),
+            **self._threads(),
         }
 
     def spec(self) -> ModelSpec:
         """What the model file says of the network, with a temperature for its probabilities."""
         temperature = fit_temperature(self.val_logits, self.val_labels)
-        return dataclasses.replace(self.plan, temperature=temperature, extra=self._computed())
+        extra = {"numerics": self.numerics.kind, **self._threads()}
+        return dataclasses.replace(self.plan, temperature=temperature, extra=extra)
 
-    def _computed(self) -> dict[str, int]:
-        return {"threads": self.threads} if self.threads else {}
+    def _threads(self) -> dict[str, int]:
+        return {"threads": self.numerics.threads} if self.numerics.threads else {}

@@ -29,12 +29,22 @@ from classifier.training import transfer
 from classifier.training.batches import Batch, Batches
 from classifier.training.distributed import Ranks
 from classifier.training.imbalance import class_weights, epoch_order, image_losses
-from classifier.training.numerics import choose_numerics, make_deterministic
+from classifier.training.numerics import choose_numerics, make_deterministic, settle
 from classifier.training.optimization.ema import averaged
 from classifier.training.optimization.optimizers import build_optimizer
 from classifier.training.params import TrainParams
 from classifier.training.progressive_resizing import Growth, shrunk
 from classifier.training.seeding import derive, generator
+
+
+def is_portable(params: TrainParams, model: ModelParams, data: PreparedData) -> bool:
+    """Whether a run's numerics are portable, as `settle` says; call it before torch computes.
+
+    Raises:
+        UserError: they were asked for and cannot be had, or parameters do not fit.
+    """
+    spec, device = transfer.plan(model, data.meta), choose_device(params.device)
+    return settle(params.numerics, spec, device, params.precision, params.compile)
 
 
 class Session:
@@ -70,6 +80,7 @@ class Session:
         self.params, self.model, self.ranks = params, model, ranks
         self.device = choose_device(params.device)
         make_deterministic(self.device, params.deterministic)
+        self.portable = is_portable(params, model, data)
         self.spec = transfer.plan(model, data.meta)
         self.labels, images = data.labels("train"), data.images("train")
         self.parts = ranks.size * params.accumulation_steps  # micro-batches of all ranks
@@ -137,6 +148,7 @@ class Session:
             params.channels_last,
             params.compile,
             self.facts["multiply_adds"],
+            self.portable,
         )
         if self.numerics.threads:
             torch.set_num_threads(self.numerics.threads)
@@ -165,6 +177,15 @@ class Session:
             f"{self.device.type}, {self.numerics}; {self.facts['parameters']:,} parameters;"
             f" {len(self.labels):,} images {place}, {self.steps} batches of"
             f" {self.batch_size}{processes}"
+        )
+
+    def of_this_machine(self) -> str:
+        """One line for a run whose bytes another machine may not give; "" for any other."""
+        if self.params.numerics != "auto" or not self.numerics.threads or self.portable:
+            return ""
+        return (
+            "another kind of CPU, or number of threads, gives this run other bytes;"
+            " train.numerics: portable gives the same, more slowly"
         )
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, Batch]]:

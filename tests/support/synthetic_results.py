@@ -152,7 +152,10 @@ def _training(where: Folders, classes: int, channels: int, size: int, generator:
     head = {"name": "head.linear", "kind": "Linear", "output": [classes]}
     layers.append({**head, "parameters": 129 * classes, "multiply_adds": 128 * classes})
     totals = {key: sum(one[key] for one in layers) for key in ("parameters", "multiply_adds")}
-    write_json(where.models / "summary.json", {"name": "cnn", "layers": layers, **totals})
+    write_json(
+        where.models / "summary.json",
+        {"name": "cnn", "layers": layers, "numerics": "portable", **totals},
+    )
 
 
 def _explain(
