@@ -23,9 +23,12 @@ MEANINGS = {
         "Calibration error, scaled",
         "the same after temperature scaling",
     ),
+    "aurc": ("Risk over coverage", "mean risk of the surest answers, as ever more are given"),
+    "specificity": ("Specificity", "not called the class among what is not"),
+    "false_positive_rate": ("False-positive rate", "called the class among what is not"),
 }
 PERCENT = ("accuracy", "ece")
-LOWER_IS_BETTER = ("loss", "ece", "ece_calibrated")
+LOWER_IS_BETTER = ("loss", "ece", "ece_calibrated", "aurc", "false_positive_rate")
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ SECTIONS = {
     "data": ("Data", "What the network was given."),
     "training": ("Training", "How it learnt."),
     "scores": ("Scores", "How well it does on images that it never saw."),
+    "decisions": ("Decisions", "What follows from a probability: thresholds, and not sure."),
     "mistakes": ("Predictions and mistakes", "What it gets right, and what it takes for what."),
     "explanation": ("Explanation", "What it looks at."),
     "quality": ("Data quality", "What may be wrong with the data itself."),
@@ -100,6 +101,9 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
         "summary": results.summary,
         "params": _by_section(results.params),
         "per_class": _class_rows(results.per_class),
+        "decision": details.get("decision"),
+        "points": [_point(row) for row in rows(results.plotted("operating_points"))],
+        "coverage": [_coverage(row) for row in rows(results.plotted("coverage"))],
         "mistakes": _mistakes(results, params.table_rows),
         "wrong": int((results.actual != results.predicted).sum()),
         "images": len(results.actual),
@@ -186,6 +190,34 @@ def _mistakes(results: Results, most: int) -> list[dict[str, Any]]:
     return [
         {**row, "image": _tile(Tile([results.image("test", row["row"])]))} for row in found[:most]
     ]
+
+
+def _point(row: Row) -> dict[str, Any]:
+    keys = ("precision", "recall", "specificity", "false_positive_rate", "roc_auc",
+            "average_precision")  # fmt: skip
+    cells = {key: _score(row, key) for key in keys}
+    return {"class": row["class"], "threshold": row["threshold"], "scores": cells}
+
+
+def _coverage(row: Row) -> dict[str, Any]:
+    """A target, from which probability on it holds, and what that comes to on test, as texts."""
+
+    def text(key: str) -> str:
+        return "–" if math.isnan(row[key]) else f"{100 * row[key]:.1f} %"
+
+    def ends(key: str) -> str:
+        return (
+            ""
+            if math.isnan(row[f"{key}_low"])
+            else f"{text(f'{key}_low')} to {text(f'{key}_high')}"
+        )
+
+    known = not math.isnan(row["not_sure_below"])
+    return {
+        "target": f"{100 * row['target']:g} %",
+        "below": f"{row['not_sure_below']:.4f}" if known else "",
+        **{key: (text(key), ends(key)) for key in ("coverage", "accuracy")},
+    }
 
 
 def _by_section(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -113,6 +113,13 @@ class Results:
         }
         return _table(self.folders.metrics / "plots" / "reliability.csv", "evaluate", types)
 
+    def plotted(self, name: str) -> pd.DataFrame:
+        """``metrics/plots/NAME.csv``: numbers, but for a column ``class``."""
+        table = _table(self.folders.metrics / "plots" / f"{name}.csv", "evaluate")
+        numbers = table.columns.drop("class", errors="ignore")
+        table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce").astype(float)
+        return table
+
     @cached_property
     def embedding(self) -> pd.DataFrame:
         """``data/explain/embedding.csv``: a row a point, at ``x`` and ``y``."""

@@ -8,6 +8,7 @@ import numpy as np
 from classifier.core.csv_files import row_writer, write_table
 from classifier.core.files import write_json
 from classifier.evaluation import tables
+from classifier.evaluation.decide import decide, measure
 from classifier.evaluation.mistakes import confident_mistakes, confused_pairs, least_certain
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams, headline, score
@@ -107,10 +108,19 @@ def _prepared(
 
 
 def _metrics(folder: Path, outcomes: Outcomes, names: list[str]) -> None:
-    params = EvaluateParams(batch_size=64, top_k=5, seed=0, bootstrap_samples=30)
+    params = EvaluateParams(
+        batch_size=64, top_k=5, seed=0, bootstrap_samples=30, threshold="max_f1"
+    )
     scores = score(outcomes, params)
-    write_json(folder / "evaluate.json", headline(scores))
-    details = {"bootstrap": {"confidence": 0.95}, "temperature": 1.4, "test": scores.table()}
+    decision = decide(outcomes, names, params)
+    found = measure({"test": outcomes, "val": outcomes}, scores, decision, names, params)
+    aurc = dict(zip(("value", "low", "high"), found.aurc, strict=True))
+    flat = {**headline(scores), "aurc": aurc["value"], **found.headline}
+    write_json(folder / "evaluate.json", flat)
+    for name, table in found.tables.items():
+        write_table(folder / f"plots/{name}.csv", table, missing="nan")
+    details = {"bootstrap": {"confidence": 0.95}, "temperature": 1.4, **found.details}
+    details["test"] = {**scores.table(), "aurc": aurc}
     write_json(folder / "details.json", {**details, "val": scores.table(), "train": scores.table()})
     pairs = [
         {

@@ -23,6 +23,7 @@ from classifier.report.figures import (
     per_class,
     ranking,
     reliability,
+    selective,
     style,
 )
 from classifier.report.figures.galleries import galleries
@@ -148,6 +149,17 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             ),
             partial(_reliability, results),
         )
+    if not results.plotted("risk_coverage").empty:
+        yield (
+            Drawn(
+                "decisions",
+                "risk_coverage",
+                "Risk and coverage",
+                "The surest answers are given first: how many of those given are wrong (risk), as "
+                "ever more images get an answer (coverage). On the right every image has one.",
+            ),
+            partial(_risk_coverage, results),
+        )
     yield (
         Drawn(
             "data",
@@ -199,12 +211,14 @@ def _ranking(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | No
         "roc": (
             "ROC curves",
             "Each class against the rest, at every threshold: the nearer to the upper left "
-            "corner, the fewer false alarms it takes to find the class. The dotted line is chance.",
+            "corner, the fewer false alarms it takes to find the class. The dotted line is chance. "
+            "A dot is what a class's threshold comes to.",
         ),
         "pr": (
             "Precision-recall curves",
             "Of what is called the class, how much is right (precision), as ever more of the "
-            "class is found (recall): the nearer to the upper right corner, the better.",
+            "class is found (recall): the nearer to the upper right corner, the better. A dot is "
+            "what a class's threshold comes to.",
         ),
     }
     for kind, area in (("roc", "roc_auc"), ("pr", "average_precision")):
@@ -229,7 +243,21 @@ def _curves(results: Results, outcomes: Outcomes, kind: str, area: str) -> Figur
         y = curve(outcomes.probability(label), outcomes.labels == label, at)
         if not np.isnan(y).any():
             lines[classes[label]] = (at, y)
-    return ranking.curves("roc" if kind == "roc" else "pr", lines, areas) if lines else None
+    table = results.plotted("operating_points")
+    axes = ("false_positive_rate", "recall") if kind == "roc" else ("recall", "precision")
+    points = {
+        row["class"]: (row[axes[0]], row[axes[1]])
+        for row in rows(table.dropna(subset=axes) if len(table) else table)
+        if row["class"] in lines
+    }
+    return ranking.curves("roc" if kind == "roc" else "pr", lines, areas, points) if lines else None
+
+
+def _risk_coverage(results: Results) -> Figure:
+    table = results.plotted("risk_coverage")
+    found = results.metrics("evaluate").get("answers")
+    answered = (found["coverage"], 1 - found["accuracy"]) if found and found["coverage"] else None
+    return selective.risk_coverage(table["coverage"].tolist(), table["risk"].tolist(), answered)
 
 
 def _reliability(results: Results) -> Figure:

@@ -1,6 +1,7 @@
 """Ranking curves: ROC and precision-recall, each class against the rest."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -15,12 +16,16 @@ Curve = tuple[Float64Array, Float64Array]
 
 
 def curves(
-    kind: Literal["roc", "pr"], lines: Mapping[str, Curve], areas: Mapping[str, float]
+    kind: Literal["roc", "pr"],
+    lines: Mapping[str, Curve],
+    areas: Mapping[str, float],
+    points: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> Figure:
     """Draw one curve a class.
 
     ``lines`` maps a class to its x and y values in 0..1 (false and true positive rate for "roc",
-    recall and precision for "pr"); ``areas`` maps a class to ROC AUC or average precision.
+    recall and precision for "pr"); ``areas`` maps a class to ROC AUC or average precision,
+    ``points`` to what its threshold comes to, x and y.
     """
     figure = style.new_figure(height=4.6)
     axes = figure.subplots()
@@ -38,6 +43,9 @@ def curves(
             x, y, color=style.SERIES[number % len(style.SERIES)], linestyle=dashed, linewidth=1.6,
             label=style.shorten(name, 20) + area,
         )  # fmt: skip
+        if name in points:
+            color = style.SERIES[number % len(style.SERIES)]
+            axes.plot(*points[name], "o", color=color, markersize=8, clip_on=False, zorder=4)
     measure = "ROC AUC" if kind == "roc" else "average precision"
     title = f"weakest of {len(lines)} classes,\n{measure}" if many else f"class, {measure}"
     if kind == "roc":
@@ -53,11 +61,13 @@ def curves(
         frameon=True, framealpha=0.85, edgecolor="none",
     )  # fmt: skip
     end = 1.0
-    if kind == "roc" and all(np.interp(0.1, *line) > 0.97 for line in lines.values()):
+    near = all(x <= 0.1 for x, _ in points.values())
+    if kind == "roc" and near and all(np.interp(0.1, *line) > 0.97 for line in lines.values()):
         end = 0.1  # all else is a flat line
         axes.set_xlabel("false positive rate, up to 0.1")
     axes.set_xlim(-0.01 * end, 1.01 * end)
-    lowest = min(float(np.min(y)) for _, y in lines.values())
+    marked = [y for _, y in points.values()]
+    lowest = min([float(np.min(y)) for _, y in lines.values()] + marked)
     start = 0.0 if lowest < 0.55 else 0.5 if lowest < 0.85 else 0.8
     axes.set_ylim(start - 0.01 * (1 - start), 1 + 0.02 * (1 - start))
     return figure
