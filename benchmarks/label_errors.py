@@ -27,7 +27,7 @@ from benchmarks.machine import machine
 from benchmarks.overhead import clone
 from classifier.core.softmax import softmax
 from classifier.core.types import BoolArray, Float64Array, Int64Array
-from classifier.evaluation.label_errors import find_label_errors
+from classifier.evaluation.label_errors import find_label_errors, unlikely_labels
 from classifier.experiments.overrides import flags
 from classifier.experiments.recipes import load_recipe
 from classifier.models.temperature import fit_temperature
@@ -148,10 +148,10 @@ def main() -> None:
     true = np.array([classes.index(name.split("/")[1]) for name in ids])
     wrong = labels != true
     temperature = fit_temperature(logits, labels)
-    errors = find_label_errors(logits, labels, temperature)
+    errors = unlikely_labels(logits, labels, temperature)
     orders = {
         "review": errors.rows,
-        "review, not calibrated": find_label_errors(logits, labels).rows,
+        "the report's confident joint": find_label_errors(logits, labels, temperature).rows,
     }
     orders |= cleanlab_orders(labels, softmax(logits.astype(np.float64)))
     print(f"{machine()}; {wrong.sum():,} of {len(ids):,} labels are wrong; T = {temperature}\n")

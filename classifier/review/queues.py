@@ -13,7 +13,7 @@ import numpy as np
 from classifier.core.csv_files import read_table
 from classifier.core.files import read_json
 from classifier.core.types import Float32Array, Float64Array, FloatArray, Int64Array, TextArray
-from classifier.evaluation.label_errors import find_label_errors
+from classifier.evaluation.label_errors import unlikely_labels
 from classifier.images.manifest import Manifest
 from classifier.metrics.neighbors import nearest
 from classifier.review.held_out import HeldOut, entropy
@@ -44,13 +44,13 @@ class Queue:
 
 
 def label_errors(held: Mapping[str, HeldOut], classes: Sequence[str]) -> Queue:
-    """Labels that are likely wrong, by `find_label_errors` of each kind of logits apart."""
+    """Labels that are likely wrong, by `unlikely_labels`."""
     rows, suggested, scores, why = [], [], [], []
     for one in (held[kind] for kind in ("folds", "val", "test") if kind in held):
         known = np.flatnonzero(one.labels >= 0)
         if not len(known):
             continue
-        found = find_label_errors(one.logits[known], one.labels[known], one.temperature)
+        found = unlikely_labels(one.logits[known], one.labels[known], one.temperature)
         rows.append(one.rows[known[found.rows]])
         suggested.append(found.suggested)
         scores.append(found.score)
@@ -59,14 +59,14 @@ def label_errors(held: Mapping[str, HeldOut], classes: Sequence[str]) -> Queue:
         ):
             given = classes[one.labels[row]]
             why.append(
-                f"{one.who} says {classes[guess]}, whose probability is {score:.2f} above that of "
-                f"{given}"
+                f"{one.who} says {classes[guess]}; the label, {given}, has a probability of "
+                f"{1 - score:.3f}"
             )
     order = np.argsort(-_joined(scores), kind="stable")
     about = (
-        "Labels that models which were not trained on them find wrong, most suspicious first."
+        "Labels that models which were not trained on them contradict, the least likely first."
         if "folds" in held
-        else "Labels of val and test that the model finds wrong, most suspicious first. It was "
+        else "Labels of val and test that the model contradicts, the least likely first. It was "
         "trained on those of train: run python -m classifier folds for models that were not."
     )
     return Queue(

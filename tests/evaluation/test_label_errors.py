@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from classifier.evaluation import label_errors
-from classifier.evaluation.label_errors import find_label_errors
+from classifier.evaluation.label_errors import find_label_errors, unlikely_labels
 
 
 def noisy(count: int = 3000, classes: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,6 +39,19 @@ def test_a_hand_made_confident_joint() -> None:
     assert found.rows.tolist() == [6]
     assert found.suggested.tolist() == [1]
     assert found.score == pytest.approx([0.8])
+
+
+def test_unlikely_labels_are_those_the_network_contradicts_least_likely_first() -> None:
+    logits, labels, true = noisy()
+    found = unlikely_labels(logits, labels, 0.7)
+    assert set(found.rows.tolist()) == set(np.flatnonzero(logits.argmax(1) != labels).tolist())
+    assert (found.suggested == logits.argmax(1)[found.rows]).all()
+    assert (np.diff(found.score) <= 0).all()
+    own = np.exp(logits / 0.7)
+    own = own[np.arange(len(own)), labels] / own.sum(1)
+    assert found.score == pytest.approx(1 - own[found.rows], abs=1e-5)
+    wrong = labels != true
+    assert wrong[found.rows[: wrong.sum()]].mean() > 0.9
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_a_queue_is_worked_through_with_keys_alone(page: Any, table: Path) -> No
     assert page.evaluate("document.activeElement.id") == "name"
     suggested = page.locator("#classes .suggested")
     name, key = suggested.get_attribute("data-name"), suggested.get_attribute("data-key")
-    assert page.inner_text("#why").startswith(f"A model of another fold says {name}, whose")
+    assert page.inner_text("#why").startswith(f"A model of another fold says {name}; the")
     second = pressed(page, key)
     (row,) = rows(table)
     assert (row["id"], row["action"], row["label"]) == (first, "relabel", name)
