@@ -1,15 +1,18 @@
 """Prepared images as arrays and encoded: disk, images a second, and what training makes of them.
 
     python -m benchmarks.encoded rates FOLDER SIZE
+    python -m benchmarks.encoded sizes FOLDER SIZE WORKING_SIZE
     python -m benchmarks.encoded accuracy FOLDER SIZE WORKING_SIZE…
 
 FOLDER has CLASS/*.jpg, photographs. `rates` prepares them both ways for a network that sees
 SIZE×SIZE, and reads each in turns. What counts is processor time, of all threads, so that other
-work on the machine changes little. `accuracy` trains a network with random crops on the arrays and
+work on the machine changes little. `sizes` encodes them in other ways than this project does.
+`accuracy` trains a network with random crops on the arrays and
 on images that are encoded at each working size, from the same seeds, and asks it about the test
 images as they are stored and as `predict` prepares them from the original files.
 """
 
+import io
 import statistics
 import sys
 import tempfile
@@ -18,18 +21,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision.io import decode_image
 
 from benchmarks.machine import machine
 from benchmarks.overhead import clone, seconds
 from classifier.augment.augmenter import AugmentParams
 from classifier.core.files import read_json
 from classifier.core.params import load
-from classifier.core.resize import to_array
+from classifier.core.resize import scaled, to_array
 from classifier.core.types import UInt8Array
+from classifier.dataset.encoded_images import view
 from classifier.dataset.prepared import PreparedData
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
@@ -163,6 +170,52 @@ def _row(name: str, found: dict[str, list[float]]) -> None:
     print(f"| {name}, ms an image | {cells[0]} | {cells[1]} | {ratio:.2f} |", flush=True)
 
 
+# --- sizes
+
+
+def sizes(folder: Path, size: int, working: int) -> None:
+    """Print bytes, difference and processor time of each way to encode photographs."""
+    torch.set_num_threads(1)
+    images = [decode(path.read_bytes()).convert("RGB") for path in sorted(folder.glob("*/*"))]
+    wanted = [to_array(image, size, 3).astype(int) for image in images]
+    small = []
+    for image in images:
+        scale = working / min(image.size)
+        width, height = (round(side * scale) for side in image.size)
+        small.append(scaled(image, (width, height), None))
+    print("| | bytes an image | difference | encoding, ms | decoding, ms | torchvision, ms |")
+    print("|---|---|---|---|---|---|")
+    ways: dict[str, dict[str, Any]] = {
+        f"JPEG {quality}, colors {colors}": {
+            "format": "jpeg", "quality": quality, "subsampling": colors, "optimize": True
+        }
+        for colors in ("4:2:0", "4:4:4")
+        for quality in (85, 90, 95)
+    }  # fmt: skip
+    for name, options in {**ways, "PNG": {"format": "png"}}.items():
+        files: list[bytes] = []
+
+        def encoding(files: list[bytes] = files, options: dict[str, Any] = options) -> int:
+            for image in small:
+                buffer = io.BytesIO()
+                image.save(buffer, **options)
+                files.append(buffer.getvalue())
+            return len(small)
+
+        def decoding(files: list[bytes] = files) -> int:
+            return len([np.asarray(Image.open(io.BytesIO(file))) for file in files * 4])
+
+        def torchvision(files: list[bytes] = files) -> int:
+            tensors = [torch.frombuffer(bytearray(file), dtype=torch.uint8) for file in files]
+            return len([decode_image(tensor) for tensor in tensors * 4])
+
+        times = [f"{_milliseconds(work):.2f}" for work in (encoding, decoding, torchvision)]
+        seen = [view(file, size, 3, "squash") for file in files]
+        difference = np.mean([np.abs(a - b).mean() for a, b in zip(wanted, seen, strict=True)])
+        average = statistics.mean(map(len, files))
+        print("|", " | ".join([name, f"{average:,.0f}", f"{difference:.2f}", *times]), "|")
+
+
 # --- accuracy
 
 
@@ -209,6 +262,9 @@ def accuracy(project: Path, size: int, working: list[int]) -> None:
 def main() -> None:
     keep_large_buffers()
     what, folder, size, *working = sys.argv[1:]
+    if what == "sizes":
+        sizes(Path(folder), int(size), int(working[0]))
+        return
     changes = ["download.source=folder", f"download.path={Path(folder).resolve()}"]
     with tempfile.TemporaryDirectory() as temporary:
         project = clone(Path(temporary, "project"), changes)

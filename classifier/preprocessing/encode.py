@@ -33,9 +33,9 @@ def encoded(image: Image.Image, channels: int, shorter: int, quality: Quality) -
         image: in gray or color.
         channels: 1 (gray) or 3 (color).
         shorter: the image is shrunk to this shorter side in pixels, and never enlarged.
-        quality: of JPEG, 1 to 100, with colors at full resolution: half of it, the usual, is as
-            far from the image at 90 as this is at 80. PNG, which loses nothing, for "lossless" and
-            for images of under LOSSLESS_BELOW pixels.
+        quality: of JPEG, 1 to 100, with colors at full resolution: at the same bytes that is nearer
+            to the image than a higher quality with half of it. PNG, which loses nothing, for
+            "lossless" and for what has a side under LOSSLESS_BELOW pixels.
     """
     image = converted(image, "L" if channels == 1 else "RGB")
     least = min(image.size)
