@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -77,10 +78,10 @@ def listing(photos: Path, at_item: Callable[[int], object] = lambda number: None
     return Listing(About("photos", ""), CLASSES, items(), 61)
 
 
-def prepared(raw: Path, folder: Path) -> None:
+def prepared(raw: Path, folder: Path, storage: Literal["arrays", "encoded"] = "arrays") -> None:
     manifest = Manifest.read(raw)
     division = assign(manifest, SplitParams(seed=0, test_fraction=0.2, val_fraction=0.2))
-    params = PreprocessParams(32, 3, "crop", "standardize")
+    params = PreprocessParams(32, 3, "crop", "standardize", storage=storage)
     prepare(raw, manifest, division, CLASSES, params, folder)
 
 
@@ -145,17 +146,21 @@ def test_two_nodes_prepare_the_bytes_of_one_machine(
 ) -> None:
     ingest(listing(photos), tmp_path / "raw", max_rejected=0.1)
     prepared(tmp_path / "raw", tmp_path / "prepared")
+    prepared(tmp_path / "raw", tmp_path / "encoded", "encoded")
     manifest, rows = Manifest.read(tmp_path / "raw"), np.arange(60)
     small = thumbnails(manifest, tmp_path / "raw", rows)
     request.getfixturevalue("cluster")
     ingest(listing(photos), tmp_path / "raw-ray", max_rejected=0.1)
     prepared(tmp_path / "raw-ray", tmp_path / "prepared-ray")
+    prepared(tmp_path / "raw-ray", tmp_path / "encoded-ray", "encoded")
     assert (thumbnails(manifest, tmp_path / "raw-ray", rows) == small).all()
     raw = content(tmp_path / "raw")
     assert len([name for name in raw if name.startswith("shard-")]) == 16
     assert content(tmp_path / "raw-ray") == raw
     assert "train-00003.npy" in content(tmp_path / "prepared")
     assert content(tmp_path / "prepared-ray") == content(tmp_path / "prepared")
+    assert "train-00003.tar" in content(tmp_path / "encoded")
+    assert content(tmp_path / "encoded-ray") == content(tmp_path / "encoded")
 
 
 @pytest.mark.usefixtures("cluster")
