@@ -175,7 +175,7 @@ def unlabelled(
         "unlabelled",
         "Unlabeled",
         "Images without a label, those first that the model is unsure of and that are unlike the "
-        "labelled ones and one another.",
+        "labeled ones and one another.",
         rows,
         why,
     )

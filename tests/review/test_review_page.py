@@ -146,6 +146,21 @@ def test_the_mouse_and_a_screen_reader_can_do_the_same(page: Any, table: Path) -
 
 
 @needs_browser
+def test_the_last_decision_of_a_queue_can_be_undone(page: Any, table: Path) -> None:
+    page.get_by_role("button", name="Near-duplicates").click()
+    page.wait_for_selector("#neighbors .pair")
+    last = shown(page)
+    page.get_by_role("button", name="Keep the label").click()
+    page.wait_for_selector("#seen", state="hidden")
+    assert "Nothing is left to decide in this queue" in page.inner_text("#status")
+    page.keyboard.press("x")
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_selector("#seen")
+    assert shown(page) == last
+    assert rows(table) == []
+
+
+@needs_browser
 def test_keys_can_be_switched_off(page: Any, table: Path) -> None:
     page.get_by_label("Single keys decide").uncheck()
     before = shown(page)

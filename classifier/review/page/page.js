@@ -73,8 +73,12 @@ function counted({ counts, lost }) {
 
 function show(shown) {
   item = shown;
-  find("main").hidden = !item;
-  if (!item) return;
+  find("main").hidden = false;
+  for (const id of ["seen", "why"]) find(id).hidden = !item;
+  if (!item) {
+    for (const id of ["near", "decision", "actions", "opinion"]) find(id).hidden = true; // undo stays
+    return;
+  }
   if (item.place !== null) place = item.place;
   const file = item.row === null;
   find("name").textContent = item.id;
