@@ -13,7 +13,7 @@ from classifier.core.errors import UserError
 from classifier.core.params import load
 from classifier.core.wording import first, printable
 from classifier.experiments.compare import Comparison, compare
-from classifier.experiments.corrected import corrections, judged_alike
+from classifier.experiments.corrected import corrections, differing_rows, judged_alike
 from classifier.experiments.revisions import PULL, WORKSPACE, predictions, resolve
 from classifier.metrics.scoring import EvaluateParams
 from classifier.report.metric_table import LOWER_IS_BETTER
@@ -46,11 +46,10 @@ def run(args: argparse.Namespace) -> int:
     if len(set(names)) < len(names):
         raise UserError("a revision is named twice: name each once.")
     found = [resolve(name, pull=args.pull) for name in names]
-    parts, told = judged_alike(
-        [predictions(part) for part in found], [corrections(part) for part in found]
-    )
-    if told:
-        print(told, file=sys.stderr if args.json else sys.stdout, end="\n\n")
+    tables = [corrections(part) for part in found]
+    parts, told = judged_alike([predictions(part) for part in found], tables)
+    for line in filter(None, (differing_rows(names, tables), told)):
+        print(line, file=sys.stderr if args.json else sys.stdout, end="\n\n")
     comparisons = compare(parts, load("evaluate", EvaluateParams))
     if args.json:
         print(json.dumps([_plain(item) for item in comparisons], indent=2, ensure_ascii=False))

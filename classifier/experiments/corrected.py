@@ -24,6 +24,14 @@ def corrections(revision: Revision) -> Corrections:
         return parse_corrections(file.read(), f"{PATH} of {revision.name}")
 
 
+def differing_rows(names: Sequence[str], tables: Sequence[Corrections]) -> str:
+    """A sentence on how much the revisions' tables hold, "" where they all hold the same."""
+    if all(table == tables[0] for table in tables):
+        return ""
+    held = (f"{len(table):,} in {name}" for name, table in zip(names, tables, strict=True))
+    return f"Rows of {PATH}: {', '.join(held)}."
+
+
 def judged_alike(
     parts: Sequence[Predictions], tables: Sequence[Corrections]
 ) -> tuple[list[Predictions], str]:

@@ -82,6 +82,7 @@ def test_compare_says_so_and_reads_tables_of_every_age(toy: Toy, tmp_path: Path)
     np.save(project.path / "data/prepared/test_labels.npy", labels)
     said = project.classifier("compare", "--top", "0")
     assert said.startswith(
+        "Rows of data/corrections.csv: 0 in HEAD, 1 in workspace.\n\n"
         "data/corrections.csv corrects test images (1 with another label): all are judged by the "
         "labels of workspace, on the 400 images that all have.\n\nworkspace against HEAD: "
     )
