@@ -170,10 +170,12 @@ class Desk:
             return {**about, "row": None, "id": queue.files[place]}
         partner = int(queue.partners[place]) if queue.partners is not None else _NOBODY
         guess = int(queue.suggested[place]) if queue.suggested is not None else _NOBODY
+        ahead = self.next_place(name, place)
         return {
             **self.image(int(queue.rows[place]), partner if partner != _NOBODY else None),
             **about,
             "suggested": self.classes[guess] if guess != _NOBODY else None,
+            "ahead": int(queue.rows[ahead]) if ahead is not None else None,
         }
 
     def image(self, row: int, partner: int | None = None) -> dict[str, Any]:
@@ -196,6 +198,7 @@ class Desk:
             "partner": self._beside(partner) if partner is not None else None,
             "neighbors": [{**self._beside(one), "distance": distance} for one, distance in near],
             "suggested": None,
+            "ahead": None,
             "why": "",
             "place": None,
         }

@@ -91,6 +91,7 @@ def test_a_queue_is_worked_through_with_keys_alone(page: Any, table: Path) -> No
     name, key = suggested.get_attribute("data-name"), suggested.get_attribute("data-key")
     assert page.inner_text("#why").startswith(f"A model of another fold says {name}; the")
     second = pressed(page, key)
+    page.wait_for_selector("#image:not(.waiting)")
     (row,) = rows(table)
     assert (row["id"], row["action"], row["label"]) == (first, "relabel", name)
     assert row["reason"] == "review: likely label errors"
@@ -158,6 +159,36 @@ def test_the_last_decision_of_a_queue_can_be_undone(page: Any, table: Path) -> N
     page.wait_for_selector("#seen")
     assert shown(page) == last
     assert rows(table) == []
+
+
+@needs_browser
+def test_of_many_classes_the_likeliest_are_offered_and_all_can_be_named(
+    browser: Any, tmp_path: Path
+) -> None:
+    review_project.many(tmp_path, 400, kinds=60)
+    table = tmp_path / "data/corrections.csv"
+    with serving(tmp_path, verb="review") as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.wait_for_selector("#guesses li")
+        offered = page.locator("#classes button")
+        assert 5 <= offered.count() <= 7
+        guessed = page.locator("#guesses li span").first.inner_text()
+        first = shown(page)
+        second = pressed(page, page.locator(f'[data-name="{guessed}"]').get_attribute("data-key"))
+        page.get_by_label("Another class").fill("class 77")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#status.problem")
+        assert page.inner_text("#status") == "class 77 is not a class."
+        page.get_by_label("Another class").fill("class 57")
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "before => document.getElementById('name').textContent !== before", arg=second
+        )
+        done = {row["id"]: (row["action"], row["label"]) for row in rows(table)}
+        assert done[first] == ("relabel", guessed)
+        assert done[second] in (("relabel", "class 57"), ("keep", ""))
+        page.close()
 
 
 @needs_browser

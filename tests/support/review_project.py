@@ -1,5 +1,6 @@
 """What the stages leave behind, made up in a moment, for tests of the page that reviews it."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -67,18 +68,16 @@ def made_up(root: Path, images: int = 120) -> Manifest:
     return manifest
 
 
-def many(root: Path, count: int) -> None:
+def many(root: Path, count: int, kinds: int = 10) -> None:
     """A project of ``count`` images, all of one file, in which every one is in some queue."""
     raw = root / "data/raw"
     raw.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    import io
-
     file = io.BytesIO()
     photo(0, (64, 64)).save(file, "jpeg")
     with shard_writer(raw / "shard-00000.tar") as add:
         place = add("0.jpg", file.getvalue())
-    labels = rng.integers(0, 10, count)
+    labels = rng.integers(0, kinds, count)
     write_manifest(
         raw,
         (
@@ -90,7 +89,7 @@ def many(root: Path, count: int) -> None:
         ),
     )  # fmt: skip
     manifest = Manifest.read(raw)
-    classes = [f"class {n}" for n in range(10)]
+    classes = [f"class {n}" for n in range(kinds)]
     (raw / "classes.json").write_text(str(classes).replace("'", '"'))
     splits = np.where(np.arange(count) % 10 == 0, "test", "train").astype("<U10")
     write_splits(root / "data/splits/split.csv", manifest, splits)
@@ -107,7 +106,7 @@ def many(root: Path, count: int) -> None:
     predictions, folds = root / "data/predictions", root / "runs/cv"
     predictions.mkdir(parents=True)
     folds.mkdir(parents=True)
-    logits = rng.normal(size=(count, 10)).astype(np.float32)  # finds most labels wrong
+    logits = rng.normal(size=(count, kinds)).astype(np.float32)  # finds most labels wrong
     np.save(predictions / "test_logits.npy", logits[splits == "test"])
     np.save(folds / "out_of_fold_logits.npy", logits[splits == "train"])
     ids = manifest.id[splits == "train"].tolist()

@@ -90,6 +90,7 @@ function show(shown) {
   if (file) return;
   find("facts").textContent = `${item.split}${item.label ? `, labeled ${item.label}` : ", no label"}, ${item.width} × ${item.height} pixels`;
   const image = find("image");
+  image.classList.add("waiting"); // or the one before would be seen until this one is there
   image.src = address(item.row, 1024);
   image.alt = item.label ? `Image labeled ${item.label}` : "Image without a label";
   if (item.decision) {
@@ -191,7 +192,11 @@ function setUp() {
     decide("class", name);
   });
   const image = find("image");
-  image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth <= 96));
+  image.addEventListener("load", () => {
+    image.classList.toggle("tiny", image.naturalWidth <= 96);
+    image.classList.remove("waiting");
+    if (item?.ahead != null) new Image().src = address(item.ahead, 1024);
+  });
   image.addEventListener("error", () => say("The image cannot be read.", true));
   addEventListener("keydown", (event) => {
     if (!find("shortcuts").checked || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
