@@ -5,12 +5,17 @@ import sys
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from classifier.commands import model_option
 from classifier.core.errors import UserError
 from classifier.core.wording import printable
 from classifier.inference import outputs
 from classifier.inference.inputs import images
+
+if TYPE_CHECKING:
+    from classifier.inference.neighbors import TrainingImages
+    from classifier.inference.predictor import Predictor
 
 SHOWN = 40  # lines in the terminal when the answers also go to a file
 
@@ -82,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
         if args.out:
             sinks.append(stack.enter_context(outputs.out(args.out, classes, args.top, decision)))
         if args.gallery:
-            sinks.append(stack.enter_context(outputs.gallery(args.gallery, classes, decision)))
+            known = _training_images(predictor, args.gallery)
+            made = outputs.gallery(args.gallery, classes, decision, known)
+            sinks.append(stack.enter_context(made))
         if args.submission:
             written = outputs.submission(
                 args.submission, classes, columns, args.submission_probabilities, decision
@@ -100,3 +107,14 @@ def run(args: argparse.Namespace) -> int:
     if skipped:
         print(f"{skipped:,} of {done + skipped:,} images were skipped.", file=sys.stderr)
     return 1 if skipped else 0
+
+
+def _training_images(predictor: "Predictor", path: Path) -> "TrainingImages | None":
+    """Those that a gallery shows beside each image, or None, said why."""
+    from classifier.inference.neighbors import training_images
+
+    known = training_images(predictor)
+    if isinstance(known, str):
+        print(f"{path} shows no nearest training images: {known}.", file=sys.stderr)
+        return None
+    return known

@@ -93,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
 def _serve(
     args: argparse.Namespace, chosen: model_option.ChosenModel, listener: socket.socket
 ) -> None:
+    from classifier.inference.neighbors import training_images
     from classifier.inference.open_predictor import open_predictor
     from classifier.serve.app import create_app
     from classifier.serve.examples import examples
@@ -117,7 +118,8 @@ def _serve(
     names = own_names(args.host, args.allowed_host)
     predictor = open_predictor(chosen.path, args.backend, decision=chosen.decision)
     metrics = chosen.metrics or getattr(predictor, "metrics", {})
-    service = Service(predictor, limits, Metrics())
+    known = training_images(predictor)
+    service = Service(predictor, limits, Metrics(), None if isinstance(known, str) else known)
     shown = examples(Path("data/prepared"), predictor.spec)
     app = create_app(service, shown, chosen.name, metrics, names)
     host, port = listener.getsockname()[:2]

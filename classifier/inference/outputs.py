@@ -11,16 +11,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from classifier.core.csv_files import row_writer
 from classifier.core.errors import UserError
 from classifier.core.files import replacing
+from classifier.core.types import UInt8Array
 from classifier.core.wording import printable
 from classifier.inference.predict import Answer
 from classifier.models.decision import NOT_SURE, Decision
+
+if TYPE_CHECKING:
+    from classifier.inference.neighbors import Neighbor, TrainingImages
 
 GALLERY = 300  # images that a gallery shows: the first ones
 _NAME, _CLASS = 40, 24  # letters of a terminal line for the image's and for the class's name
@@ -184,8 +188,19 @@ def submission(
 
 
 @contextmanager
-def gallery(path: Path, classes: Sequence[str], decision: Decision | None = None) -> Iterator[Sink]:
+def gallery(
+    path: Path,
+    classes: Sequence[str],
+    decision: Decision | None = None,
+    known: "TrainingImages | None" = None,
+) -> Iterator[Sink]:
     """Show the first GALLERY images with their classes, as PNG or as one HTML file.
+
+    Args:
+        path: of the file.
+        classes: their names.
+        decision: how an answer follows from the probabilities.
+        known: training images, of which the nearest are shown beside each image.
 
     Raises:
         UserError: the name ends in neither .png nor .html.
@@ -202,13 +217,29 @@ def gallery(path: Path, classes: Sequence[str], decision: Decision | None = None
             shown.append(answer._replace(pixels=answer.pixels.copy()))  # lets go of its batch
 
     yield write
-    captions = [_caption(answer, classes, decision) for answer in shown]
     if not shown:
         print(f"{path} not written: there is no image to show.", file=sys.stderr)
-    elif path.suffix.lower() == ".png":
-        _draw(path, shown, captions)
+        return
+    pixels = np.stack([answer.pixels for answer in shown if answer.pixels is not None])
+    shots = [
+        _Shot(answer.image.name, image, _caption(answer, classes, decision), near)
+        for answer, image, near in zip(
+            shown, pixels, known.beside(pixels) if known else [[]] * len(shown), strict=True
+        )
+    ]
+    if path.suffix.lower() == ".png":
+        _draw(path, shots)
     else:
-        _write_page(path, shown, captions, total)
+        _write_page(path, shots, total, len(known) if known else 0)
+
+
+class _Shot(NamedTuple):
+    """An image of a gallery: its name, pixels [S, S, C], answer, and nearest training images."""
+
+    name: str
+    pixels: UInt8Array
+    caption: str
+    near: "list[Neighbor]"
 
 
 def _caption(answer: Answer, classes: Sequence[str], decision: Decision | None) -> str:
@@ -218,36 +249,46 @@ def _caption(answer: Answer, classes: Sequence[str], decision: Decision | None) 
     return guess if sure else f"{NOT_SURE}: {guess}"
 
 
-def _draw(path: Path, shown: list[Answer], captions: Sequence[str]) -> None:
+def _draw(path: Path, shots: Sequence[_Shot]) -> None:
     from classifier.report.figures import style
     from classifier.report.figures.tiles import Tile, sheet
 
-    tiles = [
-        Tile([answer.pixels], caption, Path(answer.image.name).name)
-        for answer, caption in zip(shown, captions, strict=True)
-        if answer.pixels is not None
-    ]
+    tiles = []
+    for name, pixels, caption, near in shots:
+        classes = f" · near: {', '.join(one.label for one in near)}" if near else ""
+        strip = [pixels, *(one.pixels for one in near)]
+        tiles.append(Tile(strip, caption, f"{Path(name).name}{classes}", places=len(strip)))
     style.save(sheet(tiles, 112), path)
 
 
-def _write_page(path: Path, shown: list[Answer], captions: Sequence[str], total: int) -> None:
+def _write_page(path: Path, shots: Sequence[_Shot], total: int, among: int) -> None:
     import jinja2
-    from PIL import Image
 
-    tiles = []
-    for answer, caption in zip(shown, captions, strict=True):
-        assert answer.pixels is not None
-        buffer = io.BytesIO()
-        Image.fromarray(answer.pixels.squeeze()).save(buffer, "PNG")
-        image = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        tiles.append({"image": image, "caption": caption, "name": answer.image.name})
-    assert shown[0].pixels is not None
+    tiles = [
+        {
+            "image": png_address(shot.pixels),
+            "caption": shot.caption,
+            "name": shot.name,
+            "near": [{"image": png_address(one.pixels), "label": one.label} for one in shot.near],
+        }
+        for shot in shots
+    ]
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_PAGE), autoescape=True)
     text = environment.get_template("gallery.html.j2").render(
         tiles=tiles,
         number=f"{len(tiles):,}",
         total=f"{total:,}",
-        rendering="pixelated" if len(shown[0].pixels) < 96 else "auto",
+        among=f"{among:,}" if among else "",
+        rendering="pixelated" if len(shots[0].pixels) < 96 else "auto",
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def png_address(pixels: UInt8Array) -> str:
+    """An image [S, S, C] as the data: address of a PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

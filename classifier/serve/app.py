@@ -11,6 +11,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
+from classifier.inference.outputs import png_address
 from classifier.models.decision import Decision
 from classifier.serve import schema
 from classifier.serve.examples import Examples
@@ -157,6 +158,29 @@ def create_app(
             {"class": spec.classes[chosen], "overlay": overlay, "empty": not shows}
         )
 
+    @app.post("/neighbors", responses=_PROBLEMS, openapi_extra=_BODY)
+    async def neighbors(request: Request) -> schema.Neighbors:
+        """Show the training pictures that the network finds most like one picture."""
+        if service.known is None:
+            raise RefusedError(501, "Not available: this server has no training pictures.")
+        async with uploads(request, _client(request), limits, service.bodies) as parts:
+            if len(parts) > 1:
+                raise RefusedError(413, "Only one picture can be compared at a time.")
+            with service.admitted(_client(request), 1):
+                found = await unless_gone(request, service.neighbors(parts[0].data))
+        return schema.Neighbors.model_validate(
+            {
+                "neighbors": [
+                    {
+                        "class": one.label,
+                        "distance": one.distance,
+                        "picture": png_address(one.pixels),
+                    }
+                    for one in found
+                ]
+            }
+        )
+
     @app.get("/health", responses={503: {"model": schema.Health}})
     async def health(response: Response) -> schema.Health:
         """Tell whether requests are answered."""
@@ -178,6 +202,7 @@ def create_app(
             decision=asdict(spec.decision) if spec.decision else None,
             metrics=dict(metrics),
             explains=service.explains,
+            shows_neighbors=service.known is not None,
             light_ink=sum(spec.mean) / len(spec.mean) < 0.5,
             limits={
                 "body_bytes": limits.body_bytes,

@@ -49,6 +49,20 @@ class Explanation(BaseModel):
     empty: bool = Field(description="Whether no place speaks for the class by itself.")
 
 
+class Neighbor(BaseModel):
+    """A training picture that the network finds much like the one that was sent."""
+
+    name: str = Field(alias="class", description="Its class.")
+    distance: float = Field(description="Cosine distance of the embeddings, 0 to 2.")
+    picture: str = Field(description="A PNG as data: address, as the network sees it.")
+
+
+class Neighbors(BaseModel):
+    """The nearest training pictures, nearest first."""
+
+    neighbors: list[Neighbor]
+
+
 class Example(BaseModel):
     """A picture of the test set."""
 
@@ -78,6 +92,7 @@ class ModelCard(BaseModel):
     )
     metrics: dict[str, Any] = Field(description="Of its evaluation, where they are known.")
     explains: bool = Field(description="Whether /explain answers.")
+    shows_neighbors: bool = Field(description="Whether /neighbors answers.")
     light_ink: bool = Field(description="Whether its pictures are light on dark.")
     limits: dict[str, float]
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from classifier.core.engine import cores
 from classifier.core.types import Float32Array, UInt8Array
+from classifier.inference.neighbors import Neighbor, TrainingImages
 from classifier.inference.predictor import Predictor
 from classifier.serve.batching import Batcher
 from classifier.serve.budget import Budget
@@ -27,8 +28,16 @@ _SHOWN = 224  # pixels that an explained picture is at least shown at
 class Service:
     """A predictor for many clients at once. All methods belong to one event loop."""
 
-    def __init__(self, predictor: Predictor, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        limits: Limits,
+        metrics: Metrics,
+        known: TrainingImages | None = None,
+    ) -> None:
+        """Put a predictor to work; ``known`` are the training images that pictures may be like."""
         self.predictor, self.limits, self.metrics = predictor, limits, metrics
+        self.known = known
         self.spec = predictor.spec
         self._batcher = Batcher(
             predictor.probabilities, limits.batch, limits.wait_seconds, metrics.batches.observe
@@ -117,6 +126,17 @@ class Service:
             return chosen, _overlay(picture, heat[0]), bool(heat.any())
 
         return await self._batcher.alone(explain)
+
+    async def neighbors(self, data: bytes | str) -> list[Neighbor]:
+        """The training images that the network finds most like a picture, nearest first.
+
+        Raises:
+            RefusedError: as of `pixels`.
+        """
+        picture, known = await self.decoded(data), self.known
+        assert known is not None
+        (found,) = await self._batcher.alone(lambda: known.beside(picture[None]))
+        return found
 
 
 def _overlay(picture: UInt8Array, heat: Float32Array) -> str:

@@ -310,7 +310,9 @@ def test_every_output_says_what_evaluate_said(
         answers = list(csv.reader(file))
     assert answers == [["ImageId", "Label"], *([f"{n:02}", expected[n]] for n in range(20))]
     page = (root / "g.html").read_text()
-    assert page.count("data:image/png;base64,") == 20
+    # Each image, and its three nearest training images.
+    assert page.count("data:image/png;base64,") == 20 * (1 + 3)
+    assert "alike among 1,294 training images" in page
     assert "http" not in page
 
     files = ["--out", str(root / "o.json"), "--gallery", str(root / "g.png"), "--top", "2"]

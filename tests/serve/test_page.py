@@ -116,6 +116,18 @@ def test_a_broken_picture_gets_a_sentence(page: Any, digits: tuple[list[bytes], 
     assert page.inner_text("#status") == "At most 64 pictures at a time, please."
 
 
+def test_similar_training_pictures_come_on_request(
+    page: Any, digits: tuple[list[bytes], list[str]]
+) -> None:
+    bring(page, "drop", digits[0][0])
+    page.locator("#results .compare").click()
+    page.wait_for_selector("#results .near li:nth-child(3)")
+    assert page.inner_text("#status").startswith("The most similar training pictures: ")
+    assert page.locator("#results .near li").all_inner_texts() == [digits[1][0]] * 3
+    assert page.locator("#results .compare").count() == 0
+    assert page.complaints == []
+
+
 def test_the_heat_map_comes_and_goes(page: Any, digits: tuple[list[bytes], list[str]]) -> None:
     bring(page, "drop", digits[0][0])
     button = page.locator("#results .explain")

@@ -343,3 +343,17 @@ def test_an_exported_model_is_served_without_torch(finished: Workspace, tmp_path
     missing += ",yaml,tqdm,ruamel"
     ended = finished.run("python", "-c", ONLY_WHAT_THE_CONTAINER_HAS, path, missing)
     assert ended.stdout == "(1, 10)\n"
+
+
+def test_the_training_pictures_like_an_example(client: "httpx.Client") -> None:
+    assert client.get("/model").json()["shows_neighbors"] is True
+    listed = client.get("/examples").json()
+    example = listed[3]
+    picture = client.get(f"/{example['picture']}").content
+    found = client.post("/neighbors", files=form(picture)).json()["neighbors"]
+    assert [one["class"] for one in found] == [example["label"]] * 3
+    distances = [one["distance"] for one in found]
+    assert distances == sorted(distances)
+    assert all(one["picture"].startswith("data:image/png;base64,") for one in found)
+    assert client.post("/neighbors", files=form(b"x")).status_code == 415
+    assert client.post("/neighbors", files=form(picture, picture)).status_code == 413

@@ -82,12 +82,13 @@ function show(prediction, file, sketch) {
   card.querySelector(".name").textContent = sketch ? "" : prediction.name || "";
   const top = card.querySelector(".top");
   const explain = card.querySelector(".explain");
+  const compare = card.querySelector(".compare");
   if (prediction.error) {
     top.textContent = prediction.error;
     top.classList.add("problem");
     card.classList.add("broken");
     picture.parentElement.remove();
-    explain.remove();
+    explain.parentElement.remove();
   } else {
     top.textContent = prediction.answer ?? "Not sure";
     top.classList.toggle("unsure", prediction.answer === null);
@@ -104,10 +105,35 @@ function show(prediction, file, sketch) {
     }
     if (model?.explains) explain.addEventListener("click", () => toggle(explain, picture, address, file));
     else explain.remove();
+    if (model?.shows_neighbors) compare.addEventListener("click", () => showNeighbors(compare, card, file));
+    else compare.remove();
   }
   const list = find("results");
   list.prepend(card);
   while (list.children.length > SHOWN) list.lastElementChild.remove();
+}
+
+async function showNeighbors(button, card, file) {
+  button.disabled = true;
+  try {
+    const { neighbors } = await ask("neighbors", [file]);
+    const list = card.querySelector(".near");
+    for (const { class: name, picture } of neighbors) {
+      const item = document.createElement("li");
+      const image = document.createElement("img");
+      image.src = picture;
+      image.alt = "";
+      image.className = model.image_size < 96 ? "tiny" : "";
+      item.append(image, name);
+      list.append(item);
+    }
+    list.hidden = false;
+    button.remove();
+    say(`The most similar training pictures: ${neighbors.map((one) => one.class).join(", ")}.`);
+  } catch (error) {
+    button.disabled = false;
+    say(error.message, true);
+  }
 }
 
 async function toggle(button, picture, address, file) {
