@@ -60,6 +60,8 @@ class OwnNames(TrustedHostMiddleware):
 def own_names(host: str, others: Iterable[str] = ()) -> list[str]:
     """What a server on ``host`` goes by: localhost, the machine's name, ``host`` and ``others``.
 
+    A ``host`` that is an address is no name: other ports of it belong to other pages.
+
     Raises:
         UserError: one of ``others`` is neither a name, ``*.name`` nor ``*``.
     """
@@ -69,15 +71,20 @@ def own_names(host: str, others: Iterable[str] = ()) -> list[str]:
                 f"--allowed-host {name}: give a name without scheme and port, such as "
                 "example.org; *.example.org for all names below it; or * for any."
             )
-    return list(dict.fromkeys(["localhost", socket.gethostname(), host, *others]))
+    named = [] if _is_ip(host) else [host]
+    return list(dict.fromkeys(["localhost", socket.gethostname(), *named, *others]))
 
 
 def _is_address(host: str | None) -> bool:
     if host is None:  # HTTP/1.0, which no browser speaks; some health checks do
         return True
     parts = _HOST.fullmatch(host)
+    return parts is not None and _is_ip(parts[1] or parts[2])
+
+
+def _is_ip(text: str) -> bool:
     try:
-        ipaddress.ip_address((parts[1] or parts[2]) if parts else "")
+        ipaddress.ip_address(text)
     except ValueError:
         return False
     return True
