@@ -1,6 +1,7 @@
 """Fixtures that more than one test module uses."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tests.support.workspace import Workspace
 
 # Stages that run in this process have the bits of those in processes of their own.
 os.environ.update(TORCH)
+# A shell has what it starts with `&` ignore Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; threads would only fight
     os.environ["OMP_NUM_THREADS"] = "1"
 
