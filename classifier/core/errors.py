@@ -45,9 +45,11 @@ def of_the_machine(error: BaseException) -> str | None:
     Memory, room on a disk, rights, open files, or a file that is not there or is a folder.
     """
     text = str(error)
-    # Of libraries that are loaded where memory is limited, and of torch on the CPU.
+    # Of libraries that are loaded where memory is limited, of torch on the CPU, and of Matplotlib.
     if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         return "the memory did not suffice: free some, or allow this process more."
+    if "can't start new thread" in text:  # Python says this of both limits
+        return "no thread could be started: allow this process more memory, or more threads."
     # NumPy says it in words, without a number.
     number = errno.ENOSPC if _NO_SPACE.search(text) else getattr(error, "errno", None)
     if not isinstance(error, OSError) or number is None:
@@ -64,7 +66,8 @@ def of_the_machine(error: BaseException) -> str | None:
 
 
 _NO_MEMORY = re.compile(
-    r"can't allocate memory|cannot allocate memory|not enough memory|failed to map segment",
+    r"can't allocate memory|cannot allocate memory|not enough memory|failed to map segment"
+    r"|could not be made C-contiguous",
     re.IGNORECASE,
 )
 _NO_SPACE = re.compile(

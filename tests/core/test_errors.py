@@ -22,6 +22,8 @@ from classifier.core.errors import of_the_machine
         (MemoryError(), "the memory did not suffice: free some"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "the memory did not suffice: free"),
         (ImportError("a.so: failed to map segment from shared object"), "the memory did not"),
+        (ValueError("Input array could not be made C-contiguous"), "the memory did not suffice"),
+        (RuntimeError("can't start new thread"), "no thread could be started: allow this process"),
     ],
 )
 def test_each_has_its_sentence(error: Exception, sentence: str) -> None:
