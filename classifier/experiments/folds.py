@@ -36,6 +36,8 @@ def run_missing(
     done = set(experiments) & set(names(root))
     for name in done:
         _same_params(resolve(name, root), experiments[name], root)
+        # It may have ended after the process that followed it was killed.
+        ExperimentRun(name, experiments[name], folder, root).end_orphan()
     waiting = [name for name in experiments if name not in done]
     running: dict[str, ExperimentRun] = {}
     with ExitStack() as stack:

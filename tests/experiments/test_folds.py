@@ -61,9 +61,12 @@ def test_folds_run_once_and_are_pooled(toy: Toy, tmp_path: Path) -> None:
     experiments = project.dvc("exp", "list", "--names-only").stdout.split()
     assert sorted(experiments) == ["cv-0", "cv-1", "cv-2"]
     assert project.run("git", "status", "--porcelain").stdout == ""
-    # There already: read, not run again.
+    # There already: read, not run again. What a `folds` that was killed at its end left goes.
+    record = project.path / ".run/folds/cv-0.json"
+    record.write_text("[[1, 0.0], [1, 0.0]]", encoding="utf-8")
     again = project.classifier("folds", "-k", "3", "-S", "train.lr=0.7", "-n", "cv")
     assert again == printed
+    assert not record.exists()
     assert "with train.lr = 0.7, not 0.6: give these folds another name" in project.refused(
         "folds", "-k", "3", "-S", "train.lr=0.6", "-n", "cv"
     )
