@@ -15,6 +15,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from classifier.cli import main
 from tests.support.workspace import Workspace, environment
 from tools import ROOT
@@ -155,8 +157,9 @@ class Toy(Workspace):
 
     def nothing_goes_on(self, experiment: str) -> None:
         """Check that no process of an experiment is left, and no temporary folder of any."""
-        running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-        assert f" {experiment} " not in running.stdout
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            if experiment in (process.info["cmdline"] or ()):
+                assert not Path(process.info["cwd"] or "/").is_relative_to(self.path)
         assert not list((self.path / ".dvc/tmp/exps/standalone").glob("tmp*"))
 
     def experiment(self, name: str, *changes: str) -> None:

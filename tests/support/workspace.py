@@ -85,6 +85,7 @@ class Workspace:
 def environment() -> dict[str, str]:
     """The tests' own environment, with this Python and its tools first on the path."""
     return os.environ | {
+        "DVC_NO_ANALYTICS": "1",  # `dvc init` leaves a report in the temporary folder otherwise
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GIT_AUTHOR_NAME": "test",
         "GIT_AUTHOR_EMAIL": "test@example.com",
