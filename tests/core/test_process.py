@@ -75,8 +75,8 @@ def main():
         (temporary / "half").touch()
         print("begun", flush=True)
         time.sleep(float(sys.argv[1]))
-if len(sys.argv) > 2:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# The tests themselves may be run by `nohup`.
+signal.signal(signal.SIGHUP, signal.SIG_IGN if len(sys.argv) > 2 else signal.SIG_DFL)
 stage("download", main)
 """
 
