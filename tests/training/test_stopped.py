@@ -26,6 +26,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
 def test_ctrl_c_saves_and_says_how_to_go_on(
     data: PreparedData, tmp_path: Path, sign: signal.Signals
 ) -> None:
+    if signal.getsignal(sign) is signal.SIG_IGN:
+        pytest.skip("whoever started the tests ignores it, as `nohup` does")
     wanted = digest(fit(data, epochs=3))
     checkpoints = Checkpoints(tmp_path / "run", "100 epochs")
 
