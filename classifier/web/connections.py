@@ -20,8 +20,8 @@ _BREAKS, _BYTES_A_BREAK = 1000, 64
 class Connection(H11Protocol):
     """uvicorn's own, which waits for ever for the end of a header and for a client that reads.
 
-    A connection more than ``most`` costs the client that keeps most of them waiting the one that
-    has been silent longest. ``overdue`` says which ones wait in vain. A body in chunks of a few
+    A connection more than ``most`` costs the client that has most of them the one that has waited
+    longest. ``overdue`` says which ones wait in vain. A body in chunks of a few
     bytes each, which costs far more than it takes to send, is cut off.
     """
 
@@ -76,7 +76,11 @@ class Connection(H11Protocol):
         )
 
     def _make_room(self) -> None:
-        """Close the connection that is missed least; this one, if all others are at work."""
+        """Close the connection that is missed least: of the client that has most of them.
+
+        This one counts among those that wait, for a client whose others are all at work must not
+        take the place of somebody else's.
+        """
         others: set[Any] = self.connections - {self}
         present = [other for other in others if not other.transport.is_closing()]
         if len(present) < self.most:
@@ -86,9 +90,9 @@ class Connection(H11Protocol):
             for other in present
             if other.idle or other.flow.write_paused or other.cycle.more_body
         ]
-        held = Counter(_host(other) for other in waiting)
-        order = {other: (-held[_host(other)], other.heard) for other in waiting}
-        min(waiting, key=lambda other: order[other], default=self).transport.abort()
+        held = Counter(_host(other) for other in (*present, self))
+        order = {other: (-held[_host(other)], other.heard) for other in (*waiting, self)}
+        min(order, key=lambda other: order[other]).transport.abort()
 
 
 def limited(most: int) -> type[Connection]:
