@@ -85,9 +85,11 @@ def test_after_a_kill_repair_puts_head_back(
     project: Toy, capfd: pytest.CaptureFixture[str]
 ) -> None:
     process = start(project)
-    for one in family(process):
+    started = family(process)
+    for one in started:
         one.kill()
     process.communicate()
+    psutil.wait_procs(started[1:], timeout=10)  # DVC honors the locks of what is still there
     assert branch(project) == "", "DVC works on a detached HEAD"
     whole = (project.path / "params.yaml").read_bytes()
     (project.path / "params.yaml").write_bytes(whole[: len(whole) // 2])
