@@ -44,6 +44,7 @@ class Classifier(nn.Module):
     """A network in two parts, so that freezing, Grad-CAM and embeddings need no special cases.
 
     ``backbone``: a Sequential of named stages; a convolutional stage returns maps [N, C, H, W].
+    timm's networks are one stage, which may return tokens, maps [N, H, W, C] or a list of them.
     ``head``: pooling, perhaps hidden layers, and a last ``nn.Linear``.
     Input: standardized floats [N, channels, H, W]; output: logits [N, classes].
     ``test_time_augmentation``: what the logits are the mean of, but in training; see
@@ -103,20 +104,50 @@ class Classifier(nn.Module):
             hook.remove()
         raise AssertionError("the backbone does not use the layer")
 
+    def layer_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The backbone's weights in groups, by name, in the order in which they run.
+
+        A group is a stage that has weights; a stage that is a whole network of another library
+        states groups of its own, by a method ``layer_groups``.
+        """
+        groups: dict[str, list[nn.Parameter]] = {}
+        for name, stage in self.backbone.named_children():
+            own: Any = getattr(stage, "layer_groups", None)
+            groups |= own() if own else {name: list(stage.parameters())}
+        return {name: weights for name, weights in groups.items() if weights}
+
+    def stages(self) -> dict[str, nn.Module]:
+        """The modules of which the outputs are shown, by name, in the order in which they run.
+
+        Those of the backbone; or of a stage that states some of its own, by a method ``stages``.
+        """
+        modules: dict[str, nn.Module] = {}
+        for name, stage in self.backbone.named_children():
+            own: Any = getattr(stage, "stages", None)
+            modules |= own() if callable(own) else {name: stage}
+        return modules
+
     @property
     def last_linear(self) -> nn.Linear:
         """The layer that makes the logits; its input is the image's embedding."""
         return [module for module in self.head.modules() if isinstance(module, nn.Linear)][-1]
 
     def train(self, mode: bool = True) -> "Classifier":
-        """Switch to training, except for frozen stages: their batch statistics stay as learnt."""
+        """Switch to training, except for what is frozen: its batch statistics stay as learnt."""
         super().train(mode)
         if mode:
-            for stage in (*self.backbone, self.head):
-                parameters = list(stage.parameters())
-                if parameters and not any(parameter.requires_grad for parameter in parameters):
-                    stage.eval()
+            _keep_frozen(self)
         return self
+
+
+def _keep_frozen(module: nn.Module) -> None:
+    """Put the largest parts of which all weights are frozen into eval mode."""
+    trained = [parameter.requires_grad for parameter in module.parameters()]
+    if trained and not any(trained):
+        module.eval()
+    elif not all(trained):
+        for child in module.children():
+            _keep_frozen(child)
 
 
 class Entry(nn.Module):

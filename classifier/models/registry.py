@@ -25,6 +25,7 @@ from classifier.models.networks.layers import require_size
 from classifier.models.networks.lenet import LenetParams, lenet
 from classifier.models.networks.mlp import MlpParams, mlp
 from classifier.models.networks.resnet import ResnetParams, resnet
+from classifier.models.networks.timm import TimmParams, timm_names, timm_network, timm_tags
 from classifier.models.networks.torchvision import (
     TorchvisionParams,
     torchvision_names,
@@ -35,6 +36,7 @@ from classifier.models.networks.vit import VitParams, vit
 from classifier.models.networks.wide_resnet import WideResnetParams, wide_resnet
 
 TORCHVISION = "torchvision/"
+TIMM = "timm/"
 # Networks that compute with tensors while they are built, which the device `meta` cannot.
 COMPUTES = f"{TORCHVISION}regnet"
 
@@ -85,6 +87,7 @@ class ModelParams:
     vit: VitParams = field(default_factory=VitParams)
     fast: FastParams = field(default_factory=FastParams)
     torchvision: TorchvisionParams = field(default_factory=TorchvisionParams)
+    timm: TimmParams = field(default_factory=TimmParams)
 
     def __post_init__(self) -> None:
         _look_up(self.name)
@@ -98,10 +101,14 @@ class ModelParams:
                 "or model.freeze to none"
             )
 
+    @property
+    def section(self) -> str:
+        """The key under ``model`` with the chosen network's settings."""
+        return self.name.partition("/")[0]
+
     def args(self) -> dict[str, Any]:
         """The chosen network's settings as plain JSON values, for ``build`` and the model file."""
-        key = "torchvision" if self.name.startswith(TORCHVISION) else self.name
-        settings = asdict(getattr(self, key))
+        settings = asdict(getattr(self, self.section))
         args = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
         if self.input_size is not None:
             args["entry"] = {"size": self.input_size}
@@ -127,9 +134,10 @@ class _General:
     test_time_augmentation: TestTimeAugmentation = "none"
 
 
-def names() -> list[str]:
-    """Every name that ``build`` knows, torchvision's included (which imports torchvision)."""
-    return [*NETWORKS, *(TORCHVISION + name for name in torchvision_names())]
+def names(library: str) -> list[str]:
+    """The names of TORCHVISION's or TIMM's networks, which imports that library."""
+    found = torchvision_names() if library == TORCHVISION else timm_names()
+    return [library + name for name in found]
 
 
 def build(
@@ -138,7 +146,7 @@ def build(
     """Build a network with fresh weights, drawn from torch's global random state.
 
     Args:
-        name: a key of ``NETWORKS``, or ``torchvision/NAME``.
+        name: a key of ``NETWORKS``, ``torchvision/NAME`` or ``timm/NAME``.
         args: the network's settings; what is left out has its default. ``entry`` may describe an
             ``Entry`` (keys size, mean, std) that adapts the images to what the weights expect;
             ``test_time_augmentation`` has the network answer with the mean over several views of an
@@ -165,9 +173,13 @@ def build(
         image_size = entry.size
         channels = len(entry.mean) if entry.mean else channels
     if name.startswith(TORCHVISION):
-        params = parse(TorchvisionParams, settings, "model.torchvision")
         short_name = name.removeprefix(TORCHVISION)
-        network = torchvision_network(short_name, params, classes, channels, image_size)
+        of_torchvision = parse(TorchvisionParams, settings, "model.torchvision")
+        network = torchvision_network(short_name, of_torchvision, classes, channels, image_size)
+    elif name.startswith(TIMM):
+        short_name = name.removeprefix(TIMM)
+        of_timm = parse(TimmParams, settings, "model.timm")
+        network = timm_network(short_name, of_timm, classes, channels, image_size)
     else:
         params = parse(NETWORKS[name].params, settings, f"model.{name}")
         require_size(name, image_size, NETWORKS[name].smallest)
@@ -183,15 +195,27 @@ def build(
 
 def _look_up(name: str) -> None:
     """Raise UserError for a name that is not known, with the list and the nearest match."""
-    if name.startswith(TORCHVISION):
-        known = torchvision_names()
-        if name.removeprefix(TORCHVISION) not in known:
-            wrong = suggestion(name, [TORCHVISION + other for other in known])
-            listing = "`python -m classifier models --torchvision` lists them"
-            raise UserError(f"model.name: {name!r} is not a network{wrong}; {listing}.")
-    elif name not in NETWORKS:
-        wrong = suggestion(name, NETWORKS)
-        raise UserError(f"model.name: {name!r} is not a network{wrong} nor torchvision/NAME.")
+    library = next((of for of in (TORCHVISION, TIMM) if name.startswith(of)), None)
+    if library is None:
+        if name not in NETWORKS:
+            wrong = suggestion(name, NETWORKS)
+            raise UserError(
+                f"model.name: {name!r} is not a network{wrong} nor torchvision/NAME or timm/NAME."
+            )
+        return
+    known = names(library)
+    if name in known:
+        return
+    network = name.partition(".")[0]
+    if library == TIMM and network in known:
+        tags = timm_tags(network.removeprefix(TIMM))
+        if name not in (tagged := [f"{network}.{tag}" for tag in tags]):
+            raise UserError(
+                f"model.name: timm knows no weights {name!r}{suggestion(name, tagged)}."
+            )
+        return
+    listing = f"`python -m classifier models --{library.rstrip('/')}` lists them"
+    raise UserError(f"model.name: {name!r} is not a network{suggestion(name, known)}; {listing}.")
 
 
 def _start_undecided(network: Classifier) -> None:

@@ -32,6 +32,7 @@ class TrainParams:
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
     backbone_lr_factor: Annotated[float, Gt(0)] = 1.0
+    layer_decay: Annotated[float, Interval(gt=0, le=1)] = 1.0
     schedule: ScheduleName = "constant"
     warmup_epochs: Annotated[float, Ge(0)] = 0.0
     gamma: Annotated[float, Interval(gt=0, lt=1)] = 0.1

@@ -19,7 +19,7 @@ import yaml
 from classifier.augment.augmenter import AugmentParams
 from classifier.core.files import sha256
 from classifier.models.device import choose_device
-from classifier.models.registry import NETWORKS, ModelParams
+from classifier.models.registry import NETWORKS, TIMM, ModelParams
 from classifier.training.distributed import Ranks
 from classifier.training.params import TrainParams
 from classifier.training.run.known_hashes import hashes
@@ -54,6 +54,8 @@ def run_key(
         data = [prepared / "meta.json", *prepared.glob("train*"), *prepared.glob("val*")]
         versions = {"torchvision": metadata.version("torchvision")}
         versions |= {"torch": torch.__version__, "numpy": np.__version__}
+        if model.name.startswith(TIMM):
+            versions["timm"] = metadata.version("timm")
         found = {
             "params.yaml": key_of([train, _settings(model), asdict(augment)], []),
             str(prepared): key_of(hashes(sorted(data), known), []),
@@ -65,7 +67,7 @@ def run_key(
 
 
 def _settings(model: ModelParams) -> dict[str, Any]:
-    networks = {*NETWORKS, "torchvision"}
+    networks = {*NETWORKS, "torchvision", "timm"}
     general = {key: value for key, value in asdict(model).items() if key not in networks}
     if Path(str(model.pretrained)).is_file():
         general["pretrained"] = sha256(str(model.pretrained))

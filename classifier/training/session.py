@@ -31,7 +31,7 @@ from classifier.training.distributed import Ranks
 from classifier.training.imbalance import class_weights, epoch_order, image_losses
 from classifier.training.numerics import choose_numerics, make_deterministic, settle
 from classifier.training.optimization.ema import averaged
-from classifier.training.optimization.optimizers import build_optimizer
+from classifier.training.optimization.optimizers import build_optimizer, lr_factors
 from classifier.training.params import TrainParams
 from classifier.training.progressive_resizing import Growth, shrunk
 from classifier.training.seeding import derive, generator
@@ -127,7 +127,7 @@ class Session:
             weight_decay=params.weight_decay,
             momentum=params.momentum,
             betas=(params.beta1, params.beta2),
-            backbone_lr_factor=params.backbone_lr_factor,
+            lr_factors=lr_factors(self.network, params.backbone_lr_factor, params.layer_decay),
         )
         fp16 = self.numerics.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)

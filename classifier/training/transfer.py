@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from classifier.core.errors import UserError
 from classifier.core.files import sha256
@@ -133,15 +133,6 @@ def fit_weights(network: Classifier, params: ModelParams, spec: ModelSpec, image
         network.fit(batches)
 
 
-def stages(network: Classifier) -> dict[str, nn.Module]:
-    """The backbone's stages that have weights, by name, in the order in which they run."""
-    return {
-        name: stage
-        for name, stage in network.backbone.named_children()
-        if any(True for _ in stage.parameters())
-    }
-
-
 def freeze(network: Classifier, params: ModelParams, epoch: int = 0) -> int:
     """Freeze what ``model.freeze`` says, less what gradual unfreezing has let go by now.
 
@@ -149,21 +140,22 @@ def freeze(network: Classifier, params: ModelParams, epoch: int = 0) -> int:
     ``Classifier.train``). Call it before each epoch; ``epoch`` counts the completed ones.
 
     Returns:
-        the number of frozen stages.
+        the number of frozen layer groups.
     """
-    parts = stages(network)
-    frozen = {"none": 0, "backbone": len(parts)}.get(str(params.freeze))
+    groups = network.layer_groups()
+    frozen = {"none": 0, "backbone": len(groups)}.get(str(params.freeze))
     if frozen is None:
         frozen = int(params.freeze)
-    if frozen > len(parts):
+    if frozen > len(groups):
         raise UserError(
-            f"model.freeze: {frozen} stages, but the backbone of {params.name} has {len(parts)}: "
-            f"{', '.join(parts)}"
+            f"model.freeze: {frozen} layer groups, but the backbone of {params.name} has "
+            f"{len(groups)}: {', '.join(groups)}"
         )
     if params.unfreeze_every:
         frozen = max(0, frozen - epoch // params.unfreeze_every)
-    for number, stage in enumerate(parts.values()):
-        stage.requires_grad_(number >= frozen)
+    for number, weights in enumerate(groups.values()):
+        for weight in weights:
+            weight.requires_grad_(number >= frozen)
     network.train(network.training)
     return frozen
 
@@ -237,10 +229,9 @@ def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
         and spec.args[key] != wanted[key]
     ]
     if differing:
-        section = "torchvision" if params.name.startswith(TORCHVISION) else params.name
         raise UserError(
             f"model.pretrained: {params.pretrained} was trained with other settings; under "
-            f"model.{section} set {', '.join(differing)}"
+            f"model.{params.section} set {', '.join(differing)}"
         )
     # The network inside may itself have had its input adapted.
     entry = spec.args.get("entry", {})

@@ -11,7 +11,7 @@ from torchvision import models
 
 from classifier.models.networks.torchvision import torchvision_names
 from classifier.models.registry import ModelParams, build
-from classifier.training.transfer import load_weights, plan, stages
+from classifier.training.transfer import load_weights, plan
 
 FEW = ("resnet18", "mobilenet_v3_small", "squeezenet1_1")
 # More than this would need gigabytes to run; `test_builds` covers the others on `meta`.
@@ -128,7 +128,7 @@ def test_old_names_of_densenet_weights_are_understood(tmp_path: Path) -> None:
 def test_stages_can_be_frozen_one_by_one() -> None:
     with torch.device("meta"):
         resnet = build("torchvision/resnet18", {}, classes=2, channels=3, image_size=32)
-    assert list(stages(resnet)) == ["conv1", "layer1", "layer2", "layer3", "layer4"]
+    assert list(resnet.layer_groups()) == ["conv1", "layer1", "layer2", "layer3", "layer4"]
 
 
 @pytest.mark.parametrize("image_size", [28, 100])

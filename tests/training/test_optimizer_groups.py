@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from classifier.models.registry import build, names
+from classifier.models.registry import NETWORKS, TORCHVISION, build, names
 from classifier.training.optimization.optimizers import build_optimizer, parameter_groups
 
 # Its networks compute their widths with tensors, so that they cannot be built on `meta`, and the
@@ -38,14 +38,16 @@ def built(name: str) -> nn.Module:
 
 def groups_by_name(network: nn.Module) -> tuple[dict[str, float], dict[str, int]]:
     """Of each parameter: its weight decay, of 0.5, and how many matrices Muon takes it for."""
-    groups = parameter_groups(network, 0.5, 0.1, 1.0, orthogonalize=True)
+    groups = parameter_groups(network, 0.5, 0.1, {}, orthogonalize=True)
     found = {id(p): (g["weight_decay"], g["matrices"]) for g in groups for p in g["params"]}
     assert len(found) == sum(len(g["params"]) for g in groups), "each parameter once"
     by_name = {name: found[id(p)] for name, p in network.named_parameters()}
     return {n: d for n, (d, _) in by_name.items()}, {n: m for n, (_, m) in by_name.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in names() if not LARGE.match(name)])
+@pytest.mark.parametrize(
+    "name", [*NETWORKS, *(n for n in names(TORCHVISION) if not LARGE.match(n))]
+)
 def test_layers_decay_and_hidden_ones_are_orthogonalized(name: str) -> None:
     network = built(name)
     decays, matrices = groups_by_name(network)

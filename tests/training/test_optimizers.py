@@ -76,7 +76,7 @@ def test_each_goes_on_to_the_bit_from_its_saved_state(name: OptimizerName) -> No
 
 def test_the_backbone_can_have_a_rate_of_its_own() -> None:
     network = small_network()
-    groups = parameter_groups(network, 0.0, 0.1, 0.5)
+    groups = parameter_groups(network, 0.0, 0.1, dict.fromkeys(network.backbone.parameters(), 0.5))
     rates = {id(p): group["initial_lr"] for group in groups for p in group["params"]}
     assert {rates[id(p)] for p in network.backbone.parameters()} == {0.05}
     assert {rates[id(p)] for p in network.head.parameters()} == {0.1}

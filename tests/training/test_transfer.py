@@ -213,8 +213,8 @@ def test_freezing_and_gradual_unfreezing(file: str, freeze: Any, epoch: int, fro
     params = ModelParams("cnn", pretrained=file, freeze=freeze, unfreeze_every=every, cnn=CNN)
     network, _ = make(params, meta())
     assert transfer.freeze(network, params, epoch) == frozen
-    for number, stage in enumerate(transfer.stages(network).values()):
-        assert all(p.requires_grad == (number >= frozen) for p in stage.parameters())
+    for number, weights in enumerate(network.layer_groups().values()):
+        assert all(weight.requires_grad == (number >= frozen) for weight in weights)
     assert all(parameter.requires_grad for parameter in network.head.parameters())
 
 
@@ -232,7 +232,7 @@ def test_frozen_backbone_does_not_change(file: str) -> None:
 
 
 def test_freezing_more_stages_than_there_are(file: str) -> None:
-    with pytest.raises(UserError, match=r"freeze: 3 stages, but .* has 2: block1, block2"):
+    with pytest.raises(UserError, match=r"freeze: 3 layer groups, but .* has 2: block1, block2"):
         make(ModelParams("cnn", pretrained=file, freeze=3, cnn=CNN), meta())
 
 

@@ -1,12 +1,16 @@
 """Optimizers, and which parameters decay."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from classifier.models.classifier import Classifier
 
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop", "muon"]
 
@@ -23,7 +27,7 @@ def build_optimizer(
     weight_decay: float = 0.0,
     momentum: float = 0.9,
     betas: tuple[float, float] = (0.9, 0.999),
-    backbone_lr_factor: float = 1.0,
+    lr_factors: Mapping[nn.Parameter, float] = MappingProxyType({}),
 ) -> Optimizer:
     """An optimizer over all parameters of ``network``; it passes over those without a gradient.
 
@@ -33,11 +37,9 @@ def build_optimizer(
     Args:
         momentum: of sgd (Nesterov's) and rmsprop, and of muon's matrices.
         betas: of adam and adamw, and of the parameters that muon leaves to AdamW.
-        backbone_lr_factor: factor on ``lr`` for the parameters under ``network.backbone``.
+        lr_factors: on ``lr``, for the parameters that have another one than 1.
     """
-    groups = parameter_groups(
-        network, weight_decay, lr, backbone_lr_factor, orthogonalize=name == "muon"
-    )
+    groups = parameter_groups(network, weight_decay, lr, lr_factors, orthogonalize=name == "muon")
     # One kernel for all parameters: a step of a small network is otherwise mostly call overhead.
     fused = all(p.is_floating_point() for group in groups for p in group["params"])
     match name:
@@ -61,11 +63,28 @@ def build_optimizer(
     return optimizer
 
 
+def lr_factors(
+    network: Classifier, backbone_lr_factor: float, layer_decay: float
+) -> dict[nn.Parameter, float]:
+    """Factors on the learning rate of the backbone's parameters.
+
+    ``backbone_lr_factor`` is for all of them. ``layer_decay`` is the factor from one layer group to
+    the one before it, and from the head to the last one: what the first layers have learnt is of
+    the most general use (Clark et al. 2020, ELECTRA, A.1, https://arxiv.org/abs/2003.10555).
+    """
+    groups = list(network.layer_groups().values())
+    return {
+        weight: backbone_lr_factor * layer_decay ** (len(groups) - number)
+        for number, group in enumerate(groups)
+        for weight in group
+    }
+
+
 def parameter_groups(
     network: nn.Module,
     weight_decay: float,
     lr: float,
-    backbone_lr_factor: float,
+    lr_factors: Mapping[nn.Parameter, float],
     orthogonalize: bool = False,
 ) -> list[dict[str, Any]]:
     """Divide the parameters by how they are updated.
@@ -76,18 +95,16 @@ def parameter_groups(
     weights for which `weight_matrices` has a number, which is the ``matrices`` of their group.
     """
     weights = weight_matrices(network)
-    groups: dict[tuple[bool, bool, int], dict[str, Any]] = {}
-    for name, parameter in network.named_parameters():  # a shared one once
-        decays = parameter in weights
-        in_backbone = name.startswith("backbone.")
+    groups: dict[tuple[bool, float, int], dict[str, Any]] = {}
+    for parameter in network.parameters():  # a shared one once
+        decays, factor = parameter in weights, lr_factors.get(parameter, 1.0)
         matrices = weights.get(parameter, 0) if orthogonalize else 0
-        rate = lr * (backbone_lr_factor if in_backbone else 1.0)
         group = groups.setdefault(
-            (decays, in_backbone, matrices),
+            (decays, factor, matrices),
             {
                 "params": [],
-                "lr": rate,
-                "initial_lr": rate,
+                "lr": lr * factor,
+                "initial_lr": lr * factor,
                 "weight_decay": weight_decay if decays else 0.0,
                 "matrices": matrices,
             },
