@@ -34,7 +34,7 @@ from benchmarks.overhead import clone, seconds
 from classifier.augment.augmenter import AugmentParams
 from classifier.core.files import read_json
 from classifier.core.params import load
-from classifier.core.resize import scaled, to_array
+from classifier.core.resize import Resize, resize_in, scaled, to_array
 from classifier.core.types import UInt8Array
 from classifier.dataset.encoded_images import view
 from classifier.dataset.prepared import PreparedData
@@ -74,7 +74,7 @@ def originals(project: Path, data: PreparedData, split: str) -> UInt8Array:
     manifest = Manifest.read(project / "data/raw")
     row_of = {name: row for row, name in enumerate(manifest.id.tolist())}
     places = manifest.places(np.array([row_of[name] for name in data.ids(split)]))
-    size, channels, resize = (data.meta[key] for key in ("image_size", "channels", "resize"))
+    size, channels, resize = data.meta["image_size"], data.meta["channels"], resize_in(data.meta)
     whole = (decode(read_bytes(project / "data/raw", *place)) for _, *place in places)
     return np.stack([to_array(image, size, channels, resize) for image in whole])
 
@@ -210,7 +210,7 @@ def sizes(folder: Path, size: int, working: int) -> None:
             return len([decode_image(tensor) for tensor in tensors * 4])
 
         times = [f"{_milliseconds(work):.2f}" for work in (encoding, decoding, torchvision)]
-        seen = [view(file, size, 3, "squash") for file in files]
+        seen = [view(file, size, 3, Resize()) for file in files]
         difference = np.mean([np.abs(a - b).mean() for a, b in zip(wanted, seen, strict=True)])
         average = statistics.mean(map(len, files))
         print("|", " | ".join([name, f"{average:,.0f}", f"{difference:.2f}", *times]), "|")

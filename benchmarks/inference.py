@@ -26,6 +26,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from classifier.core.resize import Resize
+
 # width, height, images a pass
 SETS = {"500×375": (500, 375, 1000), "1280×960": (1280, 960, 300), "4000×3000": (4000, 3000, 40)}
 FILES, SIDE, REPEATS = 10, 64, 3
@@ -121,7 +123,7 @@ def main() -> None:
         network = build("cnn", {}, classes=10, channels=3, image_size=SIDE)
         torch.nn.init.normal_(network.last_linear.weight, std=0.5)
         facts = ModelSpec(
-            "cnn", {}, tuple("abcdefghij"), 3, SIDE, "squash", (0.5,) * 3, (0.25,) * 3
+            "cnn", {}, tuple("abcdefghij"), 3, SIDE, Resize(), (0.5,) * 3, (0.25,) * 3
         )
         model_file.save(folder / "model.safetensors", network, facts)
         for name, (width, height, _) in SETS.items():

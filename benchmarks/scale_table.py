@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from classifier.core.resize import Resize
+
 PAGE = Path(__file__).resolve().parent.parent / "docs/scale.md"
 BEGIN, END = "<!-- begin: python -m benchmarks.scale_table --write -->\n", "<!-- end -->\n"
 
@@ -234,7 +236,7 @@ def measure() -> None:
             places = [(row.id, row.shard, row.offset, row.size) for row in rows]
             shape = (count, kind.side, kind.side, 3)
             task = prepare._Task(
-                folder, places, folder / "a.npy", shape, 0, "squash", {}, count=True
+                folder, places, folder / "a.npy", shape, 0, Resize(), {}, count=True
             )
             task.path.touch()
             prepare._work(task)

@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.inference import photograph
+from classifier.core.resize import Resize
 
 NETWORKS, BACKENDS = ("cnn", "resnet"), ("torch", "onnx")
 CLIENTS, SECONDS = (1, 8, 64), 4
@@ -103,7 +104,7 @@ def main() -> None:
             torch.manual_seed(0)
             network = build(name, {}, classes=10, channels=3, image_size=32)
             spec = ModelSpec(
-                name, {}, tuple("abcdefghij"), 3, 32, "squash", (0.5,) * 3, (0.25,) * 3
+                name, {}, tuple("abcdefghij"), 3, 32, Resize(), (0.5,) * 3, (0.25,) * 3
             )
             model = folder / f"{name}.safetensors"
             model_file.save(model, network, spec)

@@ -41,6 +41,7 @@ from PIL import Image
 
 from benchmarks.inference import photograph
 from benchmarks.machine import machine
+from classifier.core.resize import Resize
 
 CLIENTS, HOSTILE_EVERY, PAUSE = 64, 10, 0.05
 WARM_UP = 60.0  # seconds, or a quarter of a short run, before memory is compared
@@ -281,7 +282,7 @@ def save_model(path: Path) -> None:
     torch.manual_seed(0)
     network = build("cnn", {}, classes=10, channels=3, image_size=32)
     mean, std = (0.5,) * 3, (0.25,) * 3
-    spec = ModelSpec("cnn", {}, tuple("abcdefghij"), 3, 32, "squash", mean, std)
+    spec = ModelSpec("cnn", {}, tuple("abcdefghij"), 3, 32, Resize(), mean, std)
     model_file.save(path, network, spec)
 
 

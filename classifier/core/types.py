@@ -1,6 +1,6 @@
 """Types that several packages name: of arrays by what they hold (docstrings say their shapes)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,4 +20,3 @@ BytesArray = npt.NDArray[np.bytes_]
 TextArray = npt.NDArray[np.str_]
 
 Workers = Annotated[int, Interval(ge=0, le=1024)]  # processes; 0 stands for one a core
-Resize = Literal["squash", "crop", "pad"]  # how an image becomes a square

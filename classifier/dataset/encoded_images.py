@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from classifier.core.engine import cores
-from classifier.core.resize import converted, scaled, to_array
-from classifier.core.types import Float64Array, Int64Array, Resize, UInt8Array
+from classifier.core.resize import Resize, converted, scaled, to_array
+from classifier.core.types import Float64Array, Int64Array, UInt8Array
 from classifier.dataset.stored_images import StoredImages, damaged, in_threads, opened
 
 
@@ -54,14 +54,14 @@ def view(
     if crop is None:
         return to_array(image, size, channels, resize)
     image = converted(image, "L" if channels == 1 else "RGB")
-    if resize == "pad":
+    if resize.mode == "pad":
         image = _on_square(image)
     width, height = image.size
-    aspect = crop.aspect * (height / width if resize == "crop" else 1)
+    aspect = crop.aspect * (height / width if resize.mode == "crop" else 1)
     across, down = (min(1.0, math.sqrt(part)) for part in (crop.area * aspect, crop.area / aspect))
     left, top = crop.x * (1 - across) * width, crop.y * (1 - down) * height
     box = (left, top, min(left + across * width, width), min(top + down * height, height))
-    return np.asarray(scaled(image, (size, size), box)).reshape(size, size, channels)
+    return np.asarray(scaled(image, (size, size), box, resize)).reshape(size, size, channels)
 
 
 def _on_square(image: Image.Image) -> Image.Image:

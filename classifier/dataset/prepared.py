@@ -11,6 +11,7 @@ from classifier.core.arrays import read_array
 from classifier.core.csv_files import read_chunks
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
+from classifier.core.resize import resize_in
 from classifier.core.types import AnyArray, Int64Array
 from classifier.dataset.encoded_images import EncodedImages
 from classifier.dataset.stored_images import StoredImages
@@ -23,11 +24,11 @@ class PreparedData:
     """What ``prepare`` wrote: arrays, labels and ids of each split, and the facts of the data.
 
     ``meta`` has ``classes`` (names in label order), ``channels`` (1 or 3), ``image_size`` (pixels),
-    ``resize``, ``normalize``, ``mean`` and ``std`` (per channel, of the train split, on the 0..1
-    scale) and ``counts`` (images in each split). Of a set with images of more than 8 bits a
-    channel there is also ``value_range``: by kind (integer, float) the values of the train split
-    that become 0 and 255. Where the images are encoded there is also ``encoded``: ``size`` (of
-    their shorter sides, at most), ``quality`` and ``rows_in_part``.
+    ``resize`` (for `resize_in`), ``normalize``, ``mean`` and ``std`` (per channel, of the train
+    split, on the 0..1 scale) and ``counts`` (images in each split). Of a set with images of more
+    than 8 bits a channel there is also ``value_range``: by kind (integer, float) the values of the
+    train split that become 0 and 255. Where the images are encoded there is also ``encoded``:
+    ``size`` (of their shorter sides, at most), ``quality`` and ``rows_in_part``.
     """
 
     folder: Path
@@ -69,7 +70,7 @@ class PreparedData:
         meta = self.meta
         rows = meta["encoded"]["rows_in_part"]
         return EncodedImages(
-            self.folder, split, rows, meta["image_size"], meta["channels"], meta["resize"]
+            self.folder, split, rows, meta["image_size"], meta["channels"], resize_in(meta)
         )
 
     def labels(self, split: str) -> Int64Array:

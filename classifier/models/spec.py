@@ -19,7 +19,8 @@ from annotated_types import Gt, Interval, MinLen
 
 from classifier.core.errors import UserError
 from classifier.core.parse import parse
-from classifier.core.types import Resize
+from classifier.core.resize import Resize, resize_in
+from classifier.core.resize import described as described_resize
 from classifier.core.value_range import Ranges
 from classifier.models.decision import Decision
 
@@ -35,11 +36,11 @@ class ModelSpec:
     """How to rebuild a network and prepare images for it.
 
     ``name`` and ``args`` go to `registry.build`. ``mean`` and ``std`` have one figure a
-    channel on the 0..1 scale; ``resize`` is the way of `classifier.core.resize.to_array`, and
-    ``value_range`` what `classifier.images.decode.decode` wants for images of more than 8 bits.
-    Logits are divided by ``temperature`` before the softmax. ``extra`` is free for metrics; JSON
-    values only. ``decision`` is what follows from the probabilities, None for the most probable
-    class.
+    channel on the 0..1 scale; ``resize`` is how an image becomes a square of ``image_size``
+    pixels, and ``value_range`` what `classifier.images.decode.decode` wants for images of more than
+    8 bits. Logits are divided by ``temperature`` before the softmax. ``extra`` is free for metrics;
+    JSON values only. ``decision`` is what follows from the probabilities, None for the most
+    probable class.
     """
 
     name: str
@@ -68,7 +69,7 @@ class ModelSpec:
 def described(spec: ModelSpec) -> dict[str, Any]:
     """The spec as JSON values, without a range of values where the set has 8 bits, or a decision
     where there is none."""
-    content = dataclasses.asdict(spec)
+    content = dataclasses.asdict(spec) | {"resize": described_resize(spec.resize)}
     for key in ("value_range", "decision"):
         if not content[key]:
             del content[key]
@@ -81,6 +82,8 @@ def from_description(content: Any) -> ModelSpec:
     Raises:
         UserError: a key is missing, unknown, or has a value that no spec can have.
     """
+    if isinstance(content, Mapping) and isinstance(content.get("resize"), str):
+        content = {**content, "resize": dataclasses.asdict(resize_in(content, "spec.resize"))}
     spec = parse(ModelSpec, content, "spec")
     if not len(spec.mean) == len(spec.std) == spec.channels:
         raise UserError("spec.mean and spec.std: one figure a channel is needed.")

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from classifier.core.resize import converted, scaled
-from classifier.core.types import Int64Array, Resize, UInt8Array
+from classifier.core.resize import SQUASH, Resize, converted, scaled
+from classifier.core.types import Int64Array, UInt8Array
 from classifier.core.value_range import Ranges
 from classifier.dataset.encoded_images import part_path, view
 from classifier.images.decode import decode
@@ -26,7 +26,9 @@ LOSSLESS_BELOW = 64  # pixels of the shorter side
 LARGEST_JPEG = 65500  # pixels of a side
 
 
-def encoded(image: Image.Image, channels: int, shorter: int, quality: Quality) -> tuple[str, bytes]:
+def encoded(
+    image: Image.Image, channels: int, shorter: int, quality: Quality, resize: Resize = SQUASH
+) -> tuple[str, bytes]:
     """The ending (.jpg, .png) and the bytes of an image at its working resolution.
 
     Args:
@@ -36,12 +38,13 @@ def encoded(image: Image.Image, channels: int, shorter: int, quality: Quality) -
         quality: of JPEG, 1 to 100, with colors at full resolution: at the same bytes that is nearer
             to the image than a higher quality with half of it. PNG, which loses nothing, for
             "lossless" and for what has a side under LOSSLESS_BELOW pixels.
+        resize: its filter shrinks the image.
     """
     image = converted(image, "L" if channels == 1 else "RGB")
     least = min(image.size)
     if least > shorter:
         width, height = (round(side * shorter / least) for side in image.size)
-        image = scaled(image, (width, height), None)
+        image = scaled(image, (width, height), None, resize)
     data = io.BytesIO()
     if quality == "lossless" or min(image.size) < LOSSLESS_BELOW or max(image.size) > LARGEST_JPEG:
         image.save(data, "png")
@@ -116,7 +119,7 @@ def _write_part(part: _Part) -> tuple[str, Int64Array, Int64Array]:
                 image = decode(read_bytes(how.raw, shard, offset, length), how.ranges)
             except (ValueError, OSError) as error:
                 raise undecodable(name, error) from None
-            ending, data = encoded(image, how.channels, how.shorter, how.quality)
+            ending, data = encoded(image, how.channels, how.shorter, how.quality, how.resize)
             location = add(f"{part.split}-{row:09d}{ending}", data)
             written.append((location.offset, location.size))
             if part.split == "train":

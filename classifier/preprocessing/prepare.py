@@ -15,8 +15,8 @@ from classifier.core.csv_files import row_writer
 from classifier.core.engine import on_ray
 from classifier.core.errors import UserError
 from classifier.core.files import write_json
-from classifier.core.resize import to_array
-from classifier.core.types import Int64Array, IntegerArray, Resize, TextArray, UInt8Array, Workers
+from classifier.core.resize import SQUASH, Interpolation, Mode, Resize, described, to_array
+from classifier.core.types import Int64Array, IntegerArray, TextArray, UInt8Array, Workers
 from classifier.core.value_range import Ranges
 from classifier.dataset.prepared import PREPARED_SPLITS, PreparedData
 from classifier.images.decode import decode
@@ -42,12 +42,22 @@ class PreprocessParams:
 
     image_size: Annotated[int, Interval(ge=4, le=2048)] | Literal["auto"]
     channels: Literal["auto", 1, 3]
-    resize: Resize
+    resize: Mode
     normalize: Literal["standardize", "unit"]
     workers: Workers = 0
     storage: Literal["arrays", "encoded"] = "arrays"
     encoded_size: Annotated[int, Interval(ge=4, le=4096)] | Literal["auto"] = "auto"
     encoded_quality: Annotated[int, Interval(ge=1, le=100)] | Literal["lossless"] = 90
+    interpolation: Interpolation = "bilinear"
+    crop_fraction: Annotated[float, Interval(gt=0, le=1)] = 1.0
+
+    def __post_init__(self) -> None:
+        _ = self.how
+
+    @property
+    def how(self) -> Resize:
+        """How an image becomes a square."""
+        return Resize(self.resize, self.interpolation, self.crop_fraction)
 
 
 def prepare(
@@ -85,7 +95,9 @@ def prepare(
     size = params.image_size
     if size == "auto":
         size = automatic_size(manifest.width, manifest.height)
-    stored_size = working_size(params.encoded_size, size) if params.storage == "encoded" else size
+    stored_size = (
+        working_size(params.encoded_size, size, params.how) if params.storage == "encoded" else size
+    )
     channels = params.channels
     if channels == "auto":
         channels = automatic_channels(manifest.mode)
@@ -110,7 +122,7 @@ def prepare(
                 shape = (len(part), size, size, channels)
                 for at, few in enumerate(_pieces(part, step)):
                     yield _Task(
-                        raw, manifest.places(few), path, shape, at * step, params.resize, ranges,
+                        raw, manifest.places(few), path, shape, at * step, params.how, ranges,
                         name == "train",
                     )  # fmt: skip
 
@@ -120,7 +132,7 @@ def prepare(
     results: Iterator[tuple[int, Int64Array]]
     if params.storage == "encoded":
         how = Encoding(
-            raw, folder, stored_size, params.encoded_quality, size, channels, params.resize, ranges
+            raw, folder, stored_size, params.encoded_quality, size, channels, params.how, ranges
         )
         results = write_encoded(how, manifest, rows, in_part, workers)
     else:
@@ -149,7 +161,7 @@ def prepare(
         "classes": list(classes),
         "channels": channels,
         "image_size": size,
-        "resize": params.resize,
+        "resize": described(params.how),
         "normalize": params.normalize,
         "mean": mean,
         "std": std,
@@ -178,13 +190,15 @@ def automatic_size(width: IntegerArray, height: IntegerArray) -> int:
     return int(min(-(-median // 16) * 16, LARGEST_AUTO_SIZE))
 
 
-def working_size(given: int | Literal["auto"], size: int) -> int:
-    """The shorter side in pixels of what ``storage: encoded`` keeps for a network of this size."""
-    shorter = round(size * ENCODED_SCALE) if given == "auto" else given
-    if shorter < size:
+def working_size(given: int | Literal["auto"], size: int, resize: Resize = SQUASH) -> int:
+    """The shorter side, in pixels, of what ``storage: encoded`` keeps for an image size."""
+    least = resize.scaled_size(size)
+    shorter = max(least, round(size * ENCODED_SCALE)) if given == "auto" else given
+    if shorter < least:
+        needed = "preprocess.image_size" + (" by crop_fraction" if least > size else "")
         raise UserError(
-            f"preprocess.encoded_size: {shorter} pixels are fewer than preprocess.image_size"
-            f" ({size}): set it to {size} or more, or to auto."
+            f"preprocess.encoded_size: {shorter} pixels are fewer than {needed} ({least}): set it"
+            f" to {least} or more, or to auto."
         )
     return shorter
 

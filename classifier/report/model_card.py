@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from classifier.core.files import replacing
+from classifier.core.resize import resize_in
 from classifier.core.wording import printable
 from classifier.report.metric_table import Metric, test_metrics
 from classifier.report.results import Results, rows
@@ -65,7 +66,7 @@ def write_model_card(path: Path, results: Results) -> None:
         weakest=_weakest(results),
         channels=meta["channels"],
         size=meta["image_size"],
-        resize=meta["resize"],
+        resize=resize_in(meta),
         limits=_limits(results),
         training=_training(results.params, train, summary),
         license=source.get("license", ""),

@@ -21,6 +21,7 @@ from PIL import Image
 
 from classifier.core.files import replacing
 from classifier.core.params import flatten
+from classifier.core.resize import resize_in
 from classifier.report.changes import Changes
 from classifier.report.figures.collection import Drawn
 from classifier.report.figures.tiles import Tile
@@ -91,6 +92,7 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
     return {
         "source": results.source,
         "meta": results.data.meta,
+        "resize": resize_in(results.data.meta),
         "accuracy": next(m for m in test_metrics(evaluate, details) if m.key == "accuracy"),
         "metrics": test_metrics(evaluate, details),
         "confidence": f"{100 * confidence:g} %",

@@ -197,7 +197,7 @@ def create_app(
             classes=list(spec.classes),
             image_size=spec.image_size,
             channels=spec.channels,
-            resize=spec.resize,
+            resize=str(spec.resize),
             temperature=spec.temperature,
             decision=asdict(spec.decision) if spec.decision else None,
             metrics=dict(metrics),

@@ -85,7 +85,9 @@ class ModelCard(BaseModel):
     classes: list[str]
     image_size: int = Field(description="Side of what the network sees, in pixels.")
     channels: int = Field(description="1 (gray) or 3 (color).")
-    resize: str = Field(description="How pictures are brought to that size: squash, crop or pad.")
+    resize: str = Field(
+        description="How images are brought to that size: squash, crop or pad, and by which filter."
+    )
     temperature: float
     decision: dict[str, Any] | None = Field(
         description="How an answer follows from the probabilities; null: the most probable class."

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from classifier.core.errors import UserError
 from classifier.core.files import sha256
+from classifier.core.resize import resize_in
 from classifier.core.value_range import ranges_in
 from classifier.dataset.stored_images import Images
 from classifier.models.classifier import Classifier
@@ -62,7 +63,7 @@ def plan(params: ModelParams, meta: Mapping[str, Any]) -> ModelSpec:
         classes=tuple(meta["classes"]),
         channels=meta["channels"],
         image_size=meta["image_size"],
-        resize=meta["resize"],
+        resize=resize_in(meta),
         mean=tuple(meta["mean"]),
         std=tuple(meta["std"]),
         value_range=ranges_in(meta),

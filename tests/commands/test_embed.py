@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from classifier import cli
+from classifier.core.resize import Resize
 from classifier.models.model_file import save
 from classifier.models.registry import build
 from classifier.models.spec import ModelSpec
@@ -20,7 +21,7 @@ pytest.importorskip("pyarrow")
 def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     network = build("cnn", {}, classes=3, channels=1, image_size=8).eval()
-    spec = ModelSpec("cnn", {}, ("a", "b", "c"), 1, 8, "squash", (0.5,), (0.25,))
+    spec = ModelSpec("cnn", {}, ("a", "b", "c"), 1, 8, Resize(), (0.5,), (0.25,))
     save(tmp_path / "model.safetensors", network, spec)
     return tmp_path / "model.safetensors"
 

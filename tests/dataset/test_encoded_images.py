@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from classifier.core.errors import UserError
-from classifier.core.resize import to_array
-from classifier.core.types import Resize
+from classifier.core.resize import Resize, to_array
 from classifier.dataset import encoded_images as module
 from classifier.dataset.encoded_images import Crop, EncodedImages, part_path, view
 from classifier.images.store import shard_writer
@@ -29,7 +28,7 @@ def written(folder: Path, rows_in_part: int) -> EncodedImages:
                 _, data = encoded(photo(row, (90 + row, 70)), 3, 80, 90)
                 places.append(add(f"{row}.jpg", data)[1:])
     np.save(folder / "train_places.npy", np.array(places))
-    return EncodedImages(folder, "train", rows_in_part, 64, 3, "squash")
+    return EncodedImages(folder, "train", rows_in_part, 64, 3, Resize())
 
 
 @pytest.fixture
@@ -82,13 +81,13 @@ def test_a_selection_is_read_when_it_is_indexed_and_carries_its_rows_alone(
 WHOLE = Crop(1, 1, 0.5, 0.5)
 
 
-@pytest.mark.parametrize("resize", ["squash", "pad"])
+@pytest.mark.parametrize("resize", [Resize(), Resize("squash", "bicubic"), Resize("pad")], ids=str)
 @pytest.mark.parametrize("size", [(100, 70), (70, 100), (81, 80)])
 def test_the_greatest_crop_is_what_evaluation_sees(resize: Resize, size: tuple[int, int]) -> None:
     _, data = encoded(photo(3, size), 3, 80, 90)
     found, wanted = (view(data, 64, 3, resize, crop).astype(int) for crop in (WHOLE, None))
     # The borders of `pad` lie between pixels here, and at the nearest ones there.
-    assert np.abs(found - wanted).mean() <= (0 if resize == "squash" else 6)
+    assert np.abs(found - wanted).mean() <= (0 if resize.mode == "squash" else 6)
 
 
 def test_a_crop_of_a_crop_is_of_the_whole_photo_at_its_own_proportions() -> None:
@@ -104,12 +103,13 @@ def test_a_crop_of_a_crop_is_of_the_whole_photo_at_its_own_proportions() -> None
         return [*square[25, [0, -1], 0].tolist(), *square[[0, -1], 25, 1].tolist()]
 
     square = Crop(0.125, 1, 0, 1)  # an eighth of the area, left and at the bottom
-    assert seen("crop", square) == pytest.approx([0, 50, 50, 100], abs=2)
-    assert seen("squash", square) == pytest.approx([0, 71, 65, 100], abs=2)
+    assert seen(Resize("crop"), square) == pytest.approx([0, 50, 50, 100], abs=2)
+    assert seen(Resize(), square) == pytest.approx([0, 71, 65, 100], abs=2)
     right = square._replace(x=1, y=0)
-    assert seen("crop", right) == pytest.approx([150, 200, 0, 50], abs=2)
-    assert seen("pad", Crop(0.16, 1, 0.5, 0.5)) == pytest.approx([60, 140, 10, 90], abs=2)
-    assert view(data, 50, 3, "crop", Crop(1, 4 / 3, 0, 0)).shape == (50, 50, 3), "wider than it is"
+    assert seen(Resize("crop"), right) == pytest.approx([150, 200, 0, 50], abs=2)
+    assert seen(Resize("pad"), Crop(0.16, 1, 0.5, 0.5)) == pytest.approx([60, 140, 10, 90], abs=2)
+    wider = view(data, 50, 3, Resize("crop"), Crop(1, 4 / 3, 0, 0))
+    assert wider.shape == (50, 50, 3), "wider than it is"
 
 
 def test_a_crop_shows_detail_that_the_resized_image_has_lost() -> None:
@@ -117,7 +117,7 @@ def test_a_crop_shows_detail_that_the_resized_image_has_lost() -> None:
     stripes[:, ::2] = 255
     _, data = encoded(Image.fromarray(stripes), 3, 200, "lossless")
     crop = Crop(0.25, 1, 0, 0)
-    assert view(data, 100, 3, "squash", crop).std() > 100
+    assert view(data, 100, 3, Resize(), crop).std() > 100
     assert to_array(Image.fromarray(stripes), 100, 3).std() < 10
 
 
@@ -139,7 +139,7 @@ def test_damage_is_said_in_one_sentence(images: EncodedImages, tmp_path: Path, d
     said = rf"{path.name} cannot be read \(.*\): run dvc repro preprocess\.$"
     if damage != "broken":
         with pytest.raises(UserError, match=said):
-            EncodedImages(tmp_path / "parts", "train", 10, 64, 3, "squash")
+            EncodedImages(tmp_path / "parts", "train", 10, 64, 3, Resize())
     if damage != "index":
         with pytest.raises(UserError, match=said):
             images[5:20]

@@ -11,6 +11,7 @@ from scipy.special import softmax
 from sklearn import metrics
 
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.dataset.prepared import PreparedData
 from classifier.evaluation import tables
 from classifier.evaluation.evaluate import Evaluation, evaluate, write_metrics, write_predictions
@@ -53,7 +54,7 @@ def model(name: str = "cnn", image_size: int = 8) -> tuple[Classifier, ModelSpec
     torch.manual_seed(0)
     network = build(name, {}, classes=3, channels=1, image_size=image_size).eval()
     torch.nn.init.normal_(network.last_linear.weight, std=0.1)
-    spec = ModelSpec(name, {}, tuple(CLASSES), 1, image_size, "pad", (0.5,), (0.25,), 1.7)
+    spec = ModelSpec(name, {}, tuple(CLASSES), 1, image_size, Resize("pad"), (0.5,), (0.25,), 1.7)
     return network, spec
 
 

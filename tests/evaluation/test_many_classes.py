@@ -11,6 +11,7 @@ import torch
 
 from classifier.core.errors import UserError
 from classifier.core.files import write_json
+from classifier.core.resize import Resize
 from classifier.dataset.prepared import PreparedData
 from classifier.evaluation import tables
 from classifier.evaluation.evaluate import evaluate, write_metrics, write_predictions
@@ -56,7 +57,7 @@ def test_evaluate_keeps_half_the_bytes_and_the_five_likeliest_classes(tmp_path: 
     data = prepared(tmp_path / "prepared")
     torch.manual_seed(0)
     network = build("mlp", {"hidden": [32]}, classes=1000, channels=1, image_size=4).eval()
-    spec = ModelSpec("mlp", {}, tuple(CLASSES), 1, 4, "pad", (0.5,), (0.25,), 1.3)
+    spec = ModelSpec("mlp", {}, tuple(CLASSES), 1, 4, Resize("pad"), (0.5,), (0.25,), 1.3)
     evaluation = evaluate(network, spec, data, PARAMS, torch.device("cpu"))
     write_predictions(evaluation, data, tmp_path / "predictions")
     write_metrics(evaluation, PARAMS, tmp_path / "metrics")

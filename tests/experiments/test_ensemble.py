@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 
 from classifier.cli import main
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.dataset.prepared import PreparedData
 from classifier.experiments.ensemble import (
     Combination,
@@ -95,7 +96,7 @@ def model(path: Path, seed: int, name: str, **changes: object) -> Path:
     args = {"filters": [8], "dense_units": 8} if name == "cnn" else {}
     network = build(name, args, classes=3, channels=1, image_size=8)
     torch.nn.init.normal_(network.last_linear.weight)
-    facts = {"channels": 1, "image_size": 8, "resize": "squash", "mean": (0.1 * seed,)}
+    facts = {"channels": 1, "image_size": 8, "resize": Resize(), "mean": (0.1 * seed,)}
     spec = {**facts, "classes": ("a", "b", "c"), "std": (0.5,), **changes}
     model_file.save(path, network, ModelSpec(name=name, args=args, **spec))  # type: ignore[arg-type]
     return path
@@ -133,7 +134,7 @@ def test_one_file_says_what_the_arrays_said(tmp_path: Path, method: str) -> None
 
 def test_members_that_want_other_images_are_refused(tmp_path: Path) -> None:
     first = model(tmp_path / "1.safetensors", 1, "mlp")
-    for key, value in (("classes", ("a", "b", "d")), ("resize", "crop")):
+    for key, value in (("classes", ("a", "b", "d")), ("resize", Resize("crop"))):
         other = model(tmp_path / "2.safetensors", 2, "mlp", **{key: value})
         with pytest.raises(UserError, match=f"another {key} than the first"):
             save_model(tmp_path / "x.safetensors", [first, other], combine("mean", [], 2), [])

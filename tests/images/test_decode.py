@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier.core.resize import to_array
+from classifier.core.resize import Resize, to_array
 from classifier.images.decode import decode, inspect
 from classifier.images.hashing import content_hash, hash_hex, perceptual_hash
 from classifier.images.limits import MAX_PIXELS
-from tests.support.image_files import chunk, encoded, photograph
+from tests.support.image_files import WAYS, chunk, encoded, photograph
 
 
 @pytest.mark.parametrize(
@@ -84,28 +84,29 @@ def test_a_image_bomb_is_refused_before_it_is_decoded(side: int) -> None:
         decode(bomb)
 
 
-@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("resize", WAYS, ids=str)
 @pytest.mark.parametrize("size", [8, 32, 100])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_arrays_have_the_shape_asked_for(resize: str, size: int, channels: int) -> None:
+def test_arrays_have_the_shape_asked_for(resize: Resize, size: int, channels: int) -> None:
     for mode in ("L", "RGB"):
         for shape in ((64, 48), (48, 64), (1, 90)):
-            array = to_array(Image.new(mode, shape, "white"), size, channels, resize)  # type: ignore[arg-type]
+            array = to_array(Image.new(mode, shape, "white"), size, channels, resize)
             assert array.shape == (size, size, channels)
             assert array.dtype == np.uint8
 
 
 def test_the_right_size_is_left_alone() -> None:
     image = photograph(size=(32, 32))
-    for resize in ("squash", "crop", "pad"):
-        assert np.array_equal(to_array(image, 32, 3, resize), np.asarray(image))  # type: ignore[arg-type]
+    for resize in WAYS:
+        if resize.crop_fraction == 1:
+            assert np.array_equal(to_array(image, 32, 3, resize), np.asarray(image))
 
 
 def test_crop_keeps_the_center_and_pad_keeps_all() -> None:
     image = Image.new("L", (90, 30), 0)
     image.paste(200, (30, 0, 60, 30))
-    assert to_array(image, 30, 1, "crop").min() == 200
-    padded = to_array(image, 30, 1, "pad")[..., 0]
+    assert to_array(image, 30, 1, Resize("crop")).min() == 200
+    padded = to_array(image, 30, 1, Resize("pad"))[..., 0]
     assert padded[:10].max() == padded[20:].max() == 0
     assert padded[15, 15] == 200
 

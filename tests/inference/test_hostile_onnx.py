@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.inference.onnx_metadata import INPUT, OUTPUT, metadata
 from classifier.models.spec import ModelSpec
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-SPEC = ModelSpec("cnn", {}, ("a", "b", "c"), 1, 8, "squash", (0.5,), (0.25,))
+SPEC = ModelSpec("cnn", {}, ("a", "b", "c"), 1, 8, Resize(), (0.5,), (0.25,))
 UINT8, FLOAT, INT64 = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 
 

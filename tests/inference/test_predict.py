@@ -13,6 +13,7 @@ from PIL import Image
 
 from classifier import cli
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.inference import inputs
 from classifier.inference.inputs import InputImage, images
 from classifier.inference.outputs import best, out, percent, submission, table
@@ -28,7 +29,7 @@ class Brightness:
     """A predictor whose answer is plain to see: the brighter the image, the higher its class."""
 
     backend = "test"
-    spec = ModelSpec("none", {}, TEN, 1, 8, "squash", (0.0,), (1.0,))
+    spec = ModelSpec("none", {}, TEN, 1, 8, Resize(), (0.0,), (1.0,))
 
     def __init__(self) -> None:
         self.batches: list[int] = []

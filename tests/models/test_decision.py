@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.models import decision as decisions
 from classifier.models.decision import Decision
 from classifier.models.model_file import load, save
@@ -14,7 +15,7 @@ from classifier.models.registry import build
 from classifier.models.spec import ModelSpec, described, from_description, read_spec
 
 TWO, THREE = ("good", "broken"), ("a", "b", "c")
-SPEC = ModelSpec("mlp", {}, TWO, 1, 8, "squash", (0.5,), (0.25,))
+SPEC = ModelSpec("mlp", {}, TWO, 1, 8, Resize(), (0.5,), (0.25,))
 CHOSEN = Decision("max_f1", "broken", {"broken": 0.123456789012345}, 0.9, 0.99, 0.95)
 
 

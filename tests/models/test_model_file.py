@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.models.classifier import Classifier
 from classifier.models.model_file import load, read_weights, save
 from classifier.models.registry import ModelParams, build
@@ -24,7 +25,7 @@ SPEC = ModelSpec(
     classes=("Äpfel", "pears", "zebra"),
     channels=3,
     image_size=16,
-    resize="crop",
+    resize=Resize("crop"),
     mean=(0.1, 0.2, 0.3),
     std=(0.4, 0.5, 0.6),
     temperature=1.25,
@@ -169,7 +170,9 @@ def test_weights_that_do_not_fit_their_spec(path: Path) -> None:
         ({"channels": 1}, "one figure a channel"),
         ({"image_size": 0}, "spec.image_size is 0"),
         ({"image_size": 10**6}, "spec.image_size is 1000000"),
-        ({"resize": "x"}, "spec.resize is 'x': choose squash, crop or pad"),
+        ({"resize": "x"}, "spec.resize.mode is 'x': choose squash, crop or pad"),
+        ({"resize": {"mode": "crop", "crop_fraction": 0}}, "spec.resize.crop_fraction is 0"),
+        ({"resize": {"mode": "pad", "crop_fraction": 0.5}}, "what pad adds is not cropped"),
         ({"mean": [["a"]] * 3}, "spec.mean"),
         ({"std": [0.0, 1.0, 1.0]}, "give a number > 0"),
         ({"temperature": 0}, "spec.temperature is 0: give a number > 0"),

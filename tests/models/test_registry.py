@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from classifier.commands.models import list_models, short
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.models.classifier import Classifier, Entry, TestTimeAugmentation
 from classifier.models.model_file import load, save
 from classifier.models.networks.convnext import drop_path
@@ -75,7 +76,7 @@ def test_network(name: str, channels: int, image_size: int, tmp_path: Any) -> No
         tuple("abcd"),
         channels,
         image_size,
-        "squash",
+        Resize(),
         (0.5,) * channels,
         (0.2,) * channels,
     )
@@ -337,7 +338,7 @@ def test_a_network_with_views_answers_alike_for_an_image_and_its_mirror_image(
     network.train(), plain.train()
     torch.testing.assert_close(network(images), plain(images))
     # The model file knows.
-    spec = ModelSpec("cnn", settings.args(), tuple("abc"), 1, 8, "squash", (0.5,), (0.5,))
+    spec = ModelSpec("cnn", settings.args(), tuple("abc"), 1, 8, Resize(), (0.5,), (0.5,))
     save(tmp_path / "m.safetensors", network.eval(), spec)
     again, _ = load(tmp_path / "m.safetensors")
     with torch.no_grad():

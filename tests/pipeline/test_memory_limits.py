@@ -38,7 +38,7 @@ def allow(megabytes):
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 def made(name, side, **args):
-    spec = ModelSpec(name, args, ("a", "b"), 3, side, "squash", (0.5,) * 3, (0.25,) * 3)
+    spec = ModelSpec(name, args, ("a", "b"), 3, side, Resize(), (0.5,) * 3, (0.25,) * 3)
     torch.manual_seed(0)
     return build(name, args, classes=2, channels=3, image_size=side), spec
 """

@@ -17,6 +17,7 @@ import torch
 
 from classifier.core.errors import UserError
 from classifier.core.portable import TORCH, has_avx2
+from classifier.core.resize import Resize
 from classifier.models.portable import compute_portably
 from classifier.models.spec import ModelSpec, read_spec
 from classifier.training.numerics import settle
@@ -156,7 +157,7 @@ def test_the_default_pipeline_gives_the_same_bytes_on_another_cpu(cpu: str, tmp_
 def spec_of(name: str, size: int) -> ModelSpec:
     classes = tuple(map(str, range(10)))
     return ModelSpec(
-        name, {}, classes, channels=3, image_size=size, resize="squash", mean=(0.5,), std=(0.5,)
+        name, {}, classes, channels=3, image_size=size, resize=Resize(), mean=(0.5,), std=(0.5,)
     )
 
 

@@ -20,6 +20,7 @@ import torch
 from classifier.core import engine
 from classifier.core.engine import ray_map
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.evaluation import answers as answers_module
 from classifier.evaluation.evaluate import evaluate
 from classifier.images import parallel
@@ -191,7 +192,7 @@ def untrained() -> tuple[Classifier, ModelSpec]:
     network = build("cnn", {}, classes=10, channels=1, image_size=8).eval()
     torch.nn.init.normal_(network.last_linear.weight, std=0.1)
     classes = tuple(str(digit) for digit in range(10))
-    return network, ModelSpec("cnn", {}, classes, 1, 8, "squash", (0.5,), (0.25,), 1.7)
+    return network, ModelSpec("cnn", {}, classes, 1, 8, Resize(), (0.5,), (0.25,), 1.7)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from PIL import Image
 
 from classifier.core.errors import UserError
 from classifier.core.parse import parse
-from classifier.core.resize import to_array
+from classifier.core.resize import Resize, to_array
 from classifier.dataset.encoded_images import EncodedImages
 from classifier.dataset.prepared import PreparedData
 from classifier.images.decode import decode
@@ -72,7 +72,7 @@ def test_evaluation_sees_the_encoded_images_decoded_and_resized(
             whole = decode(file)
             assert whole.mode == ("L" if channels == 1 else "RGB")
             assert min(whole.size) == 70
-            assert np.array_equal(image, to_array(whole, 56, channels, resize))  # type: ignore[arg-type]
+            assert np.array_equal(image, to_array(whole, 56, channels, Resize(resize)))  # type: ignore[arg-type]
         difference = images[:].astype(int) - arrays.images(split)[:]
         assert np.abs(difference).mean() < 2, "of 255, from the arrays of the same images"
         assert data.ids(split) == arrays.ids(split)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from classifier.core.errors import UserError
-from classifier.core.resize import to_array
+from classifier.core.resize import Resize, to_array
 from classifier.dataset.prepared import PreparedData
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
@@ -66,7 +66,7 @@ def test_rows_are_the_images_in_the_order_of_their_ids(
         for image, row in zip(images, rows, strict=True):
             place = manifest.shard[row], int(manifest.offset[row]), int(manifest.size[row])
             original = decode(read_bytes(raw, *place))
-            assert (image == to_array(original, 20, channels, resize)).all()  # type: ignore[arg-type]
+            assert (image == to_array(original, 20, channels, Resize(resize))).all()  # type: ignore[arg-type]
         if split != "unlabelled":
             assert [CLASSES[label] for label in data.labels(split)] == manifest.label[rows].tolist()
             assert data.labels(split).dtype == np.int64

@@ -8,9 +8,22 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
+from classifier.core.resize import Resize
 from classifier.core.types import AnyArray
 from classifier.images.decode import inspect
 from classifier.images.values import Values
+
+WAYS = (
+    Resize("squash"),
+    Resize("crop"),
+    Resize("pad"),
+    Resize("squash", "bicubic"),
+    Resize("squash", "bilinear", 0.9),
+    Resize("crop", "bicubic"),
+    Resize("crop", "bicubic", 0.875),
+    Resize("crop", "bilinear", 0.965517),
+    Resize("pad", "bicubic"),
+)
 
 _COLORS = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> the PNG color type
 

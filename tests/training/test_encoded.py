@@ -16,6 +16,7 @@ from classifier.augment.augmenter import AugmentParams
 from classifier.augment.draws import Draws
 from classifier.augment.geometric import draw_crops, random_crop, resample
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.dataset import encoded_images
 from classifier.dataset.encoded_images import Crop, EncodedImages, view
 from classifier.dataset.prepared import PreparedData
@@ -130,7 +131,7 @@ def test_a_crop_is_that_of_the_augmenter_with_more_detail() -> None:
     for seed in range(5):
         draws = [Draws(torch.Generator().manual_seed(seed)) for _ in range(2)]
         crop = Crop(*draw_crops(0.2, 1, draws[0])[:, 0].tolist())
-        found = view(data, 640, 3, "squash", crop)
+        found = view(data, 640, 3, Resize(), crop)
         matrix = random_crop(0.2, 1, 640, draws[1])
         wanted = 255 * resample(to_unit(pixels.byte()), matrix)[0].permute(1, 2, 0).numpy()
         assert np.abs(found - wanted).mean() < 1

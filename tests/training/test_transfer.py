@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from classifier.core.errors import UserError
+from classifier.core.resize import Resize
 from classifier.models.classifier import Classifier, TestTimeAugmentation
 from classifier.models.model_file import load, save
 from classifier.models.networks.cnn import CnnParams
@@ -58,7 +59,7 @@ def file(tmp_path: Path) -> str:
     network = build("cnn", params.args(), classes=3, channels=3, image_size=16)
     network(torch.randn(64, 3, 16, 16) + 1)
     spec = ModelSpec(
-        "cnn", params.args(), OLD_CLASSES, 3, 16, "squash", (0.5, 0.4, 0.3), (0.1, 0.2, 0.3)
+        "cnn", params.args(), OLD_CLASSES, 3, 16, Resize(), (0.5, 0.4, 0.3), (0.1, 0.2, 0.3)
     )
     path = tmp_path / "old.safetensors"
     save(path, network, spec)
@@ -119,7 +120,7 @@ def test_gray_images_into_color_weights_are_exact(file: str, tmp_path: Path) -> 
 def test_color_images_into_gray_weights_are_refused(tmp_path: Path) -> None:
     params = ModelParams("cnn", cnn=CNN)
     network = build("cnn", params.args(), classes=2, channels=1, image_size=8)
-    spec = ModelSpec("cnn", params.args(), ("a", "b"), 1, 8, "squash", (0.5,), (0.2,))
+    spec = ModelSpec("cnn", params.args(), ("a", "b"), 1, 8, Resize(), (0.5,), (0.2,))
     save(tmp_path / "gray.safetensors", network, spec)
     params = ModelParams("cnn", pretrained=str(tmp_path / "gray.safetensors"), cnn=CNN)
     with pytest.raises(UserError, match=r"set preprocess\.channels: 1"):
@@ -151,7 +152,7 @@ def test_how_the_source_answers_does_not_bind_what_is_trained_on_it(
 def test_settings_are_named_as_params_yaml_takes_them(tmp_path: Path) -> None:
     args = ModelParams("fast").args()
     network = build("fast", args, classes=2, channels=3, image_size=8)
-    spec = ModelSpec("fast", args, ("a", "b"), 3, 8, "squash", (0.5,) * 3, (0.2,) * 3)
+    spec = ModelSpec("fast", args, ("a", "b"), 3, 8, Resize(), (0.5,) * 3, (0.2,) * 3)
     save(tmp_path / "fast.safetensors", network, spec)
     settings = FastParams(directions=3, dirac=False, activation="relu")
     params = ModelParams("fast", pretrained=str(tmp_path / "fast.safetensors"), fast=settings)
@@ -187,7 +188,7 @@ def test_a_digest_in_the_name_is_checked(file: str, tmp_path: Path) -> None:
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     params = ModelParams("mlp")
     network = build("mlp", params.args(), classes=2, channels=3, image_size=8)
-    spec = ModelSpec("mlp", params.args(), ("a", "b"), 3, 8, "squash", (0.5,) * 3, (0.2,) * 3)
+    spec = ModelSpec("mlp", params.args(), ("a", "b"), 3, 8, Resize(), (0.5,) * 3, (0.2,) * 3)
     path = str(tmp_path / "mlp.safetensors")
     save(path, network, spec)
     make(ModelParams("mlp", pretrained=path), meta())  # resized to the 8×8 that it needs
