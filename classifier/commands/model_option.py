@@ -56,7 +56,7 @@ def choose(args: argparse.Namespace) -> ChosenModel:
             metrics = revision.json(_METRICS)
         except UserError:  # trained, and not evaluated
             return ChosenModel(path, {}, args.rev)
-        return ChosenModel(path, metrics, args.rev, _decision(revision, path))
+        return ChosenModel(path, metrics, args.rev, decision_of(revision, path))
     path = args.model or Path(MODEL)
     if not path.is_file():
         advice = "check --model" if args.model else "run dvc repro, or name another with --model"
@@ -68,7 +68,8 @@ def choose(args: argparse.Namespace) -> ChosenModel:
     return ChosenModel(path, known, str(path), found)
 
 
-def _decision(revision: "Revision", model: Path) -> Decision | None:
+def decision_of(revision: "Revision", model: Path) -> Decision | None:
+    """What a revision's evaluation chose for its ``model``, None where it chose nothing."""
     place = f"models/{FILE}"
     if not revision.has(place):  # a run of before there were decisions
         return None

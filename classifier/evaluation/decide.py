@@ -51,7 +51,8 @@ def answers(outcomes: Outcomes, decision: Decision | None, classes: Sequence[str
     if decision is None or not decision.thresholds:
         confidence = outcomes.calibrated_confidence
         below = decision.not_sure_below if decision else 0.0
-        return Answers(outcomes.predicted, confidence, confidence >= below)
+        every = np.ones(len(confidence), bool)
+        return Answers(outcomes.predicted, confidence, confidence >= below, every)
     step = max(1, _CHUNK // outcomes.classes)
     parts = [
         decision.answers(

@@ -17,7 +17,7 @@ import numpy as np
 from classifier.core.errors import not_installed
 from classifier.core.files import replacing
 from classifier.core.types import Float32Array, UInt8Array
-from classifier.inference.onnx_metadata import INPUT, OUTPUT, metadata
+from classifier.inference.onnx_metadata import INPUT, metadata, outputs
 from classifier.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _onnx_model(
             dynamo=True,
             dynamic_shapes=dimensions,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=outputs(spec),
             opset_version=OPSET,
             verbose=False,
         )
@@ -176,8 +176,9 @@ def load_torch_export(path: Path) -> Callable[[UInt8Array], Float32Array]:
 
     def answer(images: UInt8Array) -> Float32Array:
         with torch.inference_mode():
-            found: Float32Array = program(torch.from_numpy(images)).numpy()
-        return found
+            found = program(torch.from_numpy(images))
+        probabilities = found[0] if isinstance(found, tuple) else found
+        return np.asarray(probabilities.numpy(), np.float32)
 
     return answer
 

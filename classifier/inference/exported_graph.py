@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from classifier.core.resize import REDUCING_GAP, Interpolation, Resize
+from classifier.inference.onnx_metadata import KNOWN, outputs
 from classifier.models.classifier import Classifier
 from classifier.models.forward import standardize
+from classifier.models.known import KnownScore
 from classifier.models.spec import ModelSpec
 
 
@@ -19,20 +21,26 @@ class Deployed(nn.Module):
     """uint8 images [N, H, W, C] of any one size -> probabilities [N, K] after the temperature.
 
     Images of the network's own size are taken as `to_array` gives them, with nothing cropped.
+    And, where the model's decision takes more than these, how well known each image is, [N].
     """
 
     def __init__(self, network: Classifier, spec: ModelSpec) -> None:
         super().__init__()
         self.network = network
         self.spec = spec
+        self.known = None
+        if spec.decision and KNOWN in outputs(spec):
+            self.known = KnownScore(network, spec.decision)
         self.eval()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Resize as `to_array` does, scale, standardize, classify."""
         values = images.permute(0, 3, 1, 2).float()
         values = _sized(values, self.spec.image_size, self.spec.resize)
         values = standardize(values / 255, self.spec.mean, self.spec.std)
-        return torch.softmax(self.network(values) / self.spec.temperature, dim=1)
+        logits = self.network(values)
+        probabilities = torch.softmax(logits / self.spec.temperature, dim=1)
+        return probabilities if self.known is None else (probabilities, self.known(logits))
 
 
 def _sized(images: Tensor, size: int, resize: Resize) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 
 from classifier.core.errors import UserError, not_installed
 from classifier.core.types import Float32Array, UInt8Array
-from classifier.inference.onnx_metadata import INPUT, OUTPUT, from_metadata
+from classifier.inference.onnx_metadata import INPUT, KNOWN, from_metadata, outputs
 
 
 class OnnxPredictor:
@@ -47,10 +47,11 @@ class OnnxPredictor:
             raise UserError(
                 f"{name}: an ONNX file, but not one that python -m classifier export wrote."
             ) from None
+        self._outputs = outputs(self.spec)
         size = self.spec.image_size
         blank = np.zeros((1, size, size, self.spec.channels), np.uint8)
-        found = self.probabilities(blank)
-        if found.shape != (1, len(self.spec.classes)) or not np.isfinite(found).all():
+        found = self.scored(blank)
+        if found.shape != (1, len(self.spec.classes) + 1) or not np.isfinite(found).all():
             raise UserError(
                 f"{name}: its graph gives no probability for each of its {len(self.spec.classes)} "
                 "classes: export it again."
@@ -62,12 +63,18 @@ class OnnxPredictor:
         Raises:
             UserError: the graph is none that `export` writes, or takes more memory than there is.
         """
+        return self.scored(images)[:, :-1]
+
+    def scored(self, images: UInt8Array) -> Float32Array:
+        """The same, and how well each image is known; UserError likewise."""
         try:
-            (found,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(images)})
+            found = self._session.run(self._outputs, {INPUT: np.ascontiguousarray(images)})
+            known = found[1] if KNOWN in self._outputs else found[0].max(axis=1)
+            scored: Float32Array = np.column_stack([found[0], known])
         except Exception as error:  # of ONNX Runtime, which has a class for every kind
             reason = str(error).splitlines()[0]
             raise UserError(f"{self._name}: its graph cannot be computed ({reason}).") from None
-        return found
+        return scored
 
     def heat(self, images: UInt8Array, targets: Sequence[int]) -> Float32Array | None:
         """None: ONNX Runtime computes no gradients."""

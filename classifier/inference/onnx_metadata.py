@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself, and the names of its input and output."""
+"""What an exported ONNX file says of itself, and the names of its input and outputs."""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +8,13 @@ from classifier.core.errors import UserError
 from classifier.models.spec import ModelSpec, described, from_description
 
 INPUT, OUTPUT = "images", "probabilities"
+KNOWN = "known"  # a second output where more than the probabilities says what is of no class
+
+
+def outputs(spec: ModelSpec) -> list[str]:
+    """The names of what the graph of a model gives."""
+    by_more = spec.decision is not None and spec.decision.known_by in ("energy", "distance")
+    return [OUTPUT, KNOWN] if by_more else [OUTPUT]
 
 
 def metadata(spec: ModelSpec, metrics: Mapping[str, Any]) -> dict[str, str]:

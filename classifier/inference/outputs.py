@@ -1,7 +1,8 @@
 """Where predictions go: a terminal, CSV, JSON, a submission for a contest, a gallery.
 
 Each takes answers one by one and writes as it goes, into a file that appears when it is whole.
-Where thresholds decide, the answer, a class or *not sure*, stands before the first guesses.
+Where thresholds decide, the answer, a class, *not sure* or *none of these*, stands before the first
+guesses.
 """
 
 import base64
@@ -21,7 +22,7 @@ from classifier.core.files import replacing
 from classifier.core.types import UInt8Array
 from classifier.core.wording import printable
 from classifier.inference.predict import Answer
-from classifier.models.decision import NOT_SURE, Decision
+from classifier.models.decision import NONE_OF_THESE, NOT_SURE, Decision
 
 if TYPE_CHECKING:
     from classifier.inference.neighbors import Neighbor, TrainingImages
@@ -58,7 +59,8 @@ def table(
     printed = 0
     shown = [printable(name) for name in classes]
     width = min(_CLASS, max(map(len, shown)))
-    wide = min(_CLASS, max(width, len(NOT_SURE)))
+    longest = NONE_OF_THESE if decision and decision.known_by else NOT_SURE
+    wide = min(_CLASS, max(width, len(longest)))
 
     def write(answer: Answer) -> None:
         nonlocal printed
@@ -76,7 +78,7 @@ def table(
             for kind, probability in best(answer.probabilities, shown, top)
         ]
         if decision:
-            said = printable(answer.text(decision, classes))
+            said = printable(answer.decided(decision, classes).text(classes))
             cells = [f"{said[:_CLASS]:{wide}}", *cells]
         print(f"{name:{_NAME}}  {'   '.join(cells)}")
 
@@ -92,7 +94,7 @@ def out(
     images that were skipped are left out, but for those that a table lists: they have empty
     cells. JSON: a list of {"id", "classes": [{"class", "probability"}, …]}, or {"id", "error"} for
     an image that was skipped. With a decision there is "answer" after the id; JSON has null for
-    *not sure*.
+    *not sure* and *none of these*, and "known": false for the latter, where the model tells them.
 
     Raises:
         UserError: the name ends in neither .csv nor .json.
@@ -116,7 +118,7 @@ def _csv(path: Path, classes: Sequence[str], top: int, decision: Decision | None
                 cells = [
                     cell for kind, probability in found for cell in (kind, f"{probability:.6g}")
                 ]
-                said = [answer.text(decision, classes)] if decision else []
+                said = [answer.decided(decision, classes).text(classes)] if decision else []
                 append([[answer.image.name, *said, *cells]])
             elif answer.image.listed:
                 append([[answer.image.name, *("" for _ in columns)]])
@@ -139,8 +141,10 @@ def _json(
                 entry["error"] = answer.problem
             else:
                 if decision:
-                    label, sure = answer.decided(decision, classes)
-                    entry["answer"] = classes[label] if sure else None
+                    said = answer.decided(decision, classes)
+                    entry["answer"] = classes[said.label] if said.sure else None
+                    if decision.known_by:
+                        entry["known"] = said.known
                 entry["classes"] = [
                     {"class": kind, "probability": float(f"{probability:.6g}")}
                     for kind, probability in best(answer.probabilities, classes, top)
@@ -179,7 +183,7 @@ def submission(
             name = image.name if image.listed else Path(image.name).stem
             if found is not None:
                 cells = [f"{one:.6g}" for one in found.tolist()] if probabilities else []
-                label, _ = answer.decided(decision or Decision(), classes)
+                label = answer.decided(decision, classes).label
                 append([[name, *(cells or [classes[label]])]])
             elif image.listed:
                 append([[name, *("" for _ in columns[1:])]])
@@ -243,10 +247,9 @@ class _Shot(NamedTuple):
 
 
 def _caption(answer: Answer, classes: Sequence[str], decision: Decision | None) -> str:
-    assert answer.probabilities is not None
-    label, sure = answer.decided(decision or Decision(), classes)
-    guess = f"{classes[label]} {percent(float(answer.probabilities[label]))}"
-    return guess if sure else f"{NOT_SURE}: {guess}"
+    said = answer.decided(decision, classes)
+    guess = f"{classes[said.label]} {percent(said.confidence)}"
+    return guess if said.sure else f"{said.text(classes)}: {guess}"
 
 
 def _draw(path: Path, shots: Sequence[_Shot]) -> None:

@@ -22,7 +22,7 @@ from classifier.core.wording import warn
 from classifier.images.decode import decode
 from classifier.inference.inputs import InputImage
 from classifier.inference.predictor import Predictor
-from classifier.models.decision import NOT_SURE, Decision
+from classifier.models.decision import Decision, Verdict
 from classifier.models.spec import ModelSpec
 from classifier.sources.source_index import read
 
@@ -37,32 +37,30 @@ Ask = Callable[[UInt8Array], Float32Array]
 
 
 class Answer(NamedTuple):
-    """An image with its pixels, uint8 [S, S, C], and the probability of each class, [K]; or
-    neither and ``problem``, the reason why it was skipped."""
+    """An image with its pixels, uint8 [S, S, C], and what the predictor's ``scored`` says of it,
+    [K + 1]; or neither and ``problem``, the reason why it was skipped."""
 
     image: InputImage
     pixels: UInt8Array | None
-    probabilities: Float32Array | None
+    scored: Float32Array | None
     problem: str = ""
 
-    def decided(self, decision: Decision, classes: Sequence[str]) -> tuple[int, bool]:
-        """The class number that a decision gives an image that was not skipped, and whether it is
-        sure."""
-        assert self.probabilities is not None
-        (label,), _, (sure,) = decision.answers(self.probabilities[None], classes)
-        return int(label), bool(sure)
+    @property
+    def probabilities(self) -> Float32Array | None:
+        """Of each class, [K]."""
+        return None if self.scored is None else self.scored[:-1]
 
-    def text(self, decision: Decision, classes: Sequence[str]) -> str:
-        """The same as a word: a class, or *not sure*."""
-        label, sure = self.decided(decision, classes)
-        return classes[label] if sure else NOT_SURE
+    def decided(self, decision: Decision | None, classes: Sequence[str]) -> Verdict:
+        """What is said of an image that was not skipped; the most probable class by default."""
+        assert self.scored is not None
+        return (decision or Decision()).verdict(self.scored, classes)
 
 
 def predict(
     predictor: Predictor, images: Iterable[InputImage], workers: int = 0
 ) -> Iterator[Answer]:
-    """Yield an answer for each image, in order: `each`, with the predictor's probabilities."""
-    for image, pixels, found in each(predictor.probabilities, predictor.spec, images, workers):
+    """Yield an answer for each image, in order: `each`, with what the predictor scores."""
+    for image, pixels, found in each(predictor.scored, predictor.spec, images, workers):
         if isinstance(found, str):
             yield Answer(image, None, None, found)
         else:

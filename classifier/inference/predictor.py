@@ -1,4 +1,4 @@
-"""What every backend offers: probabilities, and heat maps where it can."""
+"""What every backend offers: probabilities, what is known, and heat maps where it can."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -20,6 +20,14 @@ class Predictor(Protocol):
 
         The images are as `classifier.core.resize.to_array` gives them; S is ``spec.image_size``
         and C ``spec.channels``.
+        """
+        ...
+
+    def scored(self, images: UInt8Array) -> Float32Array:
+        """[N, K + 1]: the same, and how well each image is known, from the same pass.
+
+        The last column is the score that ``spec.decision.known_by`` names, and the highest
+        probability where it names none.
         """
         ...
 

@@ -14,6 +14,7 @@ from classifier.evaluation.embedding import recorded_embeddings
 from classifier.evaluation.grad_cam import grad_cam
 from classifier.models.device import choose_device
 from classifier.models.forward import normalize, predict_logits
+from classifier.models.known import KnownScore
 from classifier.models.model_file import load as load_model
 
 
@@ -29,14 +30,31 @@ class TorchPredictor:
         self.threads = threads
         self._turn = Lock()
         self.network, self.spec = load_model(path, str(self.device))
+        decision = self.spec.decision
+        by_more = decision is not None and decision.known_by in ("energy", "distance")
+        self._known = KnownScore(self.network, decision) if decision and by_more else None
 
     def probabilities(self, images: UInt8Array) -> Float32Array:
         """Softmax of the logits, divided by the temperature."""
+        return self.scored(images)[:, :-1]
+
+    def scored(self, images: UInt8Array) -> Float32Array:
+        """The same, and how well each image is known."""
         if self.threads:  # holds for the calling thread
             torch.set_num_threads(self.threads)
         spec = self.spec
-        logits = predict_logits(self.network, images, spec.mean, spec.std, self.device)
-        return softmax(logits, spec.temperature)
+        return predict_logits(
+            self.network, images, spec.mean, spec.std, self.device, keep=self._scored
+        )
+
+    def _scored(self, logits: Float32Array) -> Float32Array:
+        """[N, K + 1] of the logits [N, K] of the batch that the network saw last."""
+        probabilities = softmax(logits, self.spec.temperature)
+        if self._known is None:
+            known = probabilities.max(axis=1)
+        else:
+            known = self._known(torch.from_numpy(logits)).cpu().numpy()
+        return np.column_stack([probabilities, known])
 
     def seen(self, images: UInt8Array) -> tuple[Float32Array, Float32Array]:
         """Logits [N, K] and embeddings [N, D] of [N, S, S, C], both as the network gives them.

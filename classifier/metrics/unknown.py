@@ -8,6 +8,7 @@ changed (Sun et al. 2022, https://arxiv.org/abs/2204.06507).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from classifier.core.types import Float64Array, FloatArray
 from classifier.metrics.bootstrap import interval, resamples
 from classifier.metrics.neighbors import nearest
 from classifier.metrics.ranking import areas
+from classifier.metrics.thresholds import DIGITS
 
 SCORES = ("probability", "energy", "distance")
 
@@ -47,17 +49,36 @@ class Separation:
     """How one score tells unknown images from known ones.
 
     ``auroc``: the probability, 0..1, that a known image has the higher score, with the ends of its
-    percentile bootstrap interval. ``least`` is the score from which on an image is accepted;
-    ``accepted_known`` and ``accepted_unknown`` are the fractions of test and of unknown images
-    that are.
+    percentile bootstrap interval. ``accepted`` says what it accepts.
     """
 
     auroc: float
     low: float
     high: float
+    accepted: "Accepted"
+
+
+class Accepted(NamedTuple):
+    """``least``: the score from which on images are accepted; ``known`` and ``unknown``: the
+    fractions of test images and of unknown ones that are, 0..1."""
+
     least: float
-    accepted_known: float
-    accepted_unknown: float
+    known: float
+    unknown: float
+
+
+def accepted(
+    validation: Float64Array, known: Float64Array, unknown: Float64Array, fraction: float
+) -> Accepted:
+    """Accept at least this ``fraction`` of the validation images, and count the others.
+
+    The least score is midway between those of two validation images, as thresholds are.
+    """
+    scores = np.round(validation, DIGITS)
+    last = np.quantile(scores, 1 - fraction, method="lower")
+    below = scores[scores < last]
+    least = round(float(last + below.max()) / 2, DIGITS + 1) if len(below) else last - 10**-DIGITS
+    return Accepted(float(least), float(np.mean(known >= least)), float(np.mean(unknown >= least)))
 
 
 def separation(
@@ -95,13 +116,10 @@ def separation(
         ]
         auroc, _ = areas(scores, positive, np.ones((len(scores), 1)))
         low, high = interval(np.concatenate(drawn), confidence)
-        least = float(np.quantile(validation[name], 1 - accept, method="lower"))
         found[name] = Separation(
             float(auroc[0]),
             float(low),
             float(high),
-            least,
-            float(np.mean(values >= least)),
-            float(np.mean(strange >= least)),
+            accepted(validation[name], values, strange, accept),
         )
     return dict(sorted(found.items(), key=lambda entry: -entry[1].auroc))

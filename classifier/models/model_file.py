@@ -77,10 +77,13 @@ def checked_spec(path: PathLike) -> ModelSpec:
 
 
 def _built(path: PathLike, spec: ModelSpec) -> "Classifier":
+    from classifier.models.known import placeholder
     from classifier.models.registry import build
 
     try:
-        return build(spec.name, spec.args, **spec.sizes)
+        network = build(spec.name, spec.args, **spec.sizes)
+        placeholder(network, spec.decision)
+        return network
     except UserError as error:
         raise damaged(path, str(error).rstrip(".")) from None
     # Settings may each be what they should and make no network together.

@@ -124,17 +124,24 @@ def create_app(
 
     def _prediction(part: Upload, answer: Found, top: int) -> schema.Prediction:
         if isinstance(answer, RefusedError):
-            return schema.Prediction(name=part.name, answer=None, classes=[], error=answer.sentence)
-        order = np.argsort(-answer, kind="stable")[:top].tolist()
+            return schema.Prediction(
+                name=part.name, answer=None, known=None, classes=[], error=answer.sentence
+            )
+        order = np.argsort(-answer[:-1], kind="stable")[:top].tolist()
         classes = [
             schema.ClassProbability.model_validate(
                 {"class": spec.classes[k], "probability": min(1.0, float(answer[k]))}
             )
             for k in order
         ]
-        (label,), _, (sure,) = decision.answers(answer[None], spec.classes)
-        said = spec.classes[label] if sure else None
-        return schema.Prediction(name=part.name, answer=said, classes=classes, error=None)
+        said = decision.verdict(answer, spec.classes)
+        return schema.Prediction(
+            name=part.name,
+            answer=spec.classes[said.label] if said.sure else None,
+            known=said.known if decision.known_by else None,
+            classes=classes,
+            error=None,
+        )
 
     @app.post("/explain", responses=_PROBLEMS, openapi_extra=_BODY)
     async def explain(

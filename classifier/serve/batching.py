@@ -31,7 +31,7 @@ class Batcher:
         wait_seconds: float,
         observe: Callable[[int], None] = lambda size: None,
     ) -> None:
-        """Take ``answer``: [N, S, S, C] -> [N, K]; ``observe`` is told the size of each call."""
+        """Take ``answer``: [N, S, S, C] -> [N, D]; ``observe`` is told the size of each call."""
         self._answer = answer
         self._batch = batch
         self._wait = wait_seconds
@@ -63,8 +63,8 @@ class Batcher:
                 await self._gatherer
         self._thread.shutdown()
 
-    async def probabilities(self, picture: UInt8Array) -> Float32Array:
-        """[K] of one picture [S, S, C]."""
+    async def ask(self, picture: UInt8Array) -> Float32Array:
+        """[D] of one picture [S, S, C]."""
         future: asyncio.Future[Float32Array] = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait((picture, future))
         return await future

@@ -28,8 +28,12 @@ class Prediction(BaseModel):
 
     name: str | None = Field(description="The file's name, if the upload had one.")
     answer: str | None = Field(
-        description="The class, by the model's thresholds; null where the model is not sure, or "
-        "the picture was skipped."
+        description="The class, by the model's thresholds; null where the model is not sure, the "
+        "picture is none of the classes, or it was skipped."
+    )
+    known: bool | None = Field(
+        description="Whether the picture is any of the classes at all; null where the model cannot "
+        "tell, or the picture was skipped."
     )
     classes: list[ClassProbability] = Field(description="The most probable first.")
     error: str | None = Field(None, description="Why the picture was skipped, as a sentence.")

@@ -40,7 +40,7 @@ class Service:
         self.known = known
         self.spec = predictor.spec
         self._batcher = Batcher(
-            predictor.probabilities, limits.batch, limits.wait_seconds, metrics.batches.observe
+            predictor.scored, limits.batch, limits.wait_seconds, metrics.batches.observe
         )
         self.bodies = Budget(limits.in_flight_bytes, limits.client_bytes, metrics.bodies)
         self._decoders = ThreadPoolExecutor(cores(), "decode")
@@ -48,7 +48,7 @@ class Service:
         size = self.spec.image_size
         # The first call is slow in every library: it is made before the first client comes.
         blank = np.zeros((1, size, size, self.spec.channels), np.uint8)
-        predictor.probabilities(blank)
+        predictor.scored(blank)
         self.explains = predictor.heat(blank, [0]) is not None
         self.stopping = False
 
@@ -91,12 +91,12 @@ class Service:
             self.metrics.waiting.set(self._admitted.total())
 
     async def classify(self, parts: Sequence[Upload]) -> list[Found]:
-        """For each picture the probabilities [K], or why there are none."""
+        """For each picture what the predictor scores [K + 1], or why there is nothing."""
         return list(await asyncio.gather(*(self._one(part.data) for part in parts)))
 
     async def _one(self, data: bytes | str) -> Found:
         try:
-            found: Found = await self._batcher.probabilities(await self.decoded(data))
+            found: Found = await self._batcher.ask(await self.decoded(data))
         except RefusedError as refusal:
             found = refusal
         outcome = "skipped" if isinstance(found, RefusedError) else "answered"

@@ -34,5 +34,5 @@ def test_the_area_is_scikit_learns_and_the_best_score_comes_first() -> None:
         expected = roc_auc_score([1] * 300 + [0] * 200, scores)
         assert one.auroc == pytest.approx(expected)
         assert one.low < one.auroc < one.high
-        assert one.accepted_known == pytest.approx(0.9, abs=0.01)
-        assert one.accepted_unknown == np.mean(strange[name] >= one.least)
+        assert one.accepted.known == pytest.approx(0.9, abs=0.01)
+        assert one.accepted.unknown == np.mean(strange[name] >= one.accepted.least)

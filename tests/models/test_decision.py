@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from classifier.core.errors import UserError
 from classifier.core.resize import Resize
 from classifier.models import decision as decisions
 from classifier.models.decision import Decision
+from classifier.models.known import hold_reference
 from classifier.models.model_file import load, save
 from classifier.models.registry import build
 from classifier.models.spec import ModelSpec, described, from_description, read_spec
@@ -65,7 +69,15 @@ def test_a_model_file_can_carry_it_and_none_leaves_no_trace(tmp_path: Path) -> N
     save(tmp_path / "m.safetensors", network, with_it)
     assert read_spec(tmp_path / "m.safetensors") == with_it
     assert load(tmp_path / "m.safetensors")[1].decision == CHOSEN
-    for key, value in (("thresholds", {"broken": 1.5}), ("not_sure_below", -1), ("rules", 3)):
+    wrong = {
+        "thresholds": {"broken": 1.5},
+        "not_sure_below": -1,
+        "rules": 3,
+        "known_by": "color",
+        "known_from": float("nan"),
+        "known_images": 10**6,
+    }
+    for key, value in wrong.items():
         content = described(with_it)
         content["decision"][key] = value
         with pytest.raises(UserError, match=key):
@@ -91,6 +103,84 @@ def test_it_lies_beside_the_model_that_it_was_made_for(
     decisions.write(model, None)
     assert decisions.beside(model) is None
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_not_known_is_not_sure_and_none_of_these() -> None:
+    found = Decision(not_sure_below=0.6, known_by="energy", known_from=-2.5)
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.7, 0.3, 0.0], [0.1, 0.9, 0.0]])
+    scores = np.array([3.0, -2.5, -2.6])
+    assert found.texts(probabilities, THREE, scores) == ["not sure", "a", "none of these"]
+    said = found.answers(probabilities, THREE, scores)
+    assert said.known.tolist() == [True, True, False]
+    assert said.sure.tolist() == [False, True, False]
+    assert said.labels.tolist() == [0, 0, 1]  # the first guess
+    assert found.verdict(np.array([0.1, 0.9, 0.0, -2.6]), THREE) == (1, 0.9, False, False)
+
+
+def a_file_with_embeddings(path: Path, count: int, **changes: object) -> None:
+    network = build("mlp", {}, **SPEC.sizes)
+    hold_reference(network, torch.ones(count, network.last_linear.in_features))
+    rule = Decision(known_by="distance", known_from=-0.1, known_images=3)
+    rule = dataclasses.replace(rule, **changes)  # type: ignore[arg-type]
+    save(path, network, dataclasses.replace(SPEC, decision=rule))
+
+
+def test_a_model_file_holds_the_embeddings_that_distances_are_to(tmp_path: Path) -> None:
+    a_file_with_embeddings(tmp_path / "m.safetensors", 3)
+    network, spec = load(tmp_path / "m.safetensors")
+    assert spec.decision is not None
+    assert network.get_buffer("known_embeddings").dtype == torch.float16
+    assert network.get_buffer("known_embeddings").tolist()[0][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "changes", "reason"),
+    [
+        (2, {}, "known_embeddings: 2×.*, not 3×"),
+        (3, {"known_by": "energy", "known_images": 0}, "known_embeddings: .*, not absent"),
+        (3, {"known_images": 20_000}, "known_embeddings: 3×.*, not 20000×"),
+        (3, {"known_images": 0}, "known_images: distances need some"),
+        (3, {"known_by": "probability"}, "known_images: distances need some"),
+        (3, {"known_by": None}, "known_images: distances need some"),
+    ],
+)
+def test_embeddings_that_do_not_fit_the_rule_are_refused(
+    tmp_path: Path, count: int, changes: dict[str, object], reason: str
+) -> None:
+    path = tmp_path / "m.safetensors"
+    a_file_with_embeddings(path, count, **changes)
+    with pytest.raises(UserError, match=reason):
+        load(path)
+
+
+def test_embeddings_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    a_file_with_embeddings(tmp_path / "m.safetensors", 3)
+    with safe_open(tmp_path / "m.safetensors", "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    weights["known_embeddings"][1, 1] = torch.nan
+    save_file(weights, tmp_path / "n.safetensors", metadata)
+    with pytest.raises(UserError, match="no numbers"):
+        load(tmp_path / "n.safetensors")
+
+
+def test_an_ensemble_without_a_last_layer_holds_none(tmp_path: Path) -> None:
+    a_file_with_embeddings(tmp_path / "m.safetensors", 3)
+    part = {"name": "mlp", "args": {}, "mean": [0.5], "std": [0.25]}
+    content = described(read_spec(tmp_path / "m.safetensors"))
+    spec = from_description(
+        content | {"name": "ensemble", "args": {"method": "mean", "members": [part] * 2}}
+    )
+    save(tmp_path / "e.safetensors", torch.nn.Identity(), spec)
+    with pytest.raises(UserError, match="no network can be made of its settings"):
+        load(tmp_path / "e.safetensors")
+
+
+def test_what_lies_beside_a_model_names_no_embeddings(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    decisions.write(tmp_path / "model.safetensors", Decision(known_by="energy"))
+    with pytest.raises(UserError, match=r"decision\.json: damaged"):
+        decisions.beside(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"model": 1, "decision": {"x": 1}}'])

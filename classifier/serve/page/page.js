@@ -63,10 +63,14 @@ export async function classify(files, keep = true) {
   }
 }
 
+// An answer that is no class.
+const unsure = ({ known }) => (known === false ? "None of these" : "Not sure");
+
 // What is said in one line: "cat, 97.1 % sure", or "Not sure; first guess cat, 51.0 %".
-function answered({ answer, classes }) {
+function answered(prediction) {
+  const { answer, classes } = prediction;
   const [first] = classes;
-  if (answer === null) return `Not sure; first guess ${first.class}, ${percent(first.probability)}`;
+  if (answer === null) return `${unsure(prediction)}; first guess ${first.class}, ${percent(first.probability)}`;
   const own = classes.find((one) => one.class === answer);
   return own ? `${answer}, ${percent(own.probability)} sure` : answer;
 }
@@ -90,7 +94,7 @@ function show(prediction, file, sketch) {
     picture.parentElement.remove();
     explain.parentElement.remove();
   } else {
-    top.textContent = prediction.answer ?? "Not sure";
+    top.textContent = prediction.answer ?? unsure(prediction);
     top.classList.toggle("unsure", prediction.answer === null);
     for (const { class: name, probability } of prediction.classes) {
       const bar = document.createElement("li");
