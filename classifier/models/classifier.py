@@ -44,7 +44,7 @@ class Classifier(nn.Module):
     """A network in two parts, so that freezing, Grad-CAM and embeddings need no special cases.
 
     ``backbone``: a Sequential of named stages; a convolutional stage returns maps [N, C, H, W].
-    timm's networks are one stage, which may return tokens, maps [N, H, W, C] or a list of them.
+    timm's networks are one stage, a `WholeBackbone`, which returns what timm's heads want.
     ``head``: pooling, perhaps hidden layers, and a last ``nn.Linear``.
     Input: standardized floats [N, channels, H, W]; output: logits [N, classes].
     ``test_time_augmentation``: what the logits are the mean of, but in training; see
@@ -105,27 +105,30 @@ class Classifier(nn.Module):
         raise AssertionError("the backbone does not use the layer")
 
     def layer_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The backbone's weights in groups, by name, in the order in which they run.
+        """The backbone's weights by layer group, in the order in which the groups run.
 
-        A group is a stage that has weights; a stage that is a whole network of another library
-        states groups of its own, by a method ``layer_groups``.
+        A group is a stage that has weights, or is one that a `WholeBackbone` states.
         """
         groups: dict[str, list[nn.Parameter]] = {}
         for name, stage in self.backbone.named_children():
-            own: Any = getattr(stage, "layer_groups", None)
-            groups |= own() if own else {name: list(stage.parameters())}
+            if isinstance(stage, WholeBackbone):
+                groups |= stage.layer_groups()
+            else:
+                groups[name] = list(stage.parameters())
         return {name: weights for name, weights in groups.items() if weights}
 
     def stages(self) -> dict[str, nn.Module]:
-        """The modules of which the outputs are shown, by name, in the order in which they run.
-
-        Those of the backbone; or of a stage that states some of its own, by a method ``stages``.
-        """
-        modules: dict[str, nn.Module] = {}
+        """The modules that may return maps, by name: the stages, or those of a `WholeBackbone`."""
+        stages: dict[str, nn.Module] = {}
         for name, stage in self.backbone.named_children():
-            own: Any = getattr(stage, "stages", None)
-            modules |= own() if callable(own) else {name: stage}
-        return modules
+            stages |= stage.stages() if isinstance(stage, WholeBackbone) else {name: stage}
+        return stages
+
+    @property
+    def prefix_tokens(self) -> int | None:
+        """How many tokens come before those of the patches; None where that is not known."""
+        wholes = [stage for stage in self.backbone if isinstance(stage, WholeBackbone)]
+        return wholes[0].prefix_tokens if wholes else None
 
     @property
     def last_linear(self) -> nn.Linear:
@@ -148,6 +151,24 @@ def _keep_frozen(module: nn.Module) -> None:
     elif not all(trained):
         for child in module.children():
             _keep_frozen(child)
+
+
+class WholeBackbone(nn.Module):
+    """A stage that is the whole backbone of another library's network, and states its parts.
+
+    ``prefix_tokens``: how many of a transformer's tokens come before those of the patches; None
+    where that is not known.
+    """
+
+    prefix_tokens: int | None = None
+
+    def layer_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The weights by layer group, in the order in which the groups run."""
+        raise NotImplementedError
+
+    def stages(self) -> dict[str, nn.Module]:
+        """The modules inside that may return maps, by name."""
+        raise NotImplementedError
 
 
 class Entry(nn.Module):

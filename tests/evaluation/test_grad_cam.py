@@ -1,12 +1,14 @@
 """Grad-CAM, filters, feature maps and embeddings of small networks."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from classifier.evaluation.embedding import principal_plane, recorded_embeddings
-from classifier.evaluation.grad_cam import feature_maps, first_filters, grad_cam
+from classifier.evaluation.grad_cam import as_maps, feature_maps, first_filters, grad_cam
 from classifier.models.classifier import Classifier
 from classifier.models.forward import predict_logits
 from classifier.models.registry import build
@@ -67,6 +69,56 @@ def test_grad_cam_is_its_formula() -> None:
     expected = nn.functional.interpolate(raw, size=16, mode="bilinear")[:, 0].detach().numpy()
     for heat, wanted in zip(found.heat, expected, strict=True):
         assert heat == pytest.approx(wanted / max(wanted.max(), 1e-12), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "prefix"),
+    [
+        ("timm/resnet18", "layer3", None),  # the last one has 2 x 2 positions
+        ("timm/vit_tiny_patch16_224", "blocks.10", 1),  # of its last one the class token is used
+        ("timm/vit_wee_patch16_reg1_gap_256", "blocks.13", 1),  # the mean of all patches
+        ("timm/swin_tiny_patch4_window7_224", "layers.2", None),  # its maps are [N, h, w, C]
+        ("torchvision/vit_b_32", "encoder_layer_10", 1),
+    ],
+)
+def test_grad_cam_of_photographs_networks(name: str, stage: str, prefix: int | None) -> None:
+    """The formula again, on tokens and on maps whose channels come last."""
+    torch.manual_seed(0)
+    size = 64
+    model = build(name, {}, classes=3, channels=1, image_size=size).eval()
+    nn.init.normal_(model.last_linear.weight)
+    images = torch.randn(2, 1, size, size)
+    found = grad_cam(model, images, [0, 2])
+    assert found is not None
+    assert found.stage == stage
+    kept = []
+    model.stages()[stage].register_forward_hook(lambda _m, _i, output: kept.append(output))
+    logits = model(images)
+    gradient = torch.autograd.grad(logits[[0, 1], [0, 2]].sum(), kept[0])[0]
+    maps = kept[0].detach()
+    if prefix is None and "resnet" in name:
+        maps, gradient = (t.flatten(2).transpose(1, 2) for t in (maps, gradient))
+    elif prefix is None:
+        maps, gradient = (t.flatten(1, 2) for t in (maps, gradient))
+    else:
+        maps, gradient = (t[:, prefix:] for t in (maps, gradient))
+    raw = torch.einsum("nc,npc->np", gradient.mean(dim=1), maps).clamp(min=0)
+    side = math.isqrt(raw.shape[1])
+    raw = raw.view(2, 1, side, side)
+    expected = nn.functional.interpolate(raw, size=size, mode="bilinear")[:, 0].numpy()
+    for heat, wanted in zip(found.heat, expected, strict=True):
+        assert heat == pytest.approx(wanted / max(wanted.max(), 1e-12), abs=1e-5)
+
+
+def test_tokens_and_maps_are_told_apart() -> None:
+    tokens = torch.arange(25.0).view(1, 25, 1)
+    assert as_maps(tokens[:, :17]).flatten().tolist() == list(range(1, 17))
+    assert as_maps(tokens, 9).flatten().tolist() == list(range(9, 25))
+    assert as_maps(tokens, 2) is None
+    assert as_maps(torch.zeros(1, 4, 4, 7)).shape == (1, 7, 4, 4)
+    assert as_maps(torch.zeros(1, 7, 4, 4)).shape == (1, 7, 4, 4)
+    assert as_maps([tokens]) is None
+    assert as_maps(torch.zeros(1, 5)) is None
 
 
 def test_networks_without_maps_have_no_heat() -> None:

@@ -59,12 +59,13 @@ def own_model(name: str, image_size: int, classes: int) -> nn.Module:
     size = {"img_size": image_size} if cfg.fixed_input_size else {}
     torch.manual_seed(0)
     model = timm.create_model(name, num_classes=classes, **size).eval()
-    for key, value in [*model.named_buffers(), *model.named_parameters()]:
+    for key, value in model.named_buffers():
         if "running" in key:
             value.uniform_(0.5, 1.5)
-        elif value.is_floating_point() and value.abs().max() < 1e-3:  # zeros, and layer scales
-            with torch.no_grad():
-                value.uniform_(-0.1, 0.1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.abs().max() < 1e-3:  # zeros, and layer scales
+                weight.uniform_(-0.1, 0.1)
     return model
 
 

@@ -21,7 +21,7 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from classifier.core.errors import UserError
-from classifier.models.classifier import Classifier
+from classifier.models.classifier import Classifier, WholeBackbone
 
 _SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
 # What networks raise where images are too small for them, or of a size that they do not divide.
@@ -109,18 +109,13 @@ def adopt(name: str, state: Mapping[str, Tensor], image_size: int) -> dict[str, 
     }
 
 
-class Features(nn.Module):
-    """timm's network up to its last maps or tokens.
-
-    Attributes:
-        prefix_tokens: of tokens, how many of the first ones are no patches; None where timm does
-            not say.
-    """
+class Features(WholeBackbone):
+    """timm's network up to its last maps or tokens."""
 
     def __init__(self, model: Any, groups: Mapping[str, tuple[str, ...]]) -> None:
         super().__init__()
         self.timm = model
-        self.prefix_tokens: int | None = getattr(model, "num_prefix_tokens", None)
+        self.prefix_tokens = getattr(model, "num_prefix_tokens", None)
         self._groups = groups
 
     def forward(self, images: Tensor) -> Any:
@@ -128,14 +123,14 @@ class Features(nn.Module):
         return self.timm.forward_features(images)
 
     def layer_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The weights by layer group, in the order in which the groups run."""
+        """timm's layer groups, less the head."""
         return {
             group: [self.timm.get_parameter(name) for name in names]
             for group, names in self._groups.items()
         }
 
     def stages(self) -> dict[str, nn.Module]:
-        """The modules that are named as a layer group is, in the order in which they run."""
+        """The modules that are named as a layer group is."""
         modules = dict(self.timm.named_modules())
         return {group: modules[group] for group in self._groups if group in modules}
 
