@@ -39,7 +39,7 @@ VERBS = {
     ),
     "models": (
         "list the networks with their parameters and multiply-adds, for the current data",
-        "python -m classifier models --image-size 32 --channels 3",
+        "python -m classifier models --timm 'convnext*' --image-size 224",
     ),
     "predict": (
         "say what is in images: files, folders, patterns or tables of them",

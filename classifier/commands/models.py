@@ -2,31 +2,45 @@
 
 import argparse
 import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
 from tabulate import tabulate
 
-from classifier.core.errors import UserError
+from classifier.core.errors import UserError, suggestion
 from classifier.core.files import read_json
-from classifier.models.networks.torchvision import torchvision_names
-from classifier.models.registry import COMPUTES, NETWORKS, TORCHVISION, ModelParams, build
+from classifier.models.registry import (
+    COMPUTES,
+    NETWORKS,
+    TIMM,
+    TORCHVISION,
+    ModelParams,
+    build,
+    names,
+)
 from classifier.models.summary import summary
 
 META = Path("data/prepared/meta.json")
+COSTS = 40  # networks of a library, at most, of which the costs are counted
 _DIGITS = {"classes": 10, "channels": 1, "image_size": 8}  # what the project starts with
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `models`; sizes default to those of the prepared data."""
-    parser.add_argument("--torchvision", action="store_true", help="list its networks too (slow)")
+    parser.add_argument(
+        "filter", nargs="?", help="part of a name, or a pattern such as 'timm/vit_small*'"
+    )
+    parser.add_argument("--torchvision", action="store_true", help="list its networks alone")
+    parser.add_argument("--timm", action="store_true", help="list its networks alone")
     parser.add_argument("--classes", type=int, help="number of classes")
     parser.add_argument("--channels", type=int, choices=(1, 3), help="1 (gray) or 3 (color)")
     parser.add_argument("--image-size", type=int, help="side of the images in pixels")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table of networks."""
+    """Print names, and what each of a few networks costs."""
     facts = dict(_DIGITS)
     if META.exists():
         meta = read_json(META, "preprocess")
@@ -36,30 +50,50 @@ def run(args: argparse.Namespace) -> int:
         if facts[key] < 1:
             raise UserError(f"--{key.replace('_', '-')}: {facts[key]} is less than 1")
 
-    print(list_models(**facts, torchvision=args.torchvision))
+    chosen = {TORCHVISION: args.torchvision, TIMM: args.timm}
+    libraries = [library for library, wanted in chosen.items() if wanted]
+    if not libraries and not args.filter:
+        print(costs(list(NETWORKS), **facts))
+        print("Besides, torchvision/NAME and timm/NAME are any classification network of these.")
+        print("List them by --torchvision, --timm, or a part of their names.")
+        return 0
+    known = [name for library in libraries or chosen for name in names(library)]
+    known = known if libraries else [*NETWORKS, *known]
+    found = matching(known, args.filter) if args.filter else known
+    if len(found) <= COSTS:
+        print(costs(found, **facts))
+    else:
+        print(*found, sep="\n")
+        print(f"{len(found)} networks. What they cost is said of {COSTS} at most: give a part of")
+        print("their names, or a pattern.")
     return 0
 
 
-def list_models(classes: int, channels: int, image_size: int, torchvision: bool = False) -> str:
-    """A table of each network's cost with its default settings, for images of this size.
+def matching(known: Sequence[str], part: str) -> list[str]:
+    """The names that contain ``part``, or that are like it where it is a pattern with * ? [ ].
 
-    Args:
-        torchvision: list its networks too, which takes a minute or so.
+    Raises:
+        UserError: there are none.
+    """
+    pattern = part if set(part) & set("*?[") else f"*{part}*"
+    found = [name for name in known if fnmatchcase(name, pattern)]
+    found = found or [name for name in known if fnmatchcase(name.rpartition("/")[2], pattern)]
+    if not found:
+        raise UserError(f"{part!r}: no network is called so{suggestion(part, known)}")
+    return found
+
+
+def costs(found: Sequence[str], classes: int, channels: int, image_size: int) -> str:
+    """A table of each network's cost with its default settings, for images of this size.
 
     Returns:
         lines with name, parameters, multiply-adds for one image, and the image sizes it takes.
     """
-    names = list(NETWORKS)
-    if torchvision:
-        names += [TORCHVISION + name for name in torchvision_names()]
-    rows = [_row(name, classes, channels, image_size) for name in names]
+    rows = [_row(name, classes, channels, image_size) for name in found]
     head = ("name", "parameters", "multiply-adds", "images")
     align = ("left", "right", "right", "left")
-    lines = [tabulate(rows, head, "plain", colalign=align, disable_numparse=True), ""]
-    lines.append(f"For {classes} classes and {channels}×{image_size}×{image_size} images.")
-    if not torchvision:
-        lines.append(f"Besides, {TORCHVISION}NAME is any classification network of torchvision.")
-    return "\n".join(lines)
+    table = tabulate(rows, head, "plain", colalign=align, disable_numparse=True)
+    return f"{table}\n\nFor {classes} classes and {channels}×{image_size}×{image_size} images."
 
 
 def _row(name: str, classes: int, channels: int, image_size: int) -> tuple[str, str, str, str]:

@@ -1,6 +1,7 @@
 """Every network: shapes, gradients, a fair start, the way through the model file, and learning."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from classifier.commands.models import list_models, short
+from classifier.cli import main
+from classifier.commands.models import costs, matching, short
 from classifier.core.errors import UserError
 from classifier.core.resize import Resize
 from classifier.models.classifier import Classifier, Entry, TestTimeAugmentation
@@ -302,12 +304,45 @@ def test_torchvision_network_names_a_size_that_it_takes() -> None:
             tried(name, size)
 
 
-def test_listing() -> None:
-    table = list_models(10, 1, 8)
+def test_costs() -> None:
+    table = costs([*NETWORKS, "timm/vit_tiny_patch16_224"], 10, 1, 8)
     assert all(f"\n{name} " in table for name in NETWORKS)
     assert "159,850" in table  # cnn
     assert "1×8×8" in table
+    assert re.search(r"timm/vit_tiny_patch16_224 +- +- +at least 32×32", table)
     assert [short(n) for n in (0, 999, 1814073344, 999_999)] == ["0", "999", "1.81 G", "1 M"]
+
+
+def test_networks_are_listed_by_name_without_building_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a network is built")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("classifier.commands.models.build", refuse)
+    assert main(["models", "--timm"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert "timm/convnext_tiny" in listed
+    assert re.match(r"\d{4} networks\. What they cost", listed[-2])
+    assert main(["models", "res"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert {"resnet", "torchvision/resnet18", "timm/resnet18"} <= set(listed)
+    monkeypatch.undo()
+    assert main(["models", "--timm", "resnet18", "--channels", "3", "--image-size", "224"]) == 0
+    table = capsys.readouterr().out
+    assert re.search(r"timm/resnet18 +11,181,642 +1.81 G +224×224", table)
+    assert "torchvision/resnet18" not in table
+    assert main(["models", "resnte18"]) == 1
+    assert "did you mean" in capsys.readouterr().err
+
+
+def test_patterns_of_names() -> None:
+    known = ["vit", "timm/vit_small", "timm/vit_base", "torchvision/vit_b_32"]
+    assert matching(known, "vit_b") == known[2:]
+    assert matching(known, "vit_*") == known[1:]
+    assert matching(known, "timm/*") == known[1:3]
+    assert matching(known, "vit") == known
 
 
 @pytest.mark.parametrize("augmentation", ["mirror", "mirror_shift"])
