@@ -125,11 +125,16 @@ class Ranks:
         if self.size == 1:
             return
         if device.type == "cuda":
-            nn.SyncBatchNorm.convert_sync_batchnorm(network)  # exchanges the children, in place
+            # torch's own drops the activations that timm's batch norms hold.
+            from timm.layers import convert_sync_batchnorm
+
+            convert_sync_batchnorm(network)  # exchanges the children, in place
             return
         for module in network.modules():
             if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
                 module.__class__ = _SharedBatchNorm
+            elif isinstance(module, nn.BatchNorm2d) and hasattr(module, "act"):
+                module.__class__ = _SharedBatchNormAct  # type: ignore[assignment]
 
 
 class _Sum(torch.autograd.Function):
@@ -179,3 +184,14 @@ class _SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.affine:
             result = result * self.weight.view(shape) + self.bias.view(shape)
         return result.to(input.dtype)
+
+
+class _SharedBatchNormAct(_SharedBatchNorm):
+    """The same of timm's batch norm, which holds the dropout and the activation behind it."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        result: Tensor = self.act(self.drop(super().forward(input)))
+        return result

@@ -52,6 +52,10 @@ RUNS: dict[str, dict[str, Any]] = {
         "epochs": 3,
     },
     "augmented and mixed": {"augment": ALL, "accumulation_steps": 2, "epochs": 3},
+    "batch norm with an activation, of timm": {
+        "model": ModelParams("timm/test_efficientnet", input_size=32),
+        "lr": 0.01,
+    },
     "muon": {"model": VIT, "optimizer": "muon", "lr": 0.002},
 }
 
