@@ -18,6 +18,7 @@ from classifier.core.errors import not_installed
 from classifier.core.files import replacing
 from classifier.core.types import Float32Array, UInt8Array
 from classifier.inference.onnx_metadata import INPUT, metadata, outputs
+from classifier.models.model_file import stored_weights
 from classifier.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def save_safetensors(path: Path, network: "Classifier", spec: ModelSpec) -> None
     """Write the weights for other programs: tensors by name, and metadata of plain texts."""
     import safetensors.torch
 
-    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    weights = stored_weights(network)
     # One entry: safetensors writes several in no fixed order.
     facts = {"spec": metadata(spec, {})["spec"]}
     with replacing(path) as temporary:

@@ -29,13 +29,26 @@ def save(path: PathLike, network: "nn.Module", spec: ModelSpec) -> None:
     """
     import safetensors.torch
 
-    weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
-    }
+    weights = stored_weights(network)
     content = {"format": FORMAT, **described(spec)}
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_bytes(safetensors.torch.save(weights, {METADATA_KEY: text}))
+
+
+def stored_weights(network: "nn.Module") -> dict[str, "Tensor"]:
+    """The tensors of a network by name, on the CPU, as safetensors takes them.
+
+    What two modules share stands under both names: safetensors stores no such relations.
+    """
+    weights: dict[str, Tensor] = {}
+    places = set()
+    for name, tensor in network.state_dict().items():
+        stored = tensor.detach().cpu().contiguous()
+        shared = stored.numel() > 0 and stored.data_ptr() in places
+        places.add(stored.data_ptr())
+        weights[name] = stored.clone() if shared else stored
+    return weights
 
 
 def load(path: PathLike, device: str = "cpu") -> tuple["Classifier", ModelSpec]:

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from classifier.models.registry import NETWORKS, TORCHVISION, build, names
-from classifier.training.optimization.optimizers import build_optimizer, parameter_groups
+from classifier.training.optimization.optimizers import (
+    build_optimizer,
+    lr_factors,
+    parameter_groups,
+)
 
 # Its networks compute their widths with tensors, so that they cannot be built on `meta`, and the
 # large ones take gigabytes; they differ in widths alone.
@@ -142,3 +146,27 @@ def test_stacked_matrices_are_each_orthogonalized(stack: nn.Module) -> None:
     for part in change.chunk(3):
         sizes = torch.linalg.svdvals(part) / (0.1 * 0.2 * math.sqrt(max(rows, columns)))
         assert 0.3 < sizes.min() <= sizes.max() < 1.3
+
+
+def test_rates_fall_from_the_head_down_to_the_first_layer_group() -> None:
+    """Of this project's networks, torchvision's and timm's."""
+    for name, groups in (
+        ("cnn", 3),
+        ("torchvision/resnet18", 5),
+        ("timm/vit_tiny_patch16_224", 13),
+    ):
+        with torch.device("meta"):
+            network = build(name, {}, classes=10, channels=3, image_size=32)
+        optimizer = build_optimizer(
+            network, "adamw", lr=0.1, weight_decay=0.5, lr_factors=lr_factors(network, 0.5, 0.8)
+        )
+        rates = {p: g["initial_lr"] for g in optimizer.param_groups for p in g["params"]}
+        found = [{rates[weight] for weight in group} for group in network.layer_groups().values()]
+        assert [len(of_group) for of_group in found] == [1] * groups
+        expected = [0.1 * 0.5 * 0.8 ** (groups - number) for number in range(groups)]
+        assert [max(of_group) for of_group in found] == pytest.approx(expected)
+        assert {rates[weight] for weight in network.head.parameters()} == {0.1}
+        assert len(rates) == len(list(network.parameters()))
+        decays = {p: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+        assert {d for p, d in decays.items() if p.ndim < 2} == {0}
+    assert set(lr_factors(network, 1.0, 1.0).values()) == {1.0}
