@@ -53,7 +53,7 @@ requirements: $(VENV)/.dev ## compile pyproject.toml into the pinned requirement
 
 clean: ## remove what runs leave behind, not the environment or the DVC cache
 	git clean -fdqX -- data/raw data/splits data/prepared data/predictions data/explain \
-		models metrics runs .run
+		models metrics runs .run ':(exclude)models/kept' ':(exclude)models/pretrained'
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -41,6 +41,10 @@ VERBS = {
         "list the networks with their parameters and multiply-adds, for the current data",
         "python -m classifier models --timm 'convnext*' --image-size 224",
     ),
+    "weights": (
+        "bring pretrained weights of timm or torchvision, or list them",
+        "python -m classifier weights timm/resnet18",
+    ),
     "predict": (
         "say what is in images: files, folders, patterns or tables of them",
         "python -m classifier predict photos/ --out predictions.csv --gallery predictions.html",

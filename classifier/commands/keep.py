@@ -13,7 +13,7 @@ from classifier.experiments.dvc_commands import dvc
 from classifier.experiments.revisions import WORKSPACE
 from classifier.models.spec import read_spec
 
-FOLDER = Path("models/pretrained")
+FOLDER = Path("models/kept")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Copy the model to models/pretrained, under its content's name, and let DVC track it.
+    """Copy the model to models/kept, under its content's name, and let DVC track it.
 
     `train` writes models/model.safetensors, so DVC removes that file before `train` runs. The
     digest in the name makes another content another parameter: no result of other weights is ever

@@ -12,6 +12,7 @@ import yaml
 from classifier.core.errors import UserError
 from classifier.core.files import passing
 from classifier.core.git import git
+from classifier.core.pretrained import FOLDER
 from classifier.core.process import run_dir
 from classifier.experiments.dvc_commands import dvc
 
@@ -67,6 +68,7 @@ def _copy_workspace(root: Path, clone: Path) -> None:
     for name in filter(None, git(root, "diff", "--name-only", "-z", "--diff-filter=D").split("\0")):
         (clone / name).unlink(missing_ok=True)
     _link_images(root, clone)
+    _link_weights(root, clone)
 
 
 def _link_images(root: Path, clone: Path) -> None:
@@ -80,6 +82,14 @@ def _link_images(root: Path, clone: Path) -> None:
             shutil.rmtree(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to((root / path).resolve())
+
+
+def _link_weights(root: Path, clone: Path) -> None:
+    """Nor do pretrained weights, which Git ignores."""
+    for path in (root / FOLDER).rglob("*.safetensors"):
+        target = clone / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path.resolve())
 
 
 def _images(root: Path) -> Path:

@@ -4,7 +4,7 @@ That is YAML 1.2 by ruamel.yaml, where ``010`` is 10, ``on`` a text and ``5e-4``
 PyYAML, which reads YAML 1.1, DVC would record other values than the stages compute with.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,13 @@ _MOST_VALUES = 10_000  # with the aliases (*name) written out
 _DEEPEST = 50  # collections within each other
 
 
-def load(section: str, cls: type[T], path: str | Path = PARAMS_FILE) -> T:
+def load(
+    section: str, cls: type[T], path: str | Path = PARAMS_FILE, only: Collection[str] | None = None
+) -> T:
     """Read the top-level key ``section`` of a YAML file as an instance of the dataclass ``cls``.
+
+    Args:
+        only: the keys that are another stage's as well, where that stage checks the other ones.
 
     Raises:
         UserError: the file or the section is missing, or a key of it is unknown, missing,
@@ -40,7 +45,10 @@ def load(section: str, cls: type[T], path: str | Path = PARAMS_FILE) -> T:
     content = read(path)
     if section not in content:
         raise UserError(f"{path} has no section {section!r}: add it (see docs/parameters.md).")
-    return parse(cls, content[section], section)
+    values = content[section]
+    if only is not None and isinstance(values, Mapping):
+        values = {key: value for key, value in values.items() if key in only}
+    return parse(cls, values, section)
 
 
 def read(path: str | Path = PARAMS_FILE) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class ModelParams:
     """The section ``model`` of params.yaml. Each network has its own settings under its name."""
 
     name: str
-    pretrained: Literal[False] | str = False
+    pretrained: bool | str = False
     freeze: Literal["none", "backbone"] | Annotated[int, Ge(0)] = "none"
     unfreeze_every: Annotated[int, Ge(0)] = 0
     input_size: Annotated[int, Interval(ge=1, le=2048)] | None = None

@@ -4,10 +4,9 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from annotated_types import Interval
 from numpy.lib.format import write_array_header_1_0
 from tqdm import tqdm
 
@@ -15,49 +14,23 @@ from classifier.core.csv_files import row_writer
 from classifier.core.engine import on_ray
 from classifier.core.errors import UserError
 from classifier.core.files import write_json
-from classifier.core.resize import SQUASH, Interpolation, Mode, Resize, described, to_array
-from classifier.core.types import Int64Array, IntegerArray, TextArray, UInt8Array, Workers
+from classifier.core.resize import SQUASH, Resize, described, to_array
+from classifier.core.types import Int64Array, TextArray, UInt8Array
 from classifier.core.value_range import Ranges
 from classifier.dataset.prepared import PREPARED_SPLITS, PreparedData
 from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
 from classifier.images.parallel import ordered_map
 from classifier.images.store import read_bytes
+from classifier.preprocessing.automatic import automatic_channels, settled
 from classifier.preprocessing.encode import Encoding, counted, write_encoded
+from classifier.preprocessing.params import PreprocessParams
 from classifier.preprocessing.value_range import measured, undecodable
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-LARGEST_AUTO_SIZE = 224
 ENCODED_SCALE = 256 / 224  # of image_size: the customary ratio of what is stored to what is seen
 CHUNK_BYTES = 4 << 20  # of pixels: what a worker holds in memory
 PART_BYTES = 256 << 20  # of pixels: as many images as fit are in a file
 FEW_BYTES = 4 << 20  # of encoded images: less work than starting processes is
-
-
-@dataclass(frozen=True)
-class PreprocessParams:
-    """How images are stored for training; params.yaml explains the keys."""
-
-    image_size: Annotated[int, Interval(ge=4, le=2048)] | Literal["auto"]
-    channels: Literal["auto", 1, 3]
-    resize: Mode
-    normalize: Literal["standardize", "unit"]
-    workers: Workers = 0
-    storage: Literal["arrays", "encoded"] = "arrays"
-    encoded_size: Annotated[int, Interval(ge=4, le=4096)] | Literal["auto"] = "auto"
-    encoded_quality: Annotated[int, Interval(ge=1, le=100)] | Literal["lossless"] = 90
-    interpolation: Interpolation = "bilinear"
-    crop_fraction: Annotated[float, Interval(gt=0, le=1)] = 1.0
-
-    def __post_init__(self) -> None:
-        _ = self.how
-
-    @property
-    def how(self) -> Resize:
-        """How an image becomes a square."""
-        return Resize(self.resize, self.interpolation, self.crop_fraction)
 
 
 def prepare(
@@ -92,9 +65,9 @@ def prepare(
             is below that of the network.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    params, _ = settled(params, manifest.width, manifest.height)
+    assert params.image_size != "auto"
     size = params.image_size
-    if size == "auto":
-        size = automatic_size(manifest.width, manifest.height)
     stored_size = (
         working_size(params.encoded_size, size, params.how) if params.storage == "encoded" else size
     )
@@ -176,20 +149,6 @@ def prepare(
     return PreparedData.open(folder)
 
 
-def automatic_size(width: IntegerArray, height: IntegerArray) -> int:
-    """The side in pixels for ``image_size: auto``.
-
-    Images that all have one size keep it (the longer side); otherwise it is the median shorter
-    side, rounded up to a multiple of 16, for larger images would gain nothing from enlarging and
-    most networks halve the side four times. Never more than 224.
-    """
-    longer = np.maximum(width, height)
-    if (width == width[0]).all() and (height == height[0]).all():
-        return int(min(longer[0], LARGEST_AUTO_SIZE))
-    median = float(np.median(np.minimum(width, height)))
-    return int(min(-(-median // 16) * 16, LARGEST_AUTO_SIZE))
-
-
 def working_size(given: int | Literal["auto"], size: int, resize: Resize = SQUASH) -> int:
     """The shorter side, in pixels, of what ``storage: encoded`` keeps for an image size."""
     least = resize.scaled_size(size)
@@ -201,12 +160,6 @@ def working_size(given: int | Literal["auto"], size: int, resize: Resize = SQUAS
             f" to {least} or more, or to auto."
         )
     return shorter
-
-
-def automatic_channels(modes: "pd.Categorical[str]") -> Literal[1, 3]:
-    """1 when every image is grayscale as found, 3 otherwise."""
-    gray = {"1", "L", "LA", "La", "LA;16", "F"}
-    return 1 if all(mode in gray or mode.startswith("I") for mode in modes.unique()) else 3
 
 
 @dataclass(frozen=True)

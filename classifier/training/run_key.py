@@ -18,6 +18,7 @@ import yaml
 
 from classifier.augment.augmenter import AugmentParams
 from classifier.core.files import sha256
+from classifier.core.pretrained import Start, file_of
 from classifier.models.device import choose_device
 from classifier.models.registry import NETWORKS, TIMM, ModelParams
 from classifier.training.distributed import Ranks
@@ -69,8 +70,8 @@ def run_key(
 def _settings(model: ModelParams) -> dict[str, Any]:
     networks = {*NETWORKS, "torchvision", "timm"}
     general = {key: value for key, value in asdict(model).items() if key not in networks}
-    if Path(str(model.pretrained)).is_file():
-        general["pretrained"] = sha256(str(model.pretrained))
+    if weights := file_of(Start(model.name, model.pretrained)):
+        general["pretrained"] = sha256(weights)
     return {**general, "args": model.args()}
 
 

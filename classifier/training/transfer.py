@@ -9,7 +9,6 @@ https://arxiv.org/abs/1801.06146.
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,18 @@ import torch
 from torch import Tensor
 
 from classifier.core.errors import UserError
-from classifier.core.files import sha256
+from classifier.core.pretrained import MODEL_KEY, Start, file_of, said_by, weights_in
 from classifier.core.resize import resize_in
 from classifier.core.value_range import ranges_in
 from classifier.dataset.stored_images import Images
 from classifier.models.classifier import Classifier
 from classifier.models.forward import at_a_time, normalize
 from classifier.models.model_file import checked_spec, read_weights
-from classifier.models.networks.torchvision import adopt
+from classifier.models.networks import timm, torchvision
 from classifier.models.registry import TORCHVISION, ModelParams
 from classifier.models.spec import ModelSpec, read_spec
 
 FITTED_TO = 2000  # images; their patches are many more
-
-# torchvision's weights of these two come from TensorFlow, with this mean and deviation.
-_TENSORFLOW = ("googlenet", "inception_v3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +70,7 @@ def plan(params: ModelParams, meta: Mapping[str, Any]) -> ModelSpec:
     channels = len(source.mean)
     if channels < spec.channels:
         raise UserError(
-            f"model.pretrained: the weights of {params.pretrained} are for gray images and these "
+            f"model.pretrained: the weights of {_file(params)} are for gray images and these "
             "are in color; set preprocess.channels: 1"
         )
     mean, std = source.mean, source.std
@@ -100,7 +96,8 @@ def load_weights(network: Classifier, params: ModelParams, spec: ModelSpec) -> N
     weights, place = _weights(params, spec)
     # Weights of the Entry do not exist, so that names are the same with and without one.
     target = network.state_dict()
-    same_classes = _is_own(params) and read_spec(params.pretrained).classes == spec.classes
+    path = _file(params)
+    same_classes = _is_own(path) and read_spec(path).classes == spec.classes
     for name, old in target.items():
         if name.startswith(f"{last}.") and not same_classes:
             continue
@@ -162,61 +159,39 @@ def freeze(network: Classifier, params: ModelParams, epoch: int = 0) -> int:
 
 
 def _source(params: ModelParams) -> _Source:
-    """What the weights were trained on; reads the header of a model file, fetches nothing."""
-    if _is_own(params):
-        return _own_source(params, read_spec(_file(params)))
-    if not params.name.startswith(TORCHVISION):
-        raise UserError(
-            f"model.pretrained: {params.pretrained} is for torchvision's networks, and model.name "
-            f"is {params.name}; choose a name such as torchvision/resnet18, or give the path of a "
-            ".safetensors file that this project has trained"
-        )
-    if params.pretrained != "imagenet":
-        _file(params)
-    name = params.name.removeprefix(TORCHVISION)
-    transforms = _torchvision_weights(name).transforms()
-    half = (0.5, 0.5, 0.5)
-    return _Source(
-        image_size=transforms.crop_size[0],
-        mean=half if name in _TENSORFLOW else tuple(transforms.mean),
-        std=half if name in _TENSORFLOW else tuple(transforms.std),
-        args={**params.args(), "stem": "original"},
-    )
+    """What the weights were trained on; reads the header of their file."""
+    path = _file(params)
+    kind, content = said_by(path)
+    if kind == MODEL_KEY:
+        return _own_source(params, read_spec(path))
+    weights = weights_in(content, path, _start(params)).input
+    stem = {"stem": "original"} if params.name.startswith(TORCHVISION) else {}
+    args = {**params.args(), **stem}
+    return _Source(weights.image_size, weights.mean, weights.std, args)
+
+
+def _start(params: ModelParams) -> Start:
+    return Start(params.name, params.pretrained)
 
 
 def _file(params: ModelParams) -> Path:
-    """The file that ``model.pretrained`` names, which is what its name says.
-
-    A name that ends in 16 hex digits, as `python -m classifier keep` gives it, states the start of
-    the content's SHA-256.
-    """
-    path = Path(str(params.pretrained))
-    tracked = Path(f"{path}.dvc").is_file()
-    if not path.is_file():
-        advice = f"run dvc pull {path}" if tracked else "give the path of a file of weights"
-        raise UserError(f"model.pretrained: {path} does not exist: {advice}")
-    stated = re.search(r"-([0-9a-f]{16})$", path.stem)
-    if stated and not sha256(path).startswith(stated[1]):
-        advice = f"run dvc checkout --force {path}" if tracked else "give it another name"
-        raise UserError(
-            f"model.pretrained: {path} does not hold what its name says (its SHA-256 does not start"
-            f" with {stated[1]}): {advice}"
-        )
+    path = file_of(_start(params))
+    assert path is not None, "asked for without weights"
     return path
 
 
 def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
     if spec.name == "ensemble":
         raise UserError(
-            f"model.pretrained: {params.pretrained} is an ensemble, which cannot be trained: name "
+            f"model.pretrained: {_file(params)} is an ensemble, which cannot be trained: name "
             "the model of one of its members"
         )
     if spec.name != params.name:
         raise UserError(
-            f"model.pretrained: {params.pretrained} holds a network of the name {spec.name}, and "
+            f"model.pretrained: {_file(params)} holds a network of the name {spec.name}, and "
             f"model.name is {params.name}; set model.name: {spec.name}"
         )
-    checked_spec(str(params.pretrained))  # before its settings are believed
+    checked_spec(_file(params))  # before its settings are believed
     wanted = params.args()
     if wanted.get("stem") == "auto":  # torchvision's, where it follows the weights' image size
         wanted["stem"] = spec.args.get("stem", "auto")
@@ -231,7 +206,7 @@ def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
     ]
     if differing:
         raise UserError(
-            f"model.pretrained: {params.pretrained} was trained with other settings; under "
+            f"model.pretrained: {_file(params)} was trained with other settings; under "
             f"model.{params.section} set {', '.join(differing)}"
         )
     # The network inside may itself have had its input adapted.
@@ -246,61 +221,17 @@ def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
 
 def _weights(params: ModelParams, spec: ModelSpec) -> tuple[dict[str, Tensor], str]:
     """Weights by the names of our network, and where they come from."""
-    if _is_own(params):
-        return read_weights(str(params.pretrained)), str(params.pretrained)
-    name = params.name.removeprefix(TORCHVISION)
-    if params.pretrained == "imagenet":
-        path = fetch(_torchvision_weights(name).url)
-    else:
-        path = Path(str(params.pretrained))
+    path = _file(params)
+    weights = read_weights(path)
+    if _is_own(path):
+        return weights, str(path)
+    library, _, name = params.name.partition("/")
+    adopt = {"timm": timm.adopt, "torchvision": torchvision.adopt}[library]
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a damaged file may make torch raise anything, from KeyError to MemoryError
-        raise UserError(
-            f"model.pretrained: {path} is not a file of weights alone that torch.load can read, "
-            "or is damaged"
-        ) from None
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"model.pretrained: {path} does not hold a state dict: save one of those")
-    if any(not value.isfinite().all() for value in state.values()):
-        raise UserError(f"model.pretrained: {path}: some of its weights are no numbers")
-    try:
-        return adopt(name, state, spec.args["entry"]["size"]), str(path)
+        return adopt(name, weights, spec.args["entry"]["size"]), str(path)
     except UserError as error:
         raise UserError(f"model.pretrained: {path}: {error}") from None
 
 
-def fetch(url: str) -> Path:
-    """The file behind ``url`` in torch's cache of weights, fetched if it is not there yet.
-
-    Its name holds the start of its SHA-256, which is checked each time.
-    """
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / url.rpartition("/")[2]
-    wanted = path.stem.rpartition("-")[2]
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=wanted, progress=False)
-        except (OSError, RuntimeError) as error:  # no network; a wrong checksum
-            raise UserError(
-                f"model.pretrained: {url} cannot be fetched ({error}); without a network, place "
-                f"its file {path.name} in {folder}"
-            ) from None
-    found = sha256(path)
-    if not found.startswith(wanted):
-        raise UserError(
-            f"model.pretrained: {path} is damaged: its SHA-256 does not start with {wanted} as its "
-            "name says; delete it, and it is fetched again"
-        )
-    return path
-
-
-def _is_own(params: ModelParams) -> bool:
-    return Path(str(params.pretrained)).suffix == ".safetensors"
-
-
-def _torchvision_weights(name: str) -> Any:
-    from torchvision import models
-
-    return models.get_model_weights(name).DEFAULT
+def _is_own(path: Path) -> bool:
+    return said_by(path)[0] == MODEL_KEY

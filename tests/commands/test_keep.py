@@ -81,4 +81,4 @@ def test_the_model_itself_is_refused_and_kept_although_dvc_removed_it(project: T
 def test_what_is_no_model_is_not_kept(project: Toy) -> None:
     for arguments in (["--model", "params.yaml"], ["--rev", "none"], ["--model", "none"]):
         assert project.refused("keep", *arguments)
-    assert not (project.path / "models/pretrained").exists()
+    assert not (project.path / "models/kept").exists()

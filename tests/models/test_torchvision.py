@@ -12,6 +12,7 @@ from torchvision import models
 from classifier.models.networks.torchvision import torchvision_names
 from classifier.models.registry import ModelParams, build
 from classifier.training.transfer import load_weights, plan
+from tests.support.library_weights import weights_file
 
 FEW = ("resnet18", "mobilenet_v3_small", "squeezenet1_1")
 # More than this would need gigabytes to run; `test_builds` covers the others on `meta`.
@@ -32,8 +33,8 @@ def check_same_logits(name: str, folder: Path) -> None:
     settings = {"aux_logits": False} if name in ("googlenet", "inception_v3") else {}
     settings |= {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     theirs = models.get_model(name, weights=None, **settings).eval()
-    path = folder / "weights.pth"
-    torch.save(theirs.state_dict(), path)
+    path = folder / "weights.safetensors"
+    weights_file(path, f"torchvision/{name}", theirs.state_dict())
     # Sizes that the network's own positions or windows need are kept; others may be smaller.
     fixed = name.startswith(("vit_", "maxvit"))
     size = weights_of(name).transforms().crop_size[0] if fixed else 96
@@ -114,8 +115,9 @@ def test_old_names_of_densenet_weights_are_understood(tmp_path: Path) -> None:
         for key, value in model.state_dict().items()
     }
     assert any("norm.1." in key for key in state)
-    torch.save(state, tmp_path / "densenet.pth")
-    params = ModelParams("torchvision/densenet121", pretrained=str(tmp_path / "densenet.pth"))
+    name = "torchvision/densenet121"
+    path = weights_file(tmp_path / "densenet.safetensors", name, state)
+    params = ModelParams(name, pretrained=path)
     meta = {"classes": ["a", "b"], "channels": 1, "image_size": 32, "resize": "squash"}
     spec = plan(params, meta | {"mean": [0.5], "std": [0.2]})
     network = build(spec.name, spec.args, classes=2, channels=1, image_size=32)

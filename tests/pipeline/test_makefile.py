@@ -17,7 +17,7 @@ LEFT_BEHIND = (
     "runs/resume/state.pt",
     "classifier/__pycache__/cli.pyc",
 )
-KEPT = ("data/images/cat/1.png", "models/notes.txt")
+KEPT = ("data/images/cat/1.png", "models/notes.txt", "models/pretrained/timm/a.safetensors")
 
 
 def test_clean_removes_what_runs_leave_behind_and_nothing_else(tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
 from classifier.images.store import read_bytes
 from classifier.preprocessing import prepare as module
+from classifier.preprocessing.automatic import automatic_channels, automatic_size
 from classifier.preprocessing.prepare import (
     PreprocessParams,
-    automatic_channels,
-    automatic_size,
     prepare,
 )
 from tests.support.manifests import packed, photo

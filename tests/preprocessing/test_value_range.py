@@ -24,7 +24,9 @@ from classifier.inference.torch_backend import TorchPredictor
 from classifier.models import model_file
 from classifier.models.registry import ModelParams, build
 from classifier.models.spec import described, from_description, read_spec
-from classifier.preprocessing.prepare import PreprocessParams, automatic_channels, prepare
+from classifier.preprocessing.automatic import automatic_channels
+from classifier.preprocessing.params import PreprocessParams
+from classifier.preprocessing.prepare import prepare
 from classifier.training.transfer import plan
 from tests.sources.test_download import take
 from tests.support.image_files import png16, tiff

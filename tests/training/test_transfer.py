@@ -3,21 +3,22 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import safetensors.torch
+import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision import models
 
 from classifier.core.errors import UserError
+from classifier.core.pretrained import FOLDER
 from classifier.core.resize import Resize
 from classifier.models.classifier import Classifier, TestTimeAugmentation
 from classifier.models.model_file import load, save
@@ -26,7 +27,7 @@ from classifier.models.networks.fast import FastParams
 from classifier.models.registry import ModelParams, build
 from classifier.models.spec import ModelSpec
 from classifier.training import transfer
-from tests.support.loopback import running
+from tests.support.library_weights import INPUT, weights_file
 
 CNN = CnnParams(filters=(4, 8), dense_units=8)
 OLD_CLASSES = ("cat", "dog", "owl")
@@ -237,102 +238,98 @@ def test_freezing_more_stages_than_there_are(file: str) -> None:
         make(ModelParams("cnn", pretrained=file, freeze=3, cnn=CNN), meta())
 
 
-def test_imagenet_needs_a_network_of_torchvision() -> None:
-    with pytest.raises(UserError, match="choose a name such as torchvision/resnet18"):
-        transfer.plan(ModelParams("cnn", pretrained="imagenet"), meta())
-
-
-def test_imagenet_preprocessing_is_known_without_fetching() -> None:
-    spec = transfer.plan(ModelParams("torchvision/resnet18", pretrained="imagenet"), meta())
-    assert spec.mean == (0.485, 0.456, 0.406)
+def test_the_weights_of_a_library_bring_their_preprocessing(tmp_path: Path) -> None:
+    state = models.get_model("resnet18").state_dict()
+    path = weights_file(tmp_path / "r.safetensors", "torchvision/resnet18", state)
+    params = ModelParams("torchvision/resnet18", pretrained=path)
+    spec = transfer.plan(params, meta())
+    assert (spec.mean, spec.std) == (INPUT.mean, INPUT.std)
     assert spec.args == {"stem": "original", "entry": {"size": 224}}
-    spec = transfer.plan(ModelParams("torchvision/inception_v3", pretrained="imagenet"), GRAY)
+    spec = transfer.plan(params, GRAY)
     assert spec.mean == (0.0,)
-    assert spec.args["entry"] == {"size": 299, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert spec.args["entry"] == {"size": 224, "mean": list(INPUT.mean), "std": list(INPUT.std)}
+    network, _ = make(replace(params, input_size=32), meta())
+    assert torch.equal(network.state_dict()["backbone.conv1.0.weight"], state["conv1.weight"])
 
 
-def test_without_a_network_the_file_to_place_is_named(
+def test_true_means_the_file_of_the_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    params = ModelParams("torchvision/resnet18", pretrained="imagenet")
-    with pytest.raises(UserError, match=r"place its file resnet18-\w+\.pth in .*checkpoints"):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    state = timm.create_model("resnet10t", num_classes=5).state_dict()
+    params = ModelParams("timm/resnet10t", pretrained=True, input_size=64)
+    with pytest.raises(
+        UserError,
+        match=r"models/pretrained/timm/resnet10t\.safetensors does not exist: run `python -m "
+        r"classifier weights timm/resnet10t` here, or on a machine with a network and copy the",
+    ):
         make(params, meta())
+    weights_file(FOLDER / "timm/resnet10t.safetensors", "timm/resnet10t.c3_in1k", state)
+    network, _ = make(params, meta())
+    [found] = [
+        value for key, value in network.state_dict().items() if key.endswith("conv1.0.weight")
+    ]
+    assert torch.equal(found, state["conv1.0.weight"])
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    with running(httpd):
-        yield f"http://127.0.0.1:{httpd.server_port}"
-
-
-def test_weights_are_fetched_once_and_checked(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    content = b"weights"
-    name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    source = tmp_path / "server" / name
-    source.write_bytes(content)
-    path = transfer.fetch(f"{server}/{name}")
-    assert path.read_bytes() == content
-    source.unlink()
-    assert transfer.fetch(f"{server}/{name}") == path
-    path.write_bytes(b"other")
-    with pytest.raises(UserError, match="is damaged: its SHA-256"):
-        transfer.fetch(f"{server}/{name}")
-    (tmp_path / "server" / "net-00000000.pth").write_bytes(content)
-    with pytest.raises(UserError, match=r"cannot be fetched \(invalid hash value"):
-        transfer.fetch(f"{server}/net-00000000.pth")
-    with pytest.raises(UserError, match=r"cannot be fetched \(HTTP Error 404"):
-        transfer.fetch(f"{server}/net-11111111.pth")
+def test_what_true_cannot_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"nobody publishes weights of cnn: set model\.name to"):
+        transfer.plan(ModelParams("cnn", pretrained=True), meta())
+    with pytest.raises(UserError, match="imagenet is called true now: set it so, and run"):
+        transfer.plan(ModelParams("torchvision/resnet18", pretrained="imagenet"), meta())
+    Path("models/pretrained/timm").mkdir(parents=True)
+    Path("models/pretrained/timm/resnet18.safetensors.dvc").touch()
+    with pytest.raises(UserError, match="does not exist: run dvc pull models/pretrained/timm/res"):
+        transfer.plan(ModelParams("timm/resnet18", pretrained=True), meta())
 
 
 def test_files_that_are_not_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
-    params = ModelParams("torchvision/resnet18", pretrained=str(path), input_size=32)
-    with pytest.raises(UserError, match="does not exist"):
+    name = "torchvision/resnet18"
+    params = ModelParams(name, pretrained=str(path), input_size=32)
+    with pytest.raises(UserError, match="does not exist: give the path of a file of weights"):
         make(params, meta())
+    advice = f"`python -m classifier weights NAME {path}` wrote"
     path.write_bytes(b"not a zip file")
-    with pytest.raises(UserError, match="not a file of weights alone"):
+    with pytest.raises(UserError, match=advice):
         make(params, meta())
     torch.save(nn.Linear(2, 2), path)  # a pickled module, which would run code when read
-    with pytest.raises(UserError, match="not a file of weights alone"):
+    with pytest.raises(UserError, match=advice):
         make(params, meta())
-    torch.save({"epoch": 3}, path)
-    with pytest.raises(UserError, match="does not hold a state dict"):
+    state = {"conv1.weight": torch.zeros(64, 3, 7, 7)}
+    safetensors.torch.save_file(state, path)  # of unknown preprocessing
+    with pytest.raises(UserError, match="it does not say which images its weights want"):
         make(params, meta())
-    torch.save({"conv1.weight": torch.full((64, 3, 7, 7), float("nan"))}, path)
+    weights_file(path, name, {"conv1.weight": torch.full((64, 3, 7, 7), float("nan"))})
     with pytest.raises(UserError, match="some of its weights are no numbers"):
         make(params, meta())
-    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
+    weights_file(path, name, state)
     with pytest.raises(UserError, match=r"not the weights of torchvision's resnet18"):
+        make(params, meta())
+    weights_file(path, "timm/resnet18.tv_in1k", state)
+    with pytest.raises(UserError, match=r"holds the weights of timm/resnet18.tv_in1k, and model"):
         make(params, meta())
 
 
 def test_damaged_files_of_weights_get_one_sentence(tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    torch.save({"conv1.weight": torch.zeros(8)}, path)
+    path = tmp_path / "weights.safetensors"
+    name = "torchvision/resnet18"
+    weights_file(path, name, {"conv1.weight": torch.zeros(8)})
     whole = path.read_bytes()
-    params = ModelParams("torchvision/resnet18", pretrained=str(path), input_size=32)
+    params = ModelParams(name, pretrained=str(path), input_size=32)
     generator = np.random.default_rng(0)
     spec = transfer.plan(params, meta())
     network = build(spec.name, spec.args, **spec.sizes)
-    for _ in range(200):
+    for _ in range(300):
         damaged = bytearray(whole)
         for place in generator.integers(len(whole), size=generator.integers(1, 9)):
             damaged[place] = generator.integers(256)
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"^model\.pretrained: "):
+        with suppress(UserError):  # of the header alone; the weights fit no network in any case
+            transfer.plan(params, meta())
+        with pytest.raises(UserError):
             transfer.load_weights(network, params, spec)
 
 
