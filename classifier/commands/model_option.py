@@ -20,13 +20,15 @@ _METRICS = "metrics/evaluate.json"
 class ChosenModel:
     """The file of a model, and the metrics of the run that made it, {} where they are not known.
 
-    ``decision`` is what that run's evaluation chose for the model, None where it chose nothing.
+    ``decision`` is what that run's evaluation chose for the model, None where it chose nothing;
+    ``revision`` that run where --rev names one.
     """
 
     path: Path
     metrics: dict[str, Any]
     name: str
     decision: Decision | None = None
+    revision: "Revision | None" = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +57,8 @@ def choose(args: argparse.Namespace) -> ChosenModel:
         try:
             metrics = revision.json(_METRICS)
         except UserError:  # trained, and not evaluated
-            return ChosenModel(path, {}, args.rev)
-        return ChosenModel(path, metrics, args.rev, decision_of(revision, path))
+            return ChosenModel(path, {}, args.rev, revision=revision)
+        return ChosenModel(path, metrics, args.rev, decision_of(revision, path), revision)
     path = args.model or Path(MODEL)
     if not path.is_file():
         advice = "check --model" if args.model else "run dvc repro, or name another with --model"

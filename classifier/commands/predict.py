@@ -11,7 +11,7 @@ from classifier.commands import model_option
 from classifier.core.errors import UserError
 from classifier.core.wording import printable
 from classifier.inference import outputs
-from classifier.inference.inputs import images
+from classifier.inference.inputs import folder_of, images
 
 if TYPE_CHECKING:
     from classifier.inference.neighbors import TrainingImages
@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
             sinks.append(stack.enter_context(outputs.out(args.out, classes, args.top, decision)))
         if args.gallery:
             known = _training_images(predictor, args.gallery)
-            made = outputs.gallery(args.gallery, classes, decision, known)
+            start = folder_of(args.paths)
+            made = outputs.gallery(args.gallery, classes, decision, known, start)
             sinks.append(stack.enter_context(made))
         if args.submission:
             written = outputs.submission(

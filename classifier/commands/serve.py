@@ -6,7 +6,10 @@ import ipaddress
 import math
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from classifier.commands import model_option
 from classifier.core.errors import UserError, not_installed
@@ -85,13 +88,32 @@ def run(args: argparse.Namespace) -> int:
     chosen = model_option.choose(args)
     from classifier.web.server import listening
 
-    with listening(args.host, args.port) as listener:
-        _serve(args, chosen, listener)
+    with listening(args.host, args.port) as listener, _prepared(chosen) as prepared:
+        _serve(args, chosen, prepared, listener)
     return 0
 
 
+@contextmanager
+def _prepared(chosen: model_option.ChosenModel) -> Iterator[Path]:
+    """A folder with the test images that the page offers: those of the model's own revision."""
+    place = "data/prepared"
+    if chosen.revision is None:
+        yield Path(place)
+        return
+    with TemporaryDirectory() as folder:
+        try:
+            for pattern in ("test*", "meta.json"):  # without the latter, there is nothing to show
+                chosen.revision.link(place, pattern, Path(folder))
+        except UserError as error:
+            print(f"The page shows no test images: {error}", file=sys.stderr)
+        yield Path(folder)
+
+
 def _serve(
-    args: argparse.Namespace, chosen: model_option.ChosenModel, listener: socket.socket
+    args: argparse.Namespace,
+    chosen: model_option.ChosenModel,
+    prepared: Path,
+    listener: socket.socket,
 ) -> None:
     from classifier.inference.neighbors import training_images
     from classifier.inference.open_predictor import open_predictor
@@ -120,7 +142,7 @@ def _serve(
     metrics = chosen.metrics or getattr(predictor, "metrics", {})
     known = training_images(predictor)
     service = Service(predictor, limits, Metrics(), None if isinstance(known, str) else known)
-    shown = examples(Path("data/prepared"), predictor.spec)
+    shown = examples(prepared, predictor.spec)
     app = create_app(service, shown, chosen.name, metrics, names)
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host

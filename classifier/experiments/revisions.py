@@ -78,6 +78,21 @@ class Revision:
         with self.open(path) as file:
             return Path(file.name)
 
+    def link(self, folder: str, pattern: str, into: Path) -> None:
+        """Link the files of a folder that DVC keeps, those with names like ``pattern``.
+
+        Raises:
+            UserError: as `open`.
+        """
+        from fnmatch import fnmatch
+
+        if not self.files.isdir(self._prefix + folder):
+            raise self._lacks(folder)
+        listed = self.files.ls(self._prefix + folder, detail=False)
+        for name in (path.rpartition("/")[2] for path in listed):
+            if fnmatch(name, pattern):
+                (into / name).symlink_to(self.path(f"{folder}/{name}").resolve())
+
     @contextmanager
     def whole(self, path: str) -> "Iterator[BinaryIO]":
         """Open a file to be read as a whole.

@@ -67,6 +67,25 @@ def images(
         yield from _meant(path, column, folder)
 
 
+def folder_of(paths: Sequence[str]) -> str:
+    """The deepest folder that holds all that ``paths`` ask for: where names can begin; "" if none.
+
+    Of a folder it is the folder itself, of a pattern the one before its first wildcard.
+    """
+    tops = []
+    for path in paths:
+        if glob.has_magic(path) and not os.path.exists(path):  # noqa: PTH110
+            parts = Path(path).parts
+            written = next(n for n, part in enumerate(parts) if glob.has_magic(part))
+            tops.append(str(Path(*parts[:written])))
+        else:
+            tops.append(path if os.path.isdir(path) else os.path.dirname(path))  # noqa: PTH112, PTH120
+    try:
+        return os.path.commonpath(tops)
+    except ValueError:  # some are absolute and some are not
+        return ""
+
+
 def _meant(path: str, column: str | None, folder: str | None) -> Iterator[InputImage]:
     if os.path.isdir(path):  # noqa: PTH112
         found = _search(path)

@@ -71,5 +71,7 @@ def training_images(
         if "train" not in kept:
             return "evaluate.train_images is 0"
         embedded = Embedded(kept["train_rows"], kept["train"])
+    if not (prepared / "meta.json").is_file():
+        return f"there is no {prepared}, which dvc checkout brings back"
     data = PreparedData.open(prepared)
     return TrainingImages(on_torch, embedded, data.images("train"), data.labels("train"))

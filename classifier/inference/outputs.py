@@ -8,7 +8,9 @@ guesses.
 import base64
 import io
 import json
+import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -21,8 +23,9 @@ from classifier.core.errors import UserError
 from classifier.core.files import replacing
 from classifier.core.types import UInt8Array
 from classifier.core.wording import printable
+from classifier.inference.inputs import InputImage
 from classifier.inference.predict import Answer
-from classifier.models.decision import NONE_OF_THESE, NOT_SURE, Decision
+from classifier.models.decision import NONE_OF_THESE, NOT_SURE, Decision, Verdict
 
 if TYPE_CHECKING:
     from classifier.inference.neighbors import Neighbor, TrainingImages
@@ -197,14 +200,18 @@ def gallery(
     classes: Sequence[str],
     decision: Decision | None = None,
     known: "TrainingImages | None" = None,
+    start: str = "",
 ) -> Iterator[Sink]:
     """Show the first GALLERY images with their classes, as PNG or as one HTML file.
+
+    The page can be sorted, and filtered by answer and confidence.
 
     Args:
         path: of the file.
         classes: their names.
         decision: how an answer follows from the probabilities.
         known: training images, of which the nearest are shown beside each image.
+        start: the folder that names begin at.
 
     Raises:
         UserError: the name ends in neither .png nor .html.
@@ -226,59 +233,73 @@ def gallery(
         return
     pixels = np.stack([answer.pixels for answer in shown if answer.pixels is not None])
     shots = [
-        _Shot(answer.image.name, image, _caption(answer, classes, decision), near)
+        _Shot(_short(answer.image, start), image, answer.decided(decision, classes), near)
         for answer, image, near in zip(
             shown, pixels, known.beside(pixels) if known else [[]] * len(shown), strict=True
         )
     ]
     if path.suffix.lower() == ".png":
-        _draw(path, shots)
+        _draw(path, shots, classes)
     else:
-        _write_page(path, shots, total, len(known) if known else 0)
+        _write_page(path, shots, classes, total, len(known) if known else 0)
 
 
 class _Shot(NamedTuple):
-    """An image of a gallery: its name, pixels [S, S, C], answer, and nearest training images."""
+    """An image of a gallery: its name, pixels [S, S, C], what is said of it, and the nearest
+    training images."""
 
     name: str
     pixels: UInt8Array
-    caption: str
+    said: Verdict
     near: "list[Neighbor]"
 
-
-def _caption(answer: Answer, classes: Sequence[str], decision: Decision | None) -> str:
-    said = answer.decided(decision, classes)
-    guess = f"{classes[said.label]} {percent(said.confidence)}"
-    return guess if said.sure else f"{said.text(classes)}: {guess}"
+    def caption(self, classes: Sequence[str]) -> str:
+        guess = f"{classes[self.said.label]} {percent(self.said.confidence)}"
+        return guess if self.said.sure else f"{self.said.text(classes)}: {guess}"
 
 
-def _draw(path: Path, shots: Sequence[_Shot]) -> None:
+def _short(image: InputImage, start: str) -> str:
+    """The name of an image from the folder ``start`` on; a table's own names stay."""
+    name = os.path.normpath(image.name)
+    inside = start and not image.listed and name.startswith(os.path.join(start, ""))  # noqa: PTH118
+    return name[len(start) :].lstrip(os.sep) if inside else image.name
+
+
+def _draw(path: Path, shots: Sequence[_Shot], classes: Sequence[str]) -> None:
     from classifier.report.figures import style
     from classifier.report.figures.tiles import Tile, sheet
 
     tiles = []
-    for name, pixels, caption, near in shots:
-        classes = f" · near: {', '.join(one.label for one in near)}" if near else ""
-        strip = [pixels, *(one.pixels for one in near)]
-        tiles.append(Tile(strip, caption, f"{Path(name).name}{classes}", places=len(strip)))
+    for shot in shots:
+        near = f" · near: {', '.join(one.label for one in shot.near)}" if shot.near else ""
+        strip = [shot.pixels, *(one.pixels for one in shot.near)]
+        name = f"{Path(shot.name).name}{near}"
+        tiles.append(Tile(strip, shot.caption(classes), name, places=len(strip)))
     style.save(sheet(tiles, 112), path)
 
 
-def _write_page(path: Path, shots: Sequence[_Shot], total: int, among: int) -> None:
+def _write_page(
+    path: Path, shots: Sequence[_Shot], classes: Sequence[str], total: int, among: int
+) -> None:
     import jinja2
 
     tiles = [
         {
             "image": png_address(shot.pixels),
-            "caption": shot.caption,
+            "caption": shot.caption(classes),
+            "answer": shot.said.text(classes),
+            "confidence": f"{shot.said.confidence:.6f}",
             "name": shot.name,
             "near": [{"image": png_address(one.pixels), "label": one.label} for one in shot.near],
         }
         for shot in shots
     ]
+    order = [*classes, NOT_SURE, NONE_OF_THESE]
+    answers = Counter(str(tile["answer"]) for tile in tiles)
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_PAGE), autoescape=True)
     text = environment.get_template("gallery.html.j2").render(
         tiles=tiles,
+        answers=[(name, answers[name]) for name in order if answers[name]],
         number=f"{len(tiles):,}",
         total=f"{total:,}",
         among=f"{among:,}" if among else "",

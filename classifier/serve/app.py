@@ -26,9 +26,10 @@ from classifier.web.hosts import OwnNames, own_network
 PAGE = Path(__file__).with_name("page")
 ASSETS = {
     "/": PAGE / "index.html",
+    "/docs": PAGE / "docs.html",
     **{
         f"/{name}": PAGE / name
-        for name in ("page.css", "page.js", "draw.js", "camera.js", "icon.svg")
+        for name in ("page.css", "page.js", "draw.js", "camera.js", "docs.js", "icon.svg")
     },
 }
 # Times the limit of a body that is read and thrown away, so that the client hears the refusal.
@@ -84,7 +85,7 @@ def create_app(
         yield
         await service.stop()
 
-    # The interactive pages of FastAPI load scripts from another host: they stay off.
+    # FastAPI's own pages load scripts from another host: /docs is one of ours.
     app = FastAPI(
         title="Image classifier",
         docs_url=None,
@@ -219,17 +220,19 @@ def create_app(
         )
 
     @app.get("/examples")
-    async def listing() -> list[schema.Example]:
-        """List some pictures of the test set."""
+    async def listing(
+        wanted: Annotated[str | None, Query(alias="class")] = None,
+    ) -> list[schema.Example]:
+        """List some pictures of the test set, of one class or of many."""
         return [
-            schema.Example(picture=f"examples/{number}.png", label=label)
-            for number, label in enumerate(examples.labels)
+            schema.Example(picture=f"examples/{number}.png", label=examples.labels[number])
+            for number in examples.of(wanted)
         ]
 
     @app.get("/examples/{number}.png", response_class=Response)
     async def example(number: int) -> Response:
         """Send one of the listed pictures."""
-        if not 0 <= number < len(examples.labels):
+        if number not in examples.labels:
             return JSONResponse({"detail": "There is no such example."}, 404)
         return Response(examples.png(number), media_type="image/png")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -84,7 +85,6 @@ def test_a_dropped_or_pasted_picture_is_answered_with_its_class(
     bring(page, how, digits[0][0])
     page.wait_for_selector("#results > li")
     assert page.locator("#results .top").inner_text() == digits[1][0]
-    assert page.locator("#results .bars li").count() == 5
     assert re.match(rf"{digits[1][0]}, \S+\s% sure, \d+ ms\.", page.inner_text("#status"))
     widths = page.locator("#results .bars i").evaluate_all("all => all.map(i => i.offsetWidth)")
     assert widths == sorted(widths, reverse=True)
@@ -99,8 +99,90 @@ def test_chosen_pictures_each_get_a_card(page: Any, digits: tuple[list[bytes], l
     ]
     page.locator("#file").set_input_files(files)
     page.wait_for_selector("#results > li:nth-child(4)")
-    assert page.locator("#results .top").all_inner_texts() == digits[1][::-1]
-    assert page.locator("#results .name").all_inner_texts() == ["3.png", "2.png", "1.png", "0.png"]
+    assert page.locator("#results .top").all_inner_texts() == digits[1]
+    names = page.locator("#results .name")
+    assert names.all_inner_texts() == ["0.png", "1.png", "2.png", "3.png"]
+    page.locator("#file").set_input_files(files[2:3])  # what comes later goes above
+    page.wait_for_selector("#results > li:nth-child(5)")
+    assert names.all_inner_texts() == ["2.png", "0.png", "1.png", "2.png", "3.png"]
+
+
+def test_classes_are_told_until_99_percent_are_reached(page: Any, server: Server) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (8, 8, 1), dtype=np.uint8)
+    for data in (png(noise), png(np.zeros((8, 8, 1), np.uint8))):
+        form = [("pictures", ("x.png", data))]
+        (said,) = httpx.post(f"{server.url}/predict?top=10", files=form).json()["predictions"]
+        sums = np.cumsum([one["probability"] for one in said["classes"]])
+        wanted = int(np.argmax(sums >= 0.99)) + 1
+        before = page.locator("#results > li").count()
+        bring(page, "drop", data)
+        page.wait_for_function(
+            "n => document.querySelectorAll('#results > li').length > n", arg=before
+        )
+        assert page.locator("#results > li").first.locator(".bars li").count() == wanted
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "classes", "told"),
+    [
+        ("a", [["a", 0.995], ["b", 0.005]], ["a"]),
+        (None, [["a", 0.5], ["b", 0.2]], ["a", "b", "8 other classes"]),
+        ("b", [["a", 0.994], ["b", 0.006]], ["a", "b"]),  # the answer, whatever its probability
+        ("a", [["x", 0.0], ["a", 0.5], *[[f"{n}", 0.01] for n in range(7)]], None),
+    ],
+)
+def test_what_is_left_is_told_as_others(
+    page: Any, digits: tuple[list[bytes], list[str]], answer: str | None, classes: Any, told: Any
+) -> None:
+    found = {"name": "x.png", "answer": answer, "known": None, "error": None}
+    found["classes"] = [{"class": name, "probability": p} for name, p in classes]
+    page.route("**/predict?*", lambda route: route.fulfill(json={"predictions": [found]}))
+    bring(page, "drop", digits[0][0])
+    page.wait_for_selector("#results > li")
+    names = page.locator("#results .bars li span:first-of-type").all_inner_texts()
+    assert names == (told or [*(name for name, _ in classes), "one other class"])
+
+
+@pytest.mark.parametrize(
+    ("known", "text"), [(None, "Not sure"), (True, "Not sure"), (False, "None of these")]
+)
+def test_an_answer_that_is_no_class_is_said_with_the_first_guess(
+    page: Any, digits: tuple[list[bytes], list[str]], known: bool | None, text: str
+) -> None:
+    guess = [{"class": "3", "probability": 0.61}]
+    found = {"name": "x.png", "answer": None, "known": known, "classes": guess, "error": None}
+    page.route("**/predict?*", lambda route: route.fulfill(json={"predictions": [found]}))
+    bring(page, "drop", digits[0][0])
+    page.wait_for_selector("#results > li")
+    assert page.inner_text("#results .top") == text
+    assert page.inner_text("#status").startswith(f"{text}; first guess 3, 61.0")
+
+
+def test_test_pictures_are_offered_class_by_class(page: Any) -> None:
+    shown = page.locator("#example-list li")
+    assert len({*shown.all_inner_texts()}) == 10
+    page.select_option("#example-class", "7")
+    page.wait_for_function(
+        "[...document.querySelectorAll('#example-list li')].every((li) => li.innerText === '7')"
+    )
+    assert shown.count() == 12
+    shown.last.locator("button").click()
+    page.wait_for_selector("#results > li")
+    assert page.inner_text("#results .name") == "test picture of 7"
+    assert page.complaints == []
+
+
+def test_a_page_says_how_programs_ask(page: Any, server: Server) -> None:
+    page.click("footer a")
+    page.wait_for_selector("section:nth-of-type(5)")
+    assert page.inner_text("#curl") == f"curl -F pictures=@photo.jpg {server.url}/predict"
+    paths = page.locator("h2 code").all_inner_texts()
+    assert paths[0] == "POST /predict?top=…"
+    assert {"GET /model", "GET /examples?class=…", "GET /health"} <= {*paths}
+    assert "predictions[].answer" in page.inner_text("main")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert page.complaints == []
 
 
 def test_a_broken_picture_gets_a_sentence(page: Any, digits: tuple[list[bytes], list[str]]) -> None:

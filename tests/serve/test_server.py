@@ -3,6 +3,7 @@
 import base64
 import csv
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from classifier.inference.export import onnx_bytes
 from classifier.models import model_file
+from tests.support import workspace
 from tests.support.servers import Server, measured, png, serving
 from tests.support.workspace import Workspace
 
@@ -155,7 +157,8 @@ def test_questions_that_are_no_predictions(client: "httpx.Client") -> None:
     assert model["metrics"]["test_accuracy"] > 0.95
     assert client.get("/predict").status_code == 405
     assert client.get("/page/../../cli.py").status_code == 404
-    assert client.get("/examples/99.png").status_code == 404
+    assert client.get("/examples/100000.png").status_code == 404
+    assert client.get("/examples/-1.png").status_code == 404
     assert client.post("/predict?top=0", files=form(b"x")).status_code == 422
 
 
@@ -169,7 +172,8 @@ def test_the_interface_describes_itself(client: "httpx.Client") -> None:
 def test_the_page_may_load_nothing_from_elsewhere(client: "httpx.Client") -> None:
     answer = client.get("/")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    for path in ("/", "/page.js", "/page.css", "/draw.js", "/camera.js", "/icon.svg"):
+    names = ("docs", "page.js", "page.css", "draw.js", "camera.js", "docs.js", "icon.svg")
+    for path in ("/", *(f"/{name}" for name in names)):
         text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")
         assert "http:" not in text
         assert "https:" not in text
@@ -179,6 +183,11 @@ def test_an_example_and_its_explanation(client: "httpx.Client") -> None:
     listed = client.get("/examples").json()
     assert len(listed) == 12
     assert {one["label"] for one in listed} == set("0123456789")
+    sevens = client.get("/examples?class=7").json()
+    assert [one["label"] for one in sevens] == ["7"] * 12
+    pictures = {client.get(f"/{one['picture']}").content for one in sevens}
+    assert len(pictures) == 12
+    assert client.get("/examples?class=cat").json() == []
     picture = client.get(f"/{listed[3]['picture']}").content
     answer = client.post("/explain", files=form(picture)).json()
     assert answer["overlay"].startswith("data:image/png;base64,")
@@ -186,6 +195,21 @@ def test_an_example_and_its_explanation(client: "httpx.Client") -> None:
     assert other["class"] == "5"
     assert client.post("/explain?class=cat", files=form(picture)).status_code == 422
     assert client.post("/explain", files=form(b"x")).status_code == 415
+
+
+def test_the_test_pictures_are_those_of_the_revision(
+    finished: Workspace, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    project = workspace.copy(finished, tmp_path / "project")
+    shutil.rmtree(project.path / "data/prepared")
+    with serving(project.path, "--rev", "main") as server:
+        listed = httpx.get(f"{server.url}/examples").json()
+        assert len(listed) == 12
+        picture = httpx.get(f"{server.url}/{listed[0]['picture']}").content
+    number = int(listed[0]["picture"].removeprefix("examples/").removesuffix(".png"))
+    assert picture == png(np.load(finished.path / "data/prepared/test.npy")[number])
+    with serving(project.path) as server:
+        assert httpx.get(f"{server.url}/examples").json() == []
 
 
 def test_what_happened_can_be_counted(server: Server, client: "httpx.Client") -> None:

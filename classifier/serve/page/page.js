@@ -3,7 +3,8 @@ import { setUpDrawing } from "./draw.js";
 
 const find = (id) => document.getElementById(id);
 const status = find("status");
-const SHOWN = 20; // answers that stay on the page
+const SHOWN = 64; // answers that stay on the page: as many as may come at a time
+const BARS = 10; // classes that an answer shows at most
 let model = null;
 
 function say(text, problem = false) {
@@ -44,10 +45,12 @@ export async function classify(files, keep = true) {
   say(files.length > 1 ? `Looking at ${files.length} pictures…` : "Looking…");
   try {
     const started = performance.now();
-    const { predictions } = await ask("predict?top=5", files);
+    const { predictions } = await ask(`predict?top=${BARS}`, files);
     const took = Math.round(performance.now() - started);
     if (!keep) find("results").querySelector("li.sketch")?.remove();
-    predictions.forEach((prediction, place) => show(prediction, files[place], !keep));
+    const cards = predictions.map((prediction, place) => made(prediction, files[place], !keep));
+    find("results").prepend(...cards);
+    while (find("results").children.length > SHOWN) find("results").lastElementChild.remove();
     const skipped = predictions.filter((prediction) => prediction.error).length;
     if (skipped) say(`${skipped} of ${files.length} pictures could not be read.`, true);
     else if (files.length > 1) say(`${files.length} pictures, ${took} ms.`);
@@ -75,7 +78,23 @@ function answered(prediction) {
   return own ? `${answer}, ${percent(own.probability)} sure` : answer;
 }
 
-function show(prediction, file, sketch) {
+// Classes until 99 % is reached, and until the answer is among them; then what is left for all others.
+function* bars({ answer, classes }) {
+  let left = 1;
+  let told = answer === null;
+  let number = 0;
+  for (const { class: name, probability } of classes) {
+    yield [name, probability];
+    left -= probability;
+    told ||= name === answer;
+    number += 1;
+    if (left <= 0.01 && told) return;
+  }
+  const others = model ? model.classes.length - number : 0;
+  if (others > 0) yield [others === 1 ? "one other class" : `${others} other classes`, Math.max(0, left)];
+}
+
+function made(prediction, file, sketch) {
   const card = find("card").content.firstElementChild.cloneNode(true);
   const picture = card.querySelector("img");
   const address = URL.createObjectURL(file);
@@ -96,7 +115,7 @@ function show(prediction, file, sketch) {
   } else {
     top.textContent = prediction.answer ?? unsure(prediction);
     top.classList.toggle("unsure", prediction.answer === null);
-    for (const { class: name, probability } of prediction.classes) {
+    for (const [name, probability] of bars(prediction)) {
       const bar = document.createElement("li");
       const fill = document.createElement("i");
       fill.style.width = `${100 * probability}%`;
@@ -112,9 +131,7 @@ function show(prediction, file, sketch) {
     if (model?.shows_neighbors) compare.addEventListener("click", () => showNeighbors(compare, card, file));
     else compare.remove();
   }
-  const list = find("results");
-  list.prepend(card);
-  while (list.children.length > SHOWN) list.lastElementChild.remove();
+  return card;
 }
 
 async function showNeighbors(button, card, file) {
@@ -188,8 +205,20 @@ function setUpInputs() {
 }
 
 async function setUpExamples() {
-  const examples = await (await fetch("examples")).json();
-  for (const { picture, label } of examples) {
+  const chosen = find("example-class");
+  chosen.append(...model.classes.map((name) => new Option(name, name)));
+  find("which").hidden = model.classes.length < 2;
+  chosen.addEventListener("change", showExamples);
+  find("examples").hidden = !(await showExamples());
+}
+
+// The pictures of the class that is chosen; how many there are.
+async function showExamples() {
+  const wanted = find("example-class").value;
+  const query = wanted ? `?class=${encodeURIComponent(wanted)}` : "";
+  const examples = await (await fetch(`examples${query}`)).json();
+  if (find("example-class").value !== wanted) return examples.length; // another was chosen meanwhile
+  const items = examples.map(({ picture, label }) => {
     const item = document.createElement("li");
     const button = document.createElement("button");
     const image = document.createElement("img");
@@ -204,9 +233,10 @@ async function setUpExamples() {
       classify([new File([blob], `test picture of ${label}`, { type: blob.type })]);
     });
     item.append(button);
-    find("example-list").append(item);
-  }
-  find("examples").hidden = !examples.length;
+    return item;
+  });
+  find("example-list").replaceChildren(...items);
+  return examples.length;
 }
 
 async function start() {
