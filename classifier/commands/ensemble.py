@@ -122,7 +122,7 @@ def _validation(members: list[Revision], needed: bool) -> list[Predictions]:
 
 def _combined(combination: Combination, parts: list[Predictions]) -> Predictions:
     logits = combination([part.logits for part in parts])
-    return dataclasses.replace(parts[0], name=NAME, params={}, logits=logits)
+    return dataclasses.replace(parts[0], name=NAME, params={}, logits=logits, temperature=None)
 
 
 def _report(facts: Mapping[str, Any], scores: Mapping[str, Scores], markdown: bool) -> str:

@@ -1,6 +1,8 @@
 """`folds`: cross-validate."""
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,13 @@ from classifier.evaluation.tables import write_predictions
 from classifier.experiments.folds import out_of_fold_order, pooled, run_missing, spread
 from classifier.experiments.overrides import add_changes, check, parse_overrides
 from classifier.experiments.recipes import load_recipe
-from classifier.experiments.revisions import predictions, resolve
-from classifier.metrics.outcomes import Outcomes
-from classifier.metrics.scoring import EvaluateParams, score
+from classifier.experiments.revisions import Predictions, predictions, resolve
+from classifier.metrics.bootstrap import Sampling
+from classifier.metrics.scoring import EvaluateParams, Scores, score
+from classifier.metrics.selective import area_with_interval
+from classifier.report.metric_table import LOWER_IS_BETTER
 
-SHOWN = ("accuracy", "loss", "balanced_accuracy", "f1_macro", "mcc")
+SHOWN = ("accuracy", "loss", "balanced_accuracy", "f1_macro", "mcc", "aurc")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
     test = [predictions(revision, "test") for revision in revisions]
     whole = pooled(val)
     scores = {
-        split: [score(Outcomes(p.logits, p.labels), params).values for p in parts]
+        split: [score(part.outcomes, params).values for part in parts]
         for split, parts in (("val", val), ("test", test))
     }
-    total = score(Outcomes(whole.logits, whole.labels), params)
+    total = _with_aurc(score(whole.outcomes, params), val, params)
     rows = []
     facts = {}
     for metric in SHOWN:
@@ -96,5 +100,21 @@ def run(args: argparse.Namespace) -> int:
     write_json(output / "folds.json", {**names, "metrics": facts})
     head = [f"{args.k} folds", "validation", "test", "out of fold, pooled"]
     print(table(head, rows, args.md))
+    lower = [metric for metric in SHOWN if metric in LOWER_IS_BETTER]
+    print(f"\nLower is better: {', '.join(lower)}.")
     print(f"\nPredictions of all {len(whole.ids)} images: {output / 'out_of_fold.csv'}")
     return 0
+
+
+def _with_aurc(total: Scores, folds: Sequence[Predictions], params: EvaluateParams) -> Scores:
+    """Scores of pooled folds, the confidence of each image calibrated as its fold's model is."""
+    parts = [part.outcomes for part in folds]
+    confidence = np.concatenate([part.calibrated_confidence for part in parts])
+    right = np.concatenate([part.right for part in parts])
+    sampling = Sampling(params.bootstrap_samples, params.confidence, params.seed)
+    value, *ends = area_with_interval(confidence, right, sampling)
+    return replace(
+        total,
+        values={**total.values, "aurc": value},
+        bounds={**total.bounds, "aurc": (ends[0], ends[1])},
+    )

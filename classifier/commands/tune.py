@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trials", type=int, default=20, help="how many the study is to have (default 20)"
     )
     parser.add_argument("--study", default="search", help="its name (default search)")
-    parser.add_argument("--metric", default="val_accuracy", help="of validation (val_accuracy)")
+    parser.add_argument(
+        "--metric",
+        default="val_accuracy",
+        help="of validation: a column of metrics/history.csv, or a figure of evaluate, such as "
+        "val_aurc, without early stops (default val_accuracy)",
+    )
     parser.add_argument(
         "--storage",
         help="database URL or journal file for several workers (default: a journal in .run/)",
@@ -137,7 +142,7 @@ def _report(study: "Study", search: Search, output: Path) -> None:
     ]
     stopped = [t.number for t in trials if t.state == TrialState.PRUNED]
     if finished:
-        figure = search_history(finished, stopped, search.metric, "loss" in search.metric)
+        figure = search_history(finished, stopped, search.metric, search.lower)
         save(figure, output / "history.png")
     if fractions := importances(study):
         save(search_importance(fractions), output / "importance.png")

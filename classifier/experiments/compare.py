@@ -4,6 +4,7 @@ Everything is paired: both models answered the same test images, and every resam
 bootstrap draws the same images for both, so that what makes an image hard for all cancels out.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -74,7 +75,9 @@ def compare(parts: Sequence[Predictions], params: EvaluateParams) -> list[Compar
         UserError: the models were tested on different images, labels or classes.
     """
     same_images(parts)
-    outcomes = [Outcomes(part.logits, part.labels) for part in parts]
+    if None in [part.temperature for part in parts]:  # the same figures of all
+        parts = [dataclasses.replace(part, temperature=None) for part in parts]
+    outcomes = [part.outcomes for part in parts]
     drawn = _resampled(outcomes, params)
     everything = np.ones((len(parts[0].labels), 1))
     whole = [_figures(outcome, params, everything, ranked=1) for outcome in outcomes]

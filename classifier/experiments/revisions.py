@@ -19,6 +19,7 @@ from classifier.core.errors import UserError, suggestion
 from classifier.core.git import git_or_none
 from classifier.core.params import flatten, read_text
 from classifier.core.types import FloatArray, Int64Array, TextArray
+from classifier.metrics.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
@@ -203,6 +204,7 @@ class Predictions:
 
     ``name`` is the revision's, ``params`` are those that made the model. ``logits`` is [N, K] as
     `stored_logits` has them, ``labels`` int64 [N] indices into ``classes``, ids in row order.
+    ``temperature`` calibrates the logits, None where it is not known.
     """
 
     name: str
@@ -212,6 +214,12 @@ class Predictions:
     ids: TextArray
     labels: Int64Array
     logits: FloatArray
+    temperature: float | None = None
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """What follows from them."""
+        return Outcomes(self.logits, self.labels, self.temperature)
 
 
 def predictions(revision: Revision, split: str = "test") -> Predictions:
@@ -235,7 +243,11 @@ def predictions(revision: Revision, split: str = "test") -> Predictions:
             "evaluate stage belongs to other data, so run dvc repro."
         )
     classes = tuple(revision.json("data/prepared/meta.json")["classes"])
-    return Predictions(revision.name, revision.params, split, classes, ids, labels, logits)
+    details = "metrics/details.json"
+    temperature = revision.json(details).get("temperature") if revision.has(details) else None
+    return Predictions(
+        revision.name, revision.params, split, classes, ids, labels, logits, temperature
+    )
 
 
 def same_images(parts: Sequence[Predictions]) -> None:

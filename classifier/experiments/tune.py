@@ -25,6 +25,7 @@ from classifier.experiments.overrides import check
 from classifier.experiments.revisions import experiment_exists, resolve
 from classifier.experiments.search_space import Axis
 from classifier.experiments.trials import ExperimentRun
+from classifier.report.metric_table import LOWER_IS_BETTER, MEANINGS
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -41,7 +42,8 @@ FAILURES = 3  # in a row, after which something is wrong with more than a trial
 class Search:
     """What is searched: ``axes`` vary, ``fixed`` changes hold for all trials.
 
-    ``metric`` is a key of metrics/train.json and a column of metrics/history.csv, of validation.
+    ``metric`` is of validation: a key of metrics/train.json and a column of metrics/history.csv,
+    or, without early stops, one that evaluate alone measures.
     """
 
     name: str
@@ -50,6 +52,11 @@ class Search:
     metric: str
     seed: int
     root: Path
+
+    @property
+    def lower(self) -> bool:
+        """Whether less of the metric is better."""
+        return self.metric.removeprefix("val_") in LOWER_IS_BETTER
 
     def experiment(self, number: int) -> str:
         """The name of a trial's experiment."""
@@ -96,7 +103,7 @@ def _opened(search: Search, place: str, pruner: Any) -> tuple["Study", bool]:
     for attempt in range(1, OPENINGS + 1):
         try:
             storage = _storage(place)
-            direction: Any = "minimize" if "loss" in search.metric else "maximize"
+            direction: Any = "minimize" if search.lower else "maximize"
             with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
                 return optuna.create_study(
                     study_name=search.name, storage=storage, direction=direction, pruner=pruner
@@ -199,6 +206,8 @@ def _run_one(study: "Study", trial: "Trial", search: Search, log: Path) -> str:
         ExperimentRun(name, {**search.fixed, **values}, log, search.root) as run,
     ):
         for row in run.epochs():
+            if search.metric not in row and search.metric.removeprefix("val_") in MEANINGS:
+                continue  # evaluate will tell it
             trial.report(_metric(search, row, "metrics/history.csv"), int(row["epoch"]))
             if trial.should_prune():
                 study.tell(trial.number, state=optuna.trial.TrialState.PRUNED)
@@ -265,8 +274,13 @@ def write_trials(path: Path, study: "Study", search: Search) -> None:
 
 
 def _result(search: Search, number: int) -> float:
-    metrics = resolve(search.experiment(number), search.root).json("metrics/train.json")
-    return _metric(search, metrics, "metrics/train.json")
+    revision = resolve(search.experiment(number), search.root)
+    metrics = revision.json("metrics/train.json")
+    if search.metric in metrics:
+        return float(metrics[search.metric])
+    figures = revision.json("metrics/details.json").get("val", {})
+    found = {f"val_{name}": figure["value"] for name, figure in figures.items()}
+    return _metric(search, found, "metrics/details.json")
 
 
 def _metric(search: Search, found: Mapping[str, Any], source: str) -> float:

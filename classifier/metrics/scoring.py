@@ -26,6 +26,7 @@ from classifier.metrics.bootstrap import Weights, group_sums, interval, resample
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.ranking import areas
 from classifier.metrics.reliability import bin_of
+from classifier.metrics.selective import area
 from classifier.metrics.thresholds import rule
 
 Bounds = tuple[float, float]
@@ -210,6 +211,7 @@ def counting(
         "mcc": mcc,
         "kappa": kappa,
         "ece": _calibration_error(outcomes, outcomes.confidence, params, weights),
+        "aurc": area(outcomes.calibrated_confidence, outcomes.right, weights),
     }
     if outcomes.temperature is not None:
         confidence = outcomes.calibrated_confidence

@@ -67,6 +67,9 @@ def write_model_card(path: Path, results: Results) -> None:
         channels=meta["channels"],
         size=meta["image_size"],
         resize=resize_in(meta),
+        decision=details.get("decision"),
+        answers=details.get("answers"),
+        rule=_rule(details),
         limits=_limits(results),
         training=_training(results.params, train, summary),
         license=source.get("license", ""),
@@ -116,6 +119,24 @@ def _weakest(results: Results) -> list[dict[str, str]]:
         }
         for row in rows(table)
     ]
+
+
+def _rule(details: Mapping[str, Any]) -> str:
+    """What is said of the thresholds that classes have, "" where they have none."""
+    decision, point = details.get("decision") or {}, details.get("positive")
+    if not decision.get("thresholds"):
+        return ""
+    rule = f"chosen on validation by the rule `{decision['rule']}`"
+    if decision["positive_class"] is None or not point:
+        return (
+            "A class is answered where its probability reaches its own threshold, "
+            f"{rule}; where none does, the answer is *not sure*."
+        )
+    return (
+        f"{_inline(decision['positive_class'])} is the answer from a probability of "
+        f"{point['threshold']:.4g} on, {rule}: precision {point['precision']:.4f} and recall "
+        f"{point['recall']:.4f} on test."
+    )
 
 
 def _limits(results: Results) -> list[str]:

@@ -15,6 +15,7 @@ from classifier.experiments.compare import compare, holm, mcnemar
 from classifier.experiments.revisions import Predictions, queue_states, resolve
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams, score
+from classifier.metrics.selective import area
 from tests.support import toy_project
 from tests.support.toy_project import Toy, wait_for
 from tests.support.workspace import Workspace
@@ -74,6 +75,22 @@ def test_figures_are_those_of_evaluate() -> None:
     assert {"accuracy", "loss", "f1_macro", "top2_accuracy", "ece", "roc_auc"} <= set(found.metrics)
     for name, figure in found.metrics.items():
         assert figure.other == pytest.approx(scores.values[name])
+
+
+def test_risk_over_coverage_is_that_of_calibrated_answers() -> None:
+    base, other = made_up("base", 0.4, 1), made_up("other", 0.6, 2)
+    warm = [dataclasses.replace(part, temperature=3.0) for part in (base, other)]
+    (found,) = compare(warm, PARAMS)
+    for figure, part in ((found.metrics["aurc"].base, base), (found.metrics["aurc"].other, other)):
+        outcomes = Outcomes(part.logits, part.labels, 3.0)
+        expected = area(outcomes.calibrated_confidence, outcomes.right, np.ones((500, 1)))[0]
+        assert figure == pytest.approx(expected)
+        plain = Outcomes(part.logits, part.labels)
+        assert figure != area(plain.confidence, plain.right, np.ones((500, 1)))[0]
+    assert found.metrics["aurc"].high < 0  # lower is better
+    assert "ece_calibrated" in found.metrics
+    (mixed,) = compare([warm[0], other], PARAMS)  # one that is not known: neither is calibrated
+    assert "ece_calibrated" not in mixed.metrics
 
 
 def test_equal_models_give_no_evidence() -> None:

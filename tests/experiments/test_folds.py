@@ -56,6 +56,10 @@ def test_folds_run_once_and_are_pooled(toy: Toy, tmp_path: Path) -> None:
     assert facts["out_of_fold"][0] == pytest.approx(right, abs=1e-5)
     assert np.mean(facts["val"]) == pytest.approx(right, abs=1e-5)  # folds of equal size
     assert facts["out_of_fold"][1] < right < facts["out_of_fold"][2]
+    risk = json.loads(project.read("runs/cv/folds.json"))["metrics"]["aurc"]
+    low, high = risk["out_of_fold"][1:]
+    assert 0 < low < risk["out_of_fold"][0] < high < 1
+    assert "\nLower is better: loss, aurc." in printed
     assert all(float(row["p_" + row["predicted"]]) == float(row["probability"]) for row in rows)
 
     experiments = project.dvc("exp", "list", "--names-only").stdout.split()

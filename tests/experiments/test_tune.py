@@ -130,6 +130,19 @@ def test_every_trial_is_an_experiment_and_the_study_goes_on(searched: Toy) -> No
         assert (searched.path / "runs/search" / name).stat().st_size > 5000
 
 
+def test_a_figure_that_evaluate_alone_measures_can_be_searched(toy: Toy, tmp_path: Path) -> None:
+    project = toy_project.copy(toy, tmp_path / "project")
+    search = ["-S", "train.lr=0.4,0.8", "--metric", "val_aurc", "--trials", "2", "--study", "risk"]
+    printed = project.classifier("tune", *search)
+    found = rows(project, "risk")
+    assert [row["state"] for row in found] == ["complete"] * 2
+    best = min(found, key=lambda row: float(row["val_aurc"]))  # lower is better
+    assert f"best: {best['experiment']}, val_aurc {float(best['val_aurc']):.4f}" in printed
+    assert float(best["train.lr"]) == max(float(row["train.lr"]) for row in found)
+    wrong = ["-S", "train.lr=0.4,0.8", "--metric", "val_acuracy", "--trials", "1", "--study", "w"]
+    assert "has no val_acuracy: it has" in project.refused("tune", *wrong)
+
+
 def test_the_best_trial_is_applied(searched: Toy) -> None:
     best = max(float(row["train.lr"]) for row in rows(searched))
     assert yaml.safe_load(searched.read("params.yaml"))["train"]["lr"] == pytest.approx(best)
