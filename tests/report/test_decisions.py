@@ -7,6 +7,7 @@ import pytest
 
 from classifier.core.files import read_json, write_json
 from classifier.report.changes import Changes
+from classifier.report.model_card import write_model_card
 from classifier.report.page import PlotParams, write_report
 from classifier.report.results import Results
 from tests.support.synthetic_results import make
@@ -43,3 +44,29 @@ def test_without_thresholds_it_says_so_or_shows_none(tmp_path: Path) -> None:
     text = section(tmp_path / "ten", 10, decided=False)
     assert "threshold" not in text.lower().replace("thresholds, and not sure", "")
     assert "Coverage at a promised accuracy" in text
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_the_model_card_says_which_answers_are_given(tmp_path: Path, classes: int) -> None:
+    where = make(tmp_path, classes=classes)
+    details = read_json(where.metrics / "details.json")
+    details["answers"] = {"coverage": 0.75, "accuracy": 0.9875}
+    details["decision"] |= {
+        "not_sure_below": 0.62,
+        "target_accuracy": 0.97,
+        "certainty": 0.95,
+        "rule": "max_f1",
+    }
+    write_json(where.metrics / "details.json", details)
+    write_model_card(tmp_path / "CARD.md", Results.open(where))
+    text = (tmp_path / "CARD.md").read_text(encoding="utf-8")
+    part = text[text.index("## Answers") : text.index("## Intended use")]
+    assert "by the rule `max_f1`" in part
+    assert ("from a probability of" in part) == (classes == 2)
+    assert "Below a probability of 0.62 the answer is *not sure*" in part
+    assert "right for at least 97 % of the images" in part
+    assert "75.00 % of the images get an answer, and 98.75 % of these are right." in part
+    del details["decision"]
+    write_json(where.metrics / "details.json", details)
+    write_model_card(tmp_path / "CARD.md", Results.open(where))
+    assert "## Answers" not in (tmp_path / "CARD.md").read_text(encoding="utf-8")
