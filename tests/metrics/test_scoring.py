@@ -64,7 +64,7 @@ def test_figures_are_those_of_scikit_learn(count: int, classes: int) -> None:
     outcomes = some_outcomes(count, classes)
     found = score(outcomes, PARAMS).values
     expected = reference(outcomes)
-    assert set(found) == {*expected, "ece", "ece_calibrated"}
+    assert set(found) == {*expected, "ece", "ece_calibrated", "aurc"}
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, **EXACT), name
 
@@ -205,6 +205,7 @@ def test_headline_is_flat_and_names_its_figures() -> None:
         "test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss",
         "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "balanced_accuracy",
         "top3_accuracy", "mcc", "kappa", "roc_auc", "average_precision", "ece", "ece_calibrated",
+        "aurc",
     }  # fmt: skip
     assert all(isinstance(value, float) for value in found.values())
     assert found["test_accuracy_low"] < found["test_accuracy"] < found["test_accuracy_high"]
