@@ -42,7 +42,7 @@ SECTIONS = {
 }
 # What tells overfitting, of all that is measured on every split.
 GLANCE = ("accuracy", "balanced_accuracy", "loss", "f1_macro", "ece")
-PACKAGES = ("torch", "torchvision", "numpy", "dvc", "scikit-learn")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "dvc", "scikit-learn")
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class Board:
         maps = inputs
         for name, stage in network.get_submodule("backbone").named_children():
             maps = stage(maps)
-            if maps.ndim != 4:
+            if not isinstance(maps, Tensor) or maps.ndim != 4:
                 return
             shown = maps[:, :MAPS].float().cpu()
             low, high = shown.amin((2, 3), keepdim=True), shown.amax((2, 3), keepdim=True)
