@@ -29,41 +29,43 @@ def run(args: argparse.Namespace) -> int:
         return _list(args.list)
     if args.name is None:
         raise UserError("no name: give that of a network, such as timm/resnet18, or --list")
+    try:
+        return _bring(args.name, args.file)
+    except UserError as error:
+        raise UserError(f"{args.name}: {error}") from None
+
+
+def _bring(name: str, given: str | None) -> int:
     from classifier.weights.bring import Brought, bring, from_url
     from classifier.weights.convert import check, read_state, write
     from classifier.weights.published import published
 
-    known = published(args.name)
+    known = published(name)
     cache = run_dir() / "weights"
-    if args.file is None:
-        brought = bring(known, cache)
-    elif is_url(args.file):
-        brought = from_url(args.file, cache, args.name)
+    if given is None:
+        brought = bring(name, known, cache)
+    elif is_url(given):
+        brought = from_url(name, given, cache)
     else:
-        path = Path(args.file)
-        digest = sha256(path) if path.is_file() else ""
-        brought = Brought(path, path.name, digest)
+        path = Path(given)
+        brought = Brought(path, path.name, sha256(path) if path.is_file() else "")
     state = read_state(brought.path)
-    try:
-        check(args.name, state, known.input.image_size)
-    except UserError as error:
-        raise UserError(f"{brought.path}: {error}") from None
-    # Of a file of one's own, nobody says the tag or the license.
-    theirs = args.file is None
+    check(name, state, known.input.image_size)
+    # Of a file that the user gives, nobody says the tag or the license.
     facts = Weights(
-        name=known.name if theirs else args.name,
+        name=name if given else known.name,
         input=known.input,
         source=brought.source,
         sha256=brought.sha256,
         revision=brought.revision,
-        license=(brought.license or known.license) if theirs else "",
+        license="" if given else brought.license or known.license,
     )
-    target = FOLDER / f"{args.name}.safetensors"
+    target = FOLDER / f"{name}.safetensors"
     write(target, state, facts)
     if brought.path.is_relative_to(cache):
         brought.path.unlink()
     print(f"{target}: {facts.name}, {facts.input}; license: {facts.license or 'not stated'}")
-    print(f"dvc exp run -S model.name={args.name} -S model.pretrained=true    # starts from it")
+    print(f"dvc exp run -S model.name={name} -S model.pretrained=true    # starts from it")
     print(f"dvc add {target}    # to share it, and for experiments with --queue or --temp")
     return 0
 

@@ -31,22 +31,24 @@ class Brought:
     license: str = ""
 
 
-def bring(weights: Published, cache: Path) -> Brought:
-    """Bring the weights that a library publishes; see `Published`.
+def bring(name: str, weights: Published, cache: Path) -> Brought:
+    """Bring the weights that a library publishes.
 
     Args:
+        name: as the user gave it, perhaps without a tag.
+        weights: what it stands for.
         cache: a folder for what comes from elsewhere than the Hub, whose library has its own.
 
     Raises:
         UserError: they cannot be had, or are not what was announced; it names the ways on.
     """
     if weights.repository:
-        return _from_hub(weights.name, weights.repository)
+        return _from_hub(name, weights.repository)
     if weights.url:
-        return from_url(weights.url, cache, weights.name, hashed=True)
+        return from_url(name, weights.url, cache, hashed=True)
     raise UserError(
-        f"{weights.name}: nobody publishes its weights in a form that can be brought; give a file: "
-        f"python -m classifier weights {weights.name} FILE"
+        "nobody publishes its weights in a form that can be brought; give a file: "
+        f"python -m classifier weights {name} FILE"
     )
 
 
@@ -64,11 +66,12 @@ def _from_hub(name: str, repository: str) -> Brought:
         revision = str(info.sha)
         path = Path(hf_hub_download(repository, chosen, revision=revision))
     except StopIteration:
-        raise UserError(
-            f"{name}: {repository} of the Hub has none of {', '.join(_FILES)}"
-        ) from None
+        raise UserError(f"{repository} of the Hub has no {' or '.join(_FILES)}") from None
     except Exception as error:  # of several libraries, without a common base
-        raise UserError(f"{name}: {_not_had(error, repository + ' of the Hub', name)}") from None
+        reason = short(" ".join(str(error).split()) or type(error).__name__)
+        raise UserError(
+            f"{repository} of the Hub cannot be read ({reason}): {_ways_on(name)}"
+        ) from None
     source = f"https://huggingface.co/{repository}"
     stored = files[chosen].lfs
     found = sha256(path)
@@ -76,38 +79,30 @@ def _from_hub(name: str, repository: str) -> Brought:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise UserError(
-            f"{name}: {chosen} of {source} came damaged: its SHA-256 is {found}, and not "
+            f"{chosen} of {source} came damaged: its SHA-256 is {found}, and not "
             f"{stored.sha256}; it was removed: run the same command again"
         )
     card = getattr(info.card_data, "license", None)
     return Brought(path, source, found, revision, card if isinstance(card, str) else "")
 
 
-def from_url(url: str, cache: Path, name: str, *, hashed: bool = False) -> Brought:
+def from_url(name: str, url: str, cache: Path, *, hashed: bool = False) -> Brought:
     """Bring the file behind an address.
 
     Args:
         hashed: its name states the start of its SHA-256, as torch's hub has it.
     """
     file = RemoteFile(url_name(url))
-    try:
-        path = fetch(file, [url], cache, ways_on=_ways_on(name))
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
+    path = fetch(file, [url], cache, ways_on=_ways_on(name))
     found = sha256(path)
     stated = re.search(r"-([0-9a-f]{8,})\.", file.name)
     if hashed and stated and not found.startswith(stated[1]):
         path.unlink()
         raise UserError(
-            f"{name}: {url} gave a file whose SHA-256 does not start with {stated[1]} as its name "
-            "says; it was removed: run the same command again"
+            f"{url} gave a file whose SHA-256 does not start with {stated[1]} as its name says; it "
+            "was removed: run the same command again"
         )
     return Brought(path, url, found)
-
-
-def _not_had(error: Exception, place: str, name: str) -> str:
-    reason = short(" ".join(str(error).split()) or type(error).__name__)
-    return f"{place} cannot be read ({reason}): {_ways_on(name)}"
 
 
 def _ways_on(name: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from classifier.core.errors import UserError
 from classifier.core.pretrained import Input
 from classifier.core.resize import Interpolation, Mode, Resize
+from classifier.models.networks.timm import timm_names
+from classifier.models.networks.torchvision import torchvision_names
 from classifier.models.registry import TIMM, TORCHVISION, ModelParams
 
 # torchvision's weights of these two come from TensorFlow, with this mean and deviation.
@@ -54,10 +56,12 @@ def names(pattern: str = "") -> list[str]:
         pattern: a part of a name, in any case; * and ? stand for other letters.
     """
     import timm
-    from torchvision import models
 
-    found = [TIMM + name for name in timm.list_pretrained()]
-    found += [TORCHVISION + name for name in models.list_models(module=models)]
+    classifiers = set(timm_names())
+    found = [
+        TIMM + name for name in timm.list_pretrained() if name.partition(".")[0] in classifiers
+    ]
+    found += [TORCHVISION + name for name in torchvision_names()]
     return [name for name in found if fnmatch.fnmatch(name.lower(), f"*{pattern.lower()}*")]
 
 
@@ -68,7 +72,9 @@ def _of_timm(name: str) -> Published:
     tagged = f"{name.partition('.')[0]}.{facts.tag}" if facts.tag else name
     interpolation: Interpolation = "bilinear" if facts.interpolation == "bilinear" else "bicubic"
     mode = _MODES[facts.crop_mode]
-    resize = Resize(mode, interpolation, facts.crop_pct if mode != "pad" else 1.0)
+    # Above 1, as a few have it, timm pads images that it has made too small.
+    fraction = min(facts.crop_pct, 1.0) if mode != "pad" else 1.0
+    resize = Resize(mode, interpolation, fraction)
     side = int(facts.input_size[-1])
     return Published(
         name=TIMM + tagged,

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub on loopback: one data set, in the answers of a download."""
+"""A stand-in for the Hugging Face Hub on loopback: one repository, in the answers of a download."""
 
 import hashlib
 import json
@@ -12,10 +12,15 @@ from tests.support.loopback import running
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves the repository ``team/pets``; may ask for a token."""
+    """Serves the data set ``team/pets``, or a repository of weights; may ask for a token."""
 
     daemon_threads = True
     files: dict[str, bytes]
+    kind = "datasets"  # or models
+    name = "team/pets"
+    license = "mit"
+    stated: dict[str, str]  # SHA-256 that it states of a file, where it is not the true one
+    break_after: int | None = None  # bytes of a file, once
     token: str | None = None
     reads: list[str]  # paths of the files that were read
 
@@ -38,13 +43,29 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         commit, files = self.server.commit, self.server.files
-        api, repository = "/api/datasets/team/pets", "/datasets/team/pets/resolve/"
+        api = f"/api/{self.server.kind}/{self.server.name}"
+        above = "" if self.server.kind == "models" else f"/{self.server.kind}"
+        repository = f"{above}/{self.server.name}/resolve/"
         token = self.server.token
         if token and self.headers.get("Authorization") != f"Bearer {token}":
             self.answer(401, b"{}", X_Error_Code="RepoNotFound")
         elif path in (api, f"{api}/revision/main", f"{api}/revision/{commit}"):
-            siblings = [{"rfilename": name} for name in files]
-            self.answer_json({"id": "team/pets", "sha": commit, "siblings": siblings})
+            siblings = [
+                {
+                    "rfilename": name,
+                    "size": len(data),
+                    "lfs": {
+                        "size": len(data),
+                        "sha256": self.server.stated.get(name, hashlib.sha256(data).hexdigest()),
+                        "pointerSize": 130,
+                    },
+                }
+                for name, data in files.items()
+            ]
+            card = {"license": self.server.license}
+            self.answer_json(
+                {"id": self.server.name, "sha": commit, "siblings": siblings, "cardData": card}
+            )
         elif path == f"{api}/tree/{commit}":
             self.answer_json(
                 [
@@ -73,8 +94,13 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in ({"Content_Length": str(len(data))} | headers).items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+        if self.command == "HEAD":
+            return
+        most = self.server.break_after
+        if most is not None and len(data) > most:
+            data, self.server.break_after = data[:most], None
+            self.close_connection = True
+        self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -85,9 +111,12 @@ def _digest(data: bytes) -> str:
 
 
 @contextmanager
-def serving(files: Mapping[str, bytes]) -> Iterator[Hub]:
-    """A Hub whose data set ``team/pets`` has these files."""
+def serving(
+    files: Mapping[str, bytes], kind: str = "datasets", name: str = "team/pets"
+) -> Iterator[Hub]:
+    """A Hub whose repository ``name`` has these files."""
     hub = Hub(("127.0.0.1", 0), _Handler)
-    hub.files, hub.reads = dict(files), []
+    hub.files, hub.reads, hub.stated = dict(files), [], {}
+    hub.kind, hub.name = kind, name
     with running(hub):
         yield hub
