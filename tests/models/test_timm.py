@@ -200,6 +200,11 @@ def test_weights_of_another_network_are_refused() -> None:
     [
         ("resnet18", ["conv1", "layer1", "layer2", "layer3", "layer4"]),
         ("convnext_atto", ["stem", "stages.0", "stages.1", "stages.2", "stages.3"]),
+        (
+            "densenet121",
+            ["features.conv0", *(f"features.denseblock{n}" for n in range(1, 5)), "features.norm5"],
+        ),
+        ("efficientnet_b0", ["conv_stem", *(f"blocks.{number}" for number in range(7))]),
         ("pit_ti_224", ["pos_embed", "transformers.0", "transformers.1", "transformers.2"]),
         ("vit_tiny_patch16_224", ["cls_token", *(f"blocks.{number}" for number in range(12))]),
     ],

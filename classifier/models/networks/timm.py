@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import takewhile
+from itertools import accumulate
 from typing import Annotated, Any
 
 import torch
@@ -307,7 +307,7 @@ def _two_parts(model: Any, anatomy: _Anatomy, classes: int) -> Classifier:
 
 
 def _groups(model: Any, head: Container[str]) -> dict[str, tuple[str, ...]]:
-    """The backbone's weights by timm's layer groups; each has the name of the place it begins at.
+    """The backbone's weights by timm's layer groups; each named as the place where it begins.
 
     Where timm states no groups, they are what is numbered, as ``stages.2``, and all before it.
     """
@@ -323,7 +323,7 @@ def _groups(model: Any, head: Container[str]) -> dict[str, tuple[str, ...]]:
         groups = [tuple(name for name in names if name in trained) for names in found]
     except (AttributeError, AssertionError):  # none, or no coarse ones
         groups = _numbered(trained)
-    return {_common_place(names): names for names in groups if names}
+    return _named([names for names in groups if names])
 
 
 def _numbered(weights: Iterable[str]) -> list[tuple[str, ...]]:
@@ -335,9 +335,19 @@ def _numbered(weights: Iterable[str]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in groups.values()]
 
 
-def _common_place(weights: Sequence[str]) -> str:
-    """The child or grandchild that holds all weights of a group, but those of other children."""
-    paths = [name.split(".")[:-1] or [name] for name in weights]
-    beside = [path[:2] for path in paths if path[0] == paths[0][0]]
-    same = takewhile(lambda steps: len(set(steps)) == 1, zip(*beside, strict=False))
-    return ".".join(steps[0] for steps in same)
+def _named(groups: Sequence[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Each group under the shortest start of its first weight's name that is its own alone."""
+    within: dict[str, set[int]] = {}
+    for number, names in enumerate(groups):
+        for name in names:
+            for place in _places(name):
+                within.setdefault(place, set()).add(number)
+    return {
+        next(place for place in _places(names[0]) if len(within[place]) == 1): names
+        for names in groups
+    }
+
+
+def _places(name: str) -> Iterator[str]:
+    """What a weight is in, from the outermost module on, and the weight: "a", "a.0", "a.0.b"."""
+    return accumulate(name.split("."), "{}.{}".format)
