@@ -38,6 +38,21 @@ def test_a_stage_that_differs_each_time_is_found_with_all_that_follows(
     assert not any(name.startswith(("data/prepared", "metrics/train")) for name in named)
 
 
+def test_weights_that_git_ignores_are_at_hand(toy: Toy, tmp_path: Path) -> None:
+    place = toy_project.copy(toy, tmp_path / "copy")
+    weights = place.path / "models/pretrained/timm/a.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"x")
+    with (place.path / ".gitignore").open("a", encoding="utf-8") as file:
+        file.write("*.safetensors\n")
+    code = (
+        place.read("toy.py")
+        + '\nassert open("models/pretrained/timm/a.safetensors").read() == "x"\n'
+    )
+    (place.path / "toy.py").write_text(code, encoding="utf-8")
+    assert "reproducible: " in place.classifier("verify")
+
+
 def test_a_pipeline_that_fails_is_no_comparison(toy: Toy, tmp_path: Path) -> None:
     place = toy_project.copy(toy, tmp_path / "copy")
     (place.path / "toy.py").write_text("raise SystemExit(1)\n", encoding="utf-8")
