@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from classifier.preprocessing.prepare import (
     PreprocessParams,
     prepare,
 )
+from tests.support.image_files import WAYS
 from tests.support.manifests import packed, photo
 
 AUTO = PreprocessParams("auto", "auto", "squash", "standardize", workers=1)
@@ -44,12 +46,18 @@ def run(raw: Path, params: PreprocessParams, name: str = "prepared") -> Prepared
     return prepare(raw, manifest, splits(manifest), CLASSES, params, raw.parent / name)
 
 
-@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def chosen(resize: Resize) -> dict[str, Any]:
+    """The parameters that ask for it."""
+    kept, filtered = resize.crop_fraction, resize.interpolation
+    return {"resize": resize.mode, "interpolation": filtered, "crop_fraction": kept}
+
+
+@pytest.mark.parametrize("resize", WAYS, ids=str)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rows_are_the_images_in_the_order_of_their_ids(
-    raw: Path, resize: str, channels: int
+    raw: Path, resize: Resize, channels: int
 ) -> None:
-    data = run(raw, replace(AUTO, image_size=20, resize=resize, channels=channels))
+    data = run(raw, replace(AUTO, image_size=20, **chosen(resize), channels=channels))
     manifest = Manifest.read(raw)
     division = splits(manifest)
     assert data.splits == ["train", "val", "test", "unlabelled"]
@@ -65,7 +73,7 @@ def test_rows_are_the_images_in_the_order_of_their_ids(
         for image, row in zip(images, rows, strict=True):
             place = manifest.shard[row], int(manifest.offset[row]), int(manifest.size[row])
             original = decode(read_bytes(raw, *place))
-            assert (image == to_array(original, 20, channels, Resize(resize))).all()  # type: ignore[arg-type]
+            assert (image == to_array(original, 20, channels, resize)).all()
         if split != "unlabelled":
             assert [CLASSES[label] for label in data.labels(split)] == manifest.label[rows].tolist()
             assert data.labels(split).dtype == np.int64
