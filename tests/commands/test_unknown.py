@@ -7,6 +7,10 @@ import pytest
 from PIL import Image
 
 from classifier import cli
+from classifier.experiments.revisions import Revision
+from classifier.inference.torch_backend import TorchPredictor
+from classifier.models import decision
+from classifier.models.decision import Decision
 from tests.support import workspace
 from tests.support.workspace import Workspace
 
@@ -61,3 +65,64 @@ def test_the_answers_of_another_model_are_refused(
 def test_a_fraction_is_a_fraction(accept: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["unknown", ".", "--accept", accept]) == 1
     assert "give a fraction between 0 and 1" in capsys.readouterr().err
+
+
+def test_what_passes_the_not_sure_threshold_is_counted_too(
+    finished: Workspace,
+    shuffled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["unknown", str(shuffled)]) == 0
+    assert "not sure" not in capsys.readouterr().out
+    project = workspace.copy(finished, tmp_path / "project")
+    monkeypatch.chdir(project.path)
+    rule = Decision(not_sure_below=0.97)
+    decision.write(Path("models/model.safetensors"), rule)
+    assert cli.main(["unknown", str(shuffled), "--store", "known.safetensors"]) == 0
+    printed = capsys.readouterr().out
+    table = printed[printed.index("not *not sure*, below 0.97") :]
+    line = next(line for line in table.splitlines() if line.startswith("the highest probability"))
+    predictor = TorchPredictor("known.safetensors")
+    batches = [
+        np.load("data/prepared/test.npy"),
+        np.stack([np.asarray(Image.open(path)) for path in shuffled.iterdir()])[..., None],
+    ]
+    sure = [float((predictor.probabilities(b).max(axis=1) >= 0.97).mean()) for b in batches]
+    assert [f"{fraction:.1%}" for fraction in sure] == line.split()[3:5]
+    stored = predictor.spec.decision
+    assert stored is not None
+    assert stored.not_sure_below == 0.97
+    assert stored.known_by is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--by", "energy"], "--by is for --store"),
+        (["--store", "known.onnx"], "ends in .safetensors"),
+        (["--store", "models/model.safetensors"], "is the model itself"),
+    ],
+)
+def test_a_wrong_place_to_store_is_refused(
+    shuffled: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["unknown", str(shuffled), *options]) == 1
+    assert words in capsys.readouterr().err
+    assert not Path("known.onnx").exists()
+
+
+def test_answers_with_and_without_test_time_augmentation_are_not_mixed(
+    shuffled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Revision, "params", {"evaluate.test_time_augmentation": False})
+    original = TorchPredictor.__init__
+
+    def mirrored(self: TorchPredictor, *args: object, **options: object) -> None:
+        original(self, *args, **options)  # type: ignore[arg-type]
+        self.network.test_time_augmentation = "mirror"
+
+    monkeypatch.setattr(TorchPredictor, "__init__", mirrored)
+    assert cli.main(["unknown", str(shuffled)]) == 1
+    assert "evaluate.test_time_augmentation is false" in capsys.readouterr().err
