@@ -54,6 +54,7 @@ def bring(name: str, weights: Published, cache: Path) -> Brought:
 
 def _from_hub(name: str, repository: str) -> Brought:
     from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import RepositoryNotFoundError
     from huggingface_hub.utils import disable_progress_bars
 
     if not sys.stderr.isatty():
@@ -67,6 +68,11 @@ def _from_hub(name: str, repository: str) -> Brought:
         path = Path(hf_hub_download(repository, chosen, revision=revision))
     except StopIteration:
         raise UserError(f"{repository} of the Hub has no {' or '.join(_FILES)}") from None
+    except RepositoryNotFoundError:  # what the Hub also says to those who may not know
+        raise UserError(
+            f"{repository} is not on the Hub, or a private or gated one: ask for access on its "
+            "page, and run hf auth login or set HF_TOKEN"
+        ) from None
     except Exception as error:  # of several libraries, without a common base
         reason = short(" ".join(str(error).split()) or type(error).__name__)
         raise UserError(

@@ -177,7 +177,16 @@ def test_other_files_of_the_hub_are_refused(
     del server.files["model.safetensors"]
     assert "has no model.safetensors or pytorch_model.bin" in refused(capsys, NAME)
     server.name = "somebody/else"
-    assert f"{TAGGED} of the Hub cannot be read (" in refused(capsys, NAME)
+    assert f"{TAGGED} is not on the Hub, or a private or gated one: ask" in refused(capsys, NAME)
+
+
+def test_a_gated_repository_needs_a_token(
+    server: hub.Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.token = "hf_secret"
+    assert "run hf auth login or set HF_TOKEN" in refused(capsys, NAME)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert main(["weights", NAME]) == 0
 
 
 def test_without_a_network_both_ways_on_are_said(
