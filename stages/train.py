@@ -1,5 +1,6 @@
 """Train the network, and keep its best epoch with all that is needed to use it."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def train() -> None:
     from classifier.models.registry import ModelParams
     from classifier.training import loop
     from classifier.training.params import TrainParams
+    from classifier.training.probe import fit_head, train_head
     from classifier.training.run.checkpoint import Checkpoints
     from classifier.training.run.tensorboard import Board
     from classifier.training.run_key import code_of, run_key
@@ -65,9 +67,22 @@ def train() -> None:
         board = Board(run_dir() / "tensorboard" / key) if params.tensorboard else None
     live = LiveFiles(Path("metrics/history.csv"), Path("metrics/train.json"), Path("metrics/live"))
     with explained():
-        trained = loop.train(
-            params, model, augment, data, checkpoints=checkpoints, on_epoch=live, board=board
-        )
+        features = run_dir() / "features"
+        if model.trains_head_alone:
+            augment = AugmentParams()
+            trained = train_head(params, model, data, code, features)
+        else:
+            fit = partial(fit_head, data=data, code=code, folder=features)
+            trained = loop.train(
+                params,
+                model,
+                augment,
+                data,
+                start=fit if model.head == "logistic" else lambda session: None,
+                checkpoints=checkpoints,
+                on_epoch=live,
+                board=board,
+            )
         if checkpoints:
             model_file.save(MODEL, trained.network, trained.spec())
             write_json("models/summary.json", trained.summary)

@@ -73,6 +73,7 @@ class ModelParams:
     pretrained: bool | str = False
     freeze: Literal["none", "backbone"] | Annotated[int, Ge(0)] = "none"
     unfreeze_every: Annotated[int, Ge(0)] = 0
+    head: Literal["linear", "logistic"] = "linear"
     input_size: Annotated[int, Interval(ge=1, le=2048)] | None = None
     test_time_augmentation: TestTimeAugmentation = "none"
     mlp: MlpParams = field(default_factory=MlpParams)
@@ -100,6 +101,17 @@ class ModelParams:
                 "model.freeze: random weights would stay random; set model.pretrained as well, "
                 "or model.freeze to none"
             )
+
+        if self.head != "linear" and not self.pretrained:
+            raise UserError(
+                f"model.head: {self.head} is fitted to what pretrained weights give: set"
+                " model.pretrained as well, or model.head to linear"
+            )
+
+    @property
+    def trains_head_alone(self) -> bool:
+        """Whether nothing but the last layer changes, by a fit."""
+        return self.head != "linear" and self.freeze == "backbone" and not self.unfreeze_every
 
     @property
     def section(self) -> str:

@@ -16,6 +16,7 @@ LARGEST_AUTO_SIZE = 224
 # What this project's own networks learn from scratch: on photographs they are no better at 224
 # pixels, which take twelve times as long.
 LARGEST_FROM_SCRATCH = 64
+PHOTOGRAPH = 96  # pixels, the median shorter side from which on images are taken for photographs
 
 
 def settled(
@@ -50,8 +51,7 @@ def settled(
                 lines.append(
                     f"preprocess.image_size: auto is {size} pixels and not {found}, for "
                     f"{start.name} starts from scratch, where more cost much and give little; "
-                    f"preprocess.image_size={found} takes them, pretrained weights "
-                    "(docs/pretrained.md) take 224 or so."
+                    f"preprocess.image_size={found} takes them."
                 )
     like = wanted.resize if wanted else None
     mode = (like.mode if like else "squash") if mode == "auto" else mode
@@ -66,6 +66,12 @@ def settled(
         taken = f"{size} pixels, {result.how}"
         same = "" if taken == str(wanted) else f"; as preprocess says, it is {taken}"
         lines.append(f"The weights of {start.name} want {wanted}{same}.")
+    elif start and float(np.median(np.minimum(width, height))) >= PHOTOGRAPH:
+        lines.append(
+            "Images of this size are mostly photographs, and model.pretrained is false: `python -m "
+            "classifier recipe photos` begins with pretrained weights, which learn them in minutes "
+            "(docs/pretrained.md)."
+        )
     return result, lines
 
 

@@ -32,6 +32,7 @@ def train(
     augment: AugmentParams,
     data: PreparedData,
     *,
+    start: Callable[[Session], object] = lambda session: None,
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[list[Row]], None] = lambda history: None,
     board: Board | None = None,
@@ -46,6 +47,7 @@ def train(
     random state to save.
 
     Args:
+        start: gives the network of a run that begins other first weights.
         checkpoints: where the state of the run is kept, and looked for first.
         on_epoch: called with the whole history after every epoch, and after a state is taken up.
         board: TensorBoard's files, when they are wanted.
@@ -70,7 +72,10 @@ def train(
             say(line)
         if params.class_weights == params.sampler == "balanced":
             say("warning: train.sampler balances the classes: train.class_weights changes nothing.")
-    if run.taken_up(say) and ranks.first:
+    if not run.taken_up(say):
+        start(session)
+        session.average_begins()
+    elif ranks.first:
         on_epoch(record.history)
 
     progress = Progress(

@@ -169,6 +169,11 @@ class Session:
         compiled = self.numerics.compile
         self.forward = torch.compile(self.parallel, mode=mode) if compiled else self.parallel
 
+    def average_begins(self) -> None:
+        """Let the average of the weights begin with the present ones."""
+        if self.average:
+            self.average.module.load_state_dict(self.network.state_dict())
+
     def describe(self) -> str:
         """Where and how the network trains, in one line."""
         place = "on the device" if self.batches.resident else "streamed"

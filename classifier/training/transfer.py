@@ -70,7 +70,7 @@ def plan(params: ModelParams, meta: Mapping[str, Any]) -> ModelSpec:
     channels = len(source.mean)
     if channels < spec.channels:
         raise UserError(
-            f"model.pretrained: the weights of {_file(params)} are for gray images and these "
+            f"model.pretrained: the weights of {file(params)} are for gray images and these "
             "are in color; set preprocess.channels: 1"
         )
     mean, std = source.mean, source.std
@@ -96,7 +96,7 @@ def load_weights(network: Classifier, params: ModelParams, spec: ModelSpec) -> N
     weights, place = _weights(params, spec)
     # Weights of the Entry do not exist, so that names are the same with and without one.
     target = network.state_dict()
-    path = _file(params)
+    path = file(params)
     same_classes = _is_own(path) and read_spec(path).classes == spec.classes
     for name, old in target.items():
         if name.startswith(f"{last}.") and not same_classes:
@@ -160,7 +160,7 @@ def freeze(network: Classifier, params: ModelParams, epoch: int = 0) -> int:
 
 def _source(params: ModelParams) -> _Source:
     """What the weights were trained on; reads the header of their file."""
-    path = _file(params)
+    path = file(params)
     kind, content = said_by(path)
     if kind == MODEL_KEY:
         return _own_source(params, read_spec(path))
@@ -174,7 +174,8 @@ def _start(params: ModelParams) -> Start:
     return Start(params.name, params.pretrained)
 
 
-def _file(params: ModelParams) -> Path:
+def file(params: ModelParams) -> Path:
+    """The file that ``model.pretrained`` names, which is there, or UserError."""
     path = file_of(_start(params))
     assert path is not None, "asked for without weights"
     return path
@@ -183,15 +184,15 @@ def _file(params: ModelParams) -> Path:
 def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
     if spec.name == "ensemble":
         raise UserError(
-            f"model.pretrained: {_file(params)} is an ensemble, which cannot be trained: name "
+            f"model.pretrained: {file(params)} is an ensemble, which cannot be trained: name "
             "the model of one of its members"
         )
     if spec.name != params.name:
         raise UserError(
-            f"model.pretrained: {_file(params)} holds a network of the name {spec.name}, and "
+            f"model.pretrained: {file(params)} holds a network of the name {spec.name}, and "
             f"model.name is {params.name}; set model.name: {spec.name}"
         )
-    checked_spec(_file(params))  # before its settings are believed
+    checked_spec(file(params))  # before its settings are believed
     wanted = params.args()
     if wanted.get("stem") == "auto":  # torchvision's, where it follows the weights' image size
         wanted["stem"] = spec.args.get("stem", "auto")
@@ -206,7 +207,7 @@ def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
     ]
     if differing:
         raise UserError(
-            f"model.pretrained: {_file(params)} was trained with other settings; under "
+            f"model.pretrained: {file(params)} was trained with other settings; under "
             f"model.{params.section} set {', '.join(differing)}"
         )
     # The network inside may itself have had its input adapted.
@@ -221,7 +222,7 @@ def _own_source(params: ModelParams, spec: ModelSpec) -> _Source:
 
 def _weights(params: ModelParams, spec: ModelSpec) -> tuple[dict[str, Tensor], str]:
     """Weights by the names of our network, and where they come from."""
-    path = _file(params)
+    path = file(params)
     weights = read_weights(path)
     if _is_own(path):
         return weights, str(path)

@@ -27,16 +27,18 @@ RESNET = Start("timm/resnet18", True)
 def test_without_weights_images_are_squashed_and_small_for_networks_of_this_project() -> None:
     params, lines = settled(AUTO, SIDES, SIDES, Start("cnn"))
     assert (params.image_size, params.how) == (64, Resize())
+    assert "recipe photos" in lines.pop()
     assert lines == [
         "preprocess.image_size: auto is 64 pixels and not 224, for cnn starts from scratch, where "
-        "more cost much and give little; preprocess.image_size=224 takes them, pretrained weights "
-        "(docs/pretrained.md) take 224 or so."
+        "more cost much and give little; preprocess.image_size=224 takes them."
     ]
     for start in (Start("timm/resnet18"), Start("torchvision/resnet18"), None):
         params, lines = settled(AUTO, SIDES, SIDES, start)
-        assert (params.image_size, lines) == (224, [])
+        assert (params.image_size, len(lines)) == (224, int(bool(start)))
     assert settled(AUTO, SIDES // 10, SIDES // 10, Start("cnn"))[0].image_size == 50
-    assert settled(replace(AUTO, image_size=224), SIDES, SIDES, Start("cnn"))[1] == []
+    [line] = settled(replace(AUTO, image_size=224), SIDES, SIDES, Start("cnn"))[1]
+    assert "recipe photos" in line
+    assert settled(AUTO, SIDES // 10, SIDES // 10, Start("cnn"))[1] == []
 
 
 def test_weights_have_their_way_where_nothing_else_is_said() -> None:

@@ -1,0 +1,166 @@
+"""Photographs and a pretrained backbone: plain scripts, on the split of a run of this project.
+
+    python -m benchmarks.photos RUN probe|timm --photos FOLDER --weights FILE [--network NAME]
+
+RUN is a clone of this project in which a recipe has run on FOLDER, the class folders. `probe` is
+embeddings once and scikit-learn's logistic regression; `timm` is the plain loop of fine-tuning:
+AdamW, one cycle, random resized crops, bfloat16. FILE holds the backbone's own state dict. Each
+prints a line of JSON: the accuracy on the test images, and the seconds and processor seconds from
+the files on disk to that figure, imports included.
+"""
+
+import argparse
+import json
+import resource
+import time
+
+STARTED = time.perf_counter()
+
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import timm  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+from torch.utils.data import DataLoader, Dataset  # noqa: E402
+
+EPOCHS = 5
+
+
+class Photos(Dataset[tuple[torch.Tensor, int]]):
+    """Files and labels of one split, decoded and transformed when they are asked for."""
+
+    def __init__(self, table: pd.DataFrame, root: Path, transform: Any) -> None:
+        self.paths = [root / name for name in table.id]
+        self.labels = table.label.tolist()
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        with Image.open(self.paths[row]) as image:
+            return self.transform(image.convert("RGB")), self.labels[row]
+
+
+def split_table(run: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The run's split: columns id, split, label (a number); and the classes."""
+    table = pd.read_csv(run / "data/splits/split.csv")
+    names = table.id.str.split("/").str[-2]
+    classes = sorted(names.unique())
+    return table.assign(label=names.map(classes.index)), classes
+
+
+def network(name: str, weights: Path, classes: int) -> Any:
+    """timm's network with these weights and a fresh last layer (none for 0 classes)."""
+    model = timm.create_model(name, pretrained=False)
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    model.reset_classifier(classes)
+    return model
+
+
+def transforms(name: str, training: bool) -> Any:
+    """What timm itself makes of an image for this network."""
+    config = timm.data.resolve_data_config({}, model=timm.create_model(name))
+    return timm.data.create_transform(**config, is_training=training, auto_augment=None)
+
+
+def probe(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace) -> float:
+    """Embeddings, standardized, and logistic regression with its strength chosen on validation."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model, transform = (
+        network(args.network, args.weights, 0).eval(),
+        transforms(args.network, False),
+    )
+    found = {}
+    for split, table in tables.items():
+        loader = DataLoader(Photos(table, root, transform), 64, num_workers=2)
+        with torch.inference_mode():
+            found[split] = np.concatenate([model(images).numpy() for images, _ in loader])
+    labels = {split: table.label.to_numpy() for split, table in tables.items()}
+    fitted = [
+        make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)).fit(
+            found["train"], labels["train"]
+        )
+        for c in (1e-3, 1e-2, 1e-1, 1)
+    ]
+    best = max(fitted, key=lambda one: one.score(found["val"], labels["val"]))
+    return float(best.score(found["test"], labels["test"]))
+
+
+def plain_timm(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace) -> float:
+    """Fine-tune all layers; the epoch that is best on validation."""
+    model = network(args.network, args.weights, args.classes)
+    model = model.to(memory_format=torch.channels_last)
+    loaders = {
+        split: DataLoader(
+            Photos(table, root, transforms(args.network, split == "train")),
+            32,
+            shuffle=split == "train",
+            drop_last=split == "train",
+            num_workers=2,
+        )
+        for split, table in tables.items()
+    }
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 1e-3, total_steps=EPOCHS * len(loaders["train"])
+    )
+
+    def score(split: str) -> float:
+        model.eval()
+        right = 0
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            for images, labels in loaders[split]:
+                images = images.to(memory_format=torch.channels_last)
+                right += int((model(images).argmax(1) == labels).sum())
+        return right / len(tables[split])
+
+    best: tuple[float, float] = (-1.0, 0.0)
+    for _ in range(EPOCHS):
+        model.train()
+        for images, labels in loaders["train"]:
+            images = images.to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(images)
+            torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+        val = score("val")
+        if val > best[0]:
+            best = val, score("test")
+    return best[1]
+
+
+def main() -> None:
+    """Run one way and print its line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("way", choices=("probe", "timm"))
+    parser.add_argument("--photos", type=Path, required=True, help="the class folders")
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--network", default="tf_efficientnet_lite0")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    table, classes = split_table(args.run)
+    args.classes = len(classes)
+    tables = {name: table[table.split == name] for name in ("train", "val", "test")}
+    accuracy = {"probe": probe, "timm": plain_timm}[args.way](tables, args.photos, args)
+    own, children = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    busy = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    facts = {"way": args.way, "seed": args.seed, "accuracy": round(accuracy, 4)}
+    seconds = time.perf_counter() - STARTED
+    print(json.dumps(facts | {"seconds": round(seconds, 1), "processor": round(busy, 1)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The linear probe: logistic regression on the embeddings of a frozen backbone.
+
+Kornblith et al., "Do better ImageNet models transfer better?", 2019, A.4:
+https://arxiv.org/abs/1805.08974: L-BFGS, and a strength that the validation split chooses.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from classifier.augment.augmenter import AugmentParams
+from classifier.core.errors import UserError
+from classifier.core.softmax import cross_entropy
+from classifier.core.types import Float32Array, Float64Array, Int64Array
+from classifier.dataset.prepared import PreparedData
+from classifier.models.registry import ModelParams
+from classifier.training import transfer
+from classifier.training.distributed import Ranks
+from classifier.training.features import Features, features
+from classifier.training.params import TrainParams
+from classifier.training.record import Record, Trained
+from classifier.training.session import Session
+from classifier.training.validation import Monitor, validation_scores
+
+# Of scikit-learn's C, the inverse of the penalty on weights of standardized embeddings.
+STRENGTHS = tuple(10.0**power for power in range(-3, 3))
+Layer = tuple[Float64Array, Float64Array]
+_ABSENT = -30.0  # logit, below the least, of a class that has no training image
+
+
+def train_head(
+    params: TrainParams,
+    model: ModelParams,
+    data: PreparedData,
+    code: Iterable[Path],
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> Trained:
+    """Train nothing but the last layer: `fit_head` on a network that is otherwise pretrained.
+
+    Raises:
+        UserError: parameters do not fit the data, each other or the machine.
+    """
+    session = Session(params, model, AugmentParams(), data, Ranks())
+    say(
+        f"{session.device.type}, {session.numerics}; logistic regression on the embeddings of a"
+        " frozen backbone: of train only numerics, monitor, class_weights and sampler count, of"
+        " augment nothing"
+    )
+    record, logits = fit_head(session, data, code, folder, say)
+    return Trained(
+        session.network.cpu(),
+        session.spec,
+        session.facts | {"numerics": session.numerics.kind},
+        record.history,
+        record.best_epoch,
+        logits,
+        np.array(data.labels("val")),
+        session.numerics,
+    )
+
+
+def fit_head(
+    session: Session,
+    data: PreparedData,
+    code: Iterable[Path],
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> tuple[Record, Float32Array]:
+    """Give the session's network the last layer that suits what the others give now.
+
+    Args:
+        code: files, or folders whose Python files count, that the embeddings depend on.
+        folder: where embeddings are kept from one run to the next.
+
+    Returns:
+        What `fitted` found, and the logits of the val split, float32 [N, K].
+
+    Raises:
+        UserError: the run has several processes, or the train split a single class.
+    """
+    if session.ranks.size > 1:
+        raise UserError("train.processes: set it to 1, for model.head: logistic has one process.")
+    found = features(session, data, transfer.file(session.model), code, folder, say)
+    weights = _image_weights(session, np.array(session.labels))
+    last = session.network.last_linear
+    labels = np.array(session.labels), np.array(data.labels("val"))
+    monitor, classes = session.params.monitor, len(session.spec.classes)
+    record, (weight, bias) = fitted(
+        found, *labels, classes, monitor, weights, last.bias is not None, say
+    )
+    with torch.no_grad():
+        last.weight.copy_(torch.from_numpy(weight))
+        if last.bias is not None:
+            last.bias.copy_(torch.from_numpy(bias))
+    return record, _logits(found.val, weight, bias).astype(np.float32)
+
+
+def fitted(
+    found: Features,
+    labels: Int64Array,
+    val_labels: Int64Array,
+    classes: int,
+    monitor: Monitor = "accuracy",
+    weights: Float64Array | None = None,
+    offset: bool = True,
+    say: Callable[[str], None] = print,
+) -> tuple[Record, Layer]:
+    """The linear layer that fits the train split's embeddings best, judged on the val split.
+
+    One fit for each of STRENGTHS, from the strictest on, each a row of the history; the best is the
+    one with the best ``monitor``. Embeddings are standardized by the mean of each component
+    and one deviation, which the layer then takes in. Nothing is drawn at random.
+
+    Args:
+        labels: [N] of the train split; ``val_labels`` those of the val split.
+        weights: [N] of the train split's images in the loss; None: all the same.
+        offset: whether the layer adds a number to each class.
+
+    Returns:
+        The record of the fits, and the best one's weights [K, D] and offsets [K].
+
+    Raises:
+        UserError: the train split has a single class.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    present = np.unique(labels)
+    if len(present) < 2:
+        raise UserError("model.head: logistic needs training images of two classes at least.")
+    mean = found.train.mean(0, dtype=np.float64) * offset
+    # One for all: a component that hardly varies would get weights that magnify its noise, which
+    # training on from here does not survive.
+    std = float(found.train.std(dtype=np.float64)) or 1.0
+    inputs = (found.train - mean) / std
+    record, kept = Record(monitor), (np.zeros((0, 0)), np.zeros(0))
+    model = LogisticRegression(max_iter=1000, fit_intercept=offset, warm_start=True)
+    for strength in STRENGTHS:
+        model.C = strength
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a fit that needs more steps is scored as it is
+            model.fit(inputs, labels, sample_weight=weights)
+        layer = _layer(model.coef_ / std, model.intercept_, mean, present, classes)
+        train, val = (_logits(part, *layer) for part in (found.train, found.val))
+        losses = cross_entropy(train, labels)
+        scores = validation_scores(val, val_labels)
+        if record.add(float(losses.mean()), float((train.argmax(1) == labels).mean()), scores, 0.0):
+            kept = layer
+        record.history[-1]["strength"] = strength
+    best = record.history[record.best_epoch - 1]
+    say(
+        f"strength {best['strength']:g} of {STRENGTHS[0]:g} to {STRENGTHS[-1]:g}: validation loss"
+        f" {best['val_loss']:.4f}, accuracy {best['val_accuracy']:.4f}"
+    )
+    return record, kept
+
+
+def _image_weights(session: Session, labels: np.ndarray) -> Float64Array | None:
+    weights = np.ones(len(labels))
+    if session.class_weight is not None:
+        weights = session.class_weight.double().cpu().numpy()[labels]
+    if session.params.sampler == "balanced":
+        weights = weights / np.bincount(labels)[labels]
+        weights = weights / weights.mean()
+    return None if (weights == 1).all() else weights
+
+
+def _layer(
+    coefficients: Float64Array,
+    intercept: Float64Array,
+    mean: Float64Array,
+    present: np.ndarray,
+    classes: int,
+) -> Layer:
+    """Weights [K, D] and offsets [K] of a linear layer on embeddings that are not standardized."""
+    intercept = intercept - coefficients @ mean
+    if len(present) == 2:  # one row, of the second class against the first
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercept = np.concatenate([-intercept, intercept]) / 2
+    weight = np.zeros((classes, coefficients.shape[1]))
+    bias = np.full(classes, intercept.min() + _ABSENT)
+    weight[present], bias[present] = coefficients, intercept
+    return weight, bias
+
+
+def _logits(inputs: Float32Array, weight: Float64Array, bias: Float64Array) -> Float64Array:
+    logits: Float64Array = inputs.astype(np.float64) @ weight.T + bias
+    return logits
