@@ -14,11 +14,12 @@ from tests.support.image_files import encoded, photograph
 # A process of its own, for pytest takes warnings for itself and replaces stderr.
 PREDICTED = """
 import sys
+from classifier.core.resize import Resize
 from classifier.images.decode import decode
 from classifier.inference.inputs import InputImage
 from classifier.inference import predict
 class Spec:
-    value_range, image_size, channels, resize = {}, 8, 3, "squash"
+    value_range, image_size, channels, resize = {}, 8, 3, Resize()
 for name in sys.argv[1:]:
     print(type(predict._decoded(InputImage(name, name), Spec)).__name__)
 """

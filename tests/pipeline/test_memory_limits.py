@@ -27,6 +27,7 @@ import numpy as np, torch
 from classifier.training import transfer
 from classifier.evaluation.evaluate import evaluate
 from classifier.evaluation.embedding import principal_plane
+from classifier.core.resize import Resize
 from classifier.models.spec import ModelSpec
 from classifier.models.registry import ModelParams, build
 from classifier.dataset.prepared import PreparedData
