@@ -16,6 +16,7 @@ from classifier.models.device import choose_device
 from classifier.models.forward import normalize, predict_logits
 from classifier.models.known import KnownScore
 from classifier.models.model_file import load as load_model
+from classifier.models.spec import damaged
 
 
 class TorchPredictor:
@@ -24,7 +25,12 @@ class TorchPredictor:
     backend = "torch"
 
     def __init__(self, path: str | Path, device: str = "auto", threads: int = 0) -> None:
-        """Load a model file; one call computes on ``threads`` cores, 0 for torch's own choice."""
+        """Load a model file; one call computes on ``threads`` cores, 0 for torch's own choice.
+
+        Raises:
+            UserError: not a model file, or one that gives no probabilities: each of its numbers is
+                finite, but float32 does not hold what follows from them.
+        """
         self.device = choose_device(device)
         self.path = path
         self.threads = threads
@@ -33,6 +39,12 @@ class TorchPredictor:
         decision = self.spec.decision
         by_more = decision is not None and decision.known_by in ("energy", "distance")
         self._known = KnownScore(self.network, decision) if decision and by_more else None
+        size = self.spec.image_size
+        extremes = np.zeros((2, size, size, self.spec.channels), np.uint8)
+        extremes[1] = 255  # a black image and a white one
+        with np.errstate(all="ignore"):
+            if not np.isfinite(self.scored(extremes)).all():
+                raise damaged(path, "it gives no probabilities, but infinite or undefined values")
 
     def probabilities(self, images: UInt8Array) -> Float32Array:
         """Softmax of the logits, divided by the temperature."""
