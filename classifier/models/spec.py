@@ -51,7 +51,7 @@ class ModelSpec:
     resize: Resize
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Gt(0)], ...]
-    temperature: Annotated[float, Gt(0)] = 1.0
+    temperature: Annotated[float, Interval(gt=0, le=1e6)] = 1.0
     value_range: Ranges = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     decision: Decision | None = None

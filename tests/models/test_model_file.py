@@ -33,6 +33,10 @@ SPEC = ModelSpec(
 )
 
 
+MEMBER = {"name": "mlp", "args": {}, "mean": [0.5] * 3, "std": [0.25] * 3}
+STACKING = {"method": "stacking", "members": [MEMBER]}
+
+
 def network() -> Classifier:
     torch.manual_seed(0)
     return build("cnn", SPEC.args, classes=3, channels=3, image_size=16)
@@ -176,6 +180,7 @@ def test_weights_that_do_not_fit_their_spec(path: Path) -> None:
         ({"mean": [["a"]] * 3}, "spec.mean"),
         ({"std": [0.0, 1.0, 1.0]}, "give a number > 0"),
         ({"temperature": 0}, "spec.temperature is 0: give a number > 0"),
+        ({"temperature": 1e308}, "spec.temperature is 1e.308: give a number > 0"),
         ({"temperature": float("nan")}, "spec.temperature is nan"),
         ({"name": "x"}, "'x' is not a network"),
         ({"name": 5}, "spec.name is 5: give a text"),
@@ -189,6 +194,8 @@ def test_weights_that_do_not_fit_their_spec(path: Path) -> None:
         ({"args": {"test_time_augmentation": "x"}}, "test_time_augmentation is 'x'"),
         ({"name": "ensemble", "args": {"members": 10**9}}, "model.ensemble"),
         ({"name": "ensemble", "args": {"method": "mean", "members": []}}, "a list of 1 to 100"),
+        ({"name": "ensemble", "args": STACKING | {"floor": -1e308}}, "floor is -1e.308: give"),
+        ({"name": "fast", "args": {"offset": 1e308}}, "model.fast.offset is 1e.308: give a number"),
         ({"value_range": {"integer": [5, 5]}}, "the lower value comes first"),
         ({"zzz": 1}, "spec.zzz is not a parameter"),
     ],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Gt, Len
+from annotated_types import Gt, Interval, Len
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,7 +28,7 @@ class EnsembleParams:
 
     method: Literal["mean", "weighted", "stacking"]
     members: Annotated[tuple[Member, ...], Len(1, 100)]
-    floor: float = 0.0
+    floor: Annotated[float, Interval(ge=-1000, le=0)] = 0.0
 
 
 class Members(nn.Module):

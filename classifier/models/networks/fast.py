@@ -41,7 +41,7 @@ class FastParams:
     patch: Annotated[int, Interval(ge=1, le=8)] = 2
     directions: Width | None = None
     whiten: bool = True
-    offset: float = 0.0
+    offset: Annotated[float, Interval(ge=-100, le=100)] = 0.0
     dirac: bool = True
     activation: ActivationName = "gelu"
     dropout: Dropout = 0.0
