@@ -124,7 +124,7 @@ network, spec = made("cnn", 224, filters=(8, 16), dense_units=32)
 images = StoredImages(Path(sys.argv[1]))
 predict_logits(network, images, spec.mean, spec.std, batch_size=16)
 """
-    limited(code, black(tmp_path / "test.npy", 1600, 224), megabytes=260)
+    limited(code, black(tmp_path / "test.npy", 1600, 224), megabytes=300)
 
 
 @pytest.mark.slow
