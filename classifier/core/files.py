@@ -42,13 +42,14 @@ def passing(path: str | os.PathLike[str], *, tidy: bool = True) -> Iterator[Path
     """Yield a path beside ``path`` for a file or folder that is removed in the end.
 
     What a killed process of this machine left there goes as well, unless ``tidy`` is false: looking
-    for it would take long for each of thousands of parts in one folder (`remove_partial`).
+    for it would take long for each of thousands of parts in one folder (`remove_partial`). So does
+    what it left of such a path beside such a path, whose name has more dots in front.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     ours = f".{target.name}.{platform.node()}"  # several machines may share a file system
     if tidy:
-        for left in target.parent.glob(f"{glob.escape(ours)}.*.partial"):
+        for left in target.parent.glob(f"*{glob.escape(ours)}.*.partial"):
             if not _runs(left.name.split(".")[-2]):
                 _remove(left)
     temporary = target.with_name(f"{ours}.{os.getpid()}.partial")

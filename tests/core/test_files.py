@@ -67,6 +67,21 @@ def test_what_a_killed_process_left_goes_with_the_next_run(tmp_path: Path) -> No
     assert sorted(tmp_path.iterdir()) == sorted([target, *theirs])
 
 
+def test_what_a_killed_writer_within_a_writer_left_goes_with_the_next_run(tmp_path: Path) -> None:
+    target = tmp_path / "table.csv"
+    code = (
+        "import os, sys; from classifier.core.files import replacing\n"
+        "with replacing(sys.argv[1]) as outer, replacing(outer) as inner:\n"
+        "    inner.touch(); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    [left] = tmp_path.iterdir()
+    assert left.name.startswith("..table.csv.")
+    with replacing(target) as temporary:
+        temporary.touch()
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_a_kill_while_an_old_folder_is_removed_leaves_the_whole_new_one(tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.mkdir()
