@@ -1,5 +1,6 @@
 """What every network is: a backbone of named stages and a head that ends in a Linear."""
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -153,7 +154,7 @@ def _keep_frozen(module: nn.Module) -> None:
             _keep_frozen(child)
 
 
-class WholeBackbone(nn.Module):
+class WholeBackbone(nn.Module, ABC):
     """A stage that is the whole backbone of another library's network, and states its parts.
 
     ``prefix_tokens``: how many of a transformer's tokens come before those of the patches; None
@@ -162,13 +163,13 @@ class WholeBackbone(nn.Module):
 
     prefix_tokens: int | None = None
 
+    @abstractmethod
     def layer_groups(self) -> dict[str, list[nn.Parameter]]:
         """The weights by layer group, in the order in which the groups run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stages(self) -> dict[str, nn.Module]:
         """The modules inside that may return maps, by name."""
-        raise NotImplementedError
 
 
 class Entry(nn.Module):

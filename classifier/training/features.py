@@ -16,7 +16,7 @@ from classifier.models.classifier import Classifier
 from classifier.models.forward import predict_logits
 from classifier.models.spec import described
 from classifier.training.run.known_hashes import hashes
-from classifier.training.run_key import key_of
+from classifier.training.run_key import key_of, python_files
 from classifier.training.session import Session
 
 KEPT = 4  # sets of embeddings, the last ones that were used
@@ -58,8 +58,7 @@ def features(
     }
     files = [data.folder / "meta.json", *data.folder.glob("train*"), *data.folder.glob("val*")]
     facts["data"] = hashes(sorted(files), folder.parent / "hashes.json")
-    sources = [p for place in code for p in (place.rglob("*.py") if place.is_dir() else [place])]
-    path = folder / f"{key_of(facts, sources)}.npz"
+    path = folder / f"{key_of(facts, python_files(code))}.npz"
     if found := _read(path, say):
         say(f"embeddings of {len(found.train) + len(found.val):,} images from {path}")
         return found

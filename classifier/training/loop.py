@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from classifier.augment.augmenter import AugmentParams
@@ -115,17 +114,7 @@ def train(
     progress.end(record.best_epoch, session.batches.waited)
     session.scored.load_state_dict(record.best_weights)
     session.scored.test_time_augmentation = tta
-    logits = session.val_logits()
-    return Trained(
-        session.scored.cpu(),
-        session.spec,
-        session.facts | {"numerics": session.numerics.kind},
-        record.history,
-        record.best_epoch,
-        logits,
-        np.array(val_labels),
-        session.numerics,
-    )
+    return session.result(session.scored, record, session.val_logits(), val_labels)
 
 
 class _Run:

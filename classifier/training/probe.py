@@ -51,16 +51,7 @@ def train_head(
         " augment nothing"
     )
     record, logits = fit_head(session, data, code, folder, say)
-    return Trained(
-        session.network.cpu(),
-        session.spec,
-        session.facts | {"numerics": session.numerics.kind},
-        record.history,
-        record.best_epoch,
-        logits,
-        np.array(data.labels("val")),
-        session.numerics,
-    )
+    return session.result(session.network, record, logits, data.labels("val"))
 
 
 def fit_head(

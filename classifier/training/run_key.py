@@ -60,7 +60,7 @@ def run_key(
         found = {
             "params.yaml": key_of([train, _settings(model), asdict(augment)], []),
             str(prepared): key_of(hashes(sorted(data), known), []),
-            "the code": key_of(None, _python_files(code)),
+            "the code": key_of(None, python_files(code)),
             **{f"the version of {name}": version for name, version in versions.items()},
             "the device": choose_device(params.device).type,
         }
@@ -89,7 +89,8 @@ def key_of(facts: Any, files: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _python_files(code: Iterable[Path]) -> list[Path]:
+def python_files(code: Iterable[Path]) -> list[Path]:
+    """The files among ``code``, and the Python files in its folders."""
     found: list[Path] = []
     for place in code:
         found += place.rglob("*.py") if place.is_dir() else [place]

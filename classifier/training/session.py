@@ -34,6 +34,7 @@ from classifier.training.optimization.ema import averaged
 from classifier.training.optimization.optimizers import build_optimizer, lr_factors
 from classifier.training.params import TrainParams
 from classifier.training.progressive_resizing import Growth, shrunk
+from classifier.training.record import Record, Trained
 from classifier.training.seeding import derive, generator
 
 
@@ -173,6 +174,21 @@ class Session:
         """Let the average of the weights begin with the present ones."""
         if self.average:
             self.average.module.load_state_dict(self.network.state_dict())
+
+    def result(
+        self, network: Classifier, record: Record, val_logits: np.ndarray, val_labels: np.ndarray
+    ) -> Trained:
+        """What a run ends with: ``network`` has the weights of the record's best epoch."""
+        return Trained(
+            network.cpu(),
+            self.spec,
+            self.facts | {"numerics": self.numerics.kind},
+            record.history,
+            record.best_epoch,
+            val_logits,
+            np.array(val_labels),
+            self.numerics,
+        )
 
     def describe(self) -> str:
         """Where and how the network trains, in one line."""

@@ -27,6 +27,16 @@ def shuffled(finished: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return tmp_path / "images"
 
 
+@pytest.fixture
+def project(
+    shuffled: Path, finished: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    """A copy of the finished run to change, as the working directory."""
+    copied = workspace.copy(finished, tmp_path / "project")
+    monkeypatch.chdir(copied.path)
+    return copied
+
+
 def test_every_score_tells_noise_from_digits(
     shuffled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,14 +53,8 @@ def test_every_score_tells_noise_from_digits(
 
 
 def test_the_answers_of_another_model_are_refused(
-    finished: Workspace,
-    shuffled: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    project: Workspace, shuffled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project = workspace.copy(finished, tmp_path / "project")
-    monkeypatch.chdir(project.path)
     embeddings = project.path / "data/predictions/embeddings.npz"
     with np.load(embeddings) as kept:
         changed = dict(kept) | {"model": np.array("0" * 64)}
@@ -67,17 +71,12 @@ def test_a_fraction_is_a_fraction(accept: str, capsys: pytest.CaptureFixture[str
     assert "give a fraction between 0 and 1" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("project")
 def test_what_passes_the_not_sure_threshold_is_counted_too(
-    finished: Workspace,
-    shuffled: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    shuffled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["unknown", str(shuffled)]) == 0
     assert "not sure" not in capsys.readouterr().out
-    project = workspace.copy(finished, tmp_path / "project")
-    monkeypatch.chdir(project.path)
     rule = Decision(not_sure_below=0.97)
     decision.write(Path("models/model.safetensors"), rule)
     assert cli.main(["unknown", str(shuffled), "--store", "known.safetensors"]) == 0
