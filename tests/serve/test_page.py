@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from tests.report.test_page_browser import BROWSER, QUIET
 from tests.support.servers import Server, png, serving
@@ -116,9 +117,7 @@ def test_classes_are_told_until_99_percent_are_reached(page: Any, server: Server
         wanted = int(np.argmax(sums >= 0.99)) + 1
         before = page.locator("#results > li").count()
         bring(page, "drop", data)
-        page.wait_for_function(
-            "n => document.querySelectorAll('#results > li').length > n", arg=before
-        )
+        expect(page.locator("#results > li")).not_to_have_count(before)
         assert page.locator("#results > li").first.locator(".bars li").count() == wanted
     assert page.complaints == []
 
@@ -163,10 +162,7 @@ def test_test_pictures_are_offered_class_by_class(page: Any) -> None:
     shown = page.locator("#example-list li")
     assert len({*shown.all_inner_texts()}) == 10
     page.select_option("#example-class", "7")
-    page.wait_for_function(
-        "[...document.querySelectorAll('#example-list li')].every((li) => li.innerText === '7')"
-    )
-    assert shown.count() == 12
+    expect(shown).to_have_text(["7"] * 12)
     shown.last.locator("button").click()
     page.wait_for_selector("#results > li")
     assert page.inner_text("#results .name") == "test picture of 7"
