@@ -4,7 +4,7 @@ from pathlib import Path
 
 from classifier.core.files import replacing
 from classifier.core.params import load
-from classifier.core.process import stage
+from classifier.core.process import run_dir, stage
 from classifier.dataset.prepared import PreparedData
 from classifier.evaluation.evaluate import evaluate, write_metrics, write_predictions
 from classifier.evaluation.explanations import write_explanations
@@ -26,7 +26,7 @@ def main() -> None:
     device = choose_device(params.device, "evaluate.device")
     compute_as_trained(read_spec(MODEL))  # so that the cores of this machine change no bit
     network, spec = load_model(MODEL, str(device))
-    evaluation = evaluate(network, spec, data, params, device, MODEL)
+    evaluation = evaluate(network, spec, data, params, device, MODEL, run_dir() / "features")
     with replacing("data/predictions") as folder:
         write_predictions(evaluation, data, folder)
     with replacing("data/explain") as folder:

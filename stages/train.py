@@ -70,9 +70,9 @@ def train() -> None:
         features = run_dir() / "features"
         if model.trains_head_alone:
             augment = AugmentParams()
-            trained = train_head(params, model, data, code, features)
+            trained = train_head(params, model, data, features)
         else:
-            fit = partial(fit_head, data=data, code=code, folder=features)
+            fit = partial(fit_head, data=data, folder=features)
             trained = loop.train(
                 params,
                 model,

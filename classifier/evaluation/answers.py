@@ -46,6 +46,25 @@ def answers(
     return Answers(logits, embeddings())
 
 
+@torch.inference_mode()
+def answers_of_embeddings(
+    network: Classifier,
+    embeddings: Float32Array,
+    step: int,
+    device: torch.device,
+    rows: Int64Array,
+) -> Answers:
+    """As `answers`, by the last layer alone, from the embeddings [N, D] of these images.
+
+    Args:
+        step: the images that go through the network together, so that all bits are the same.
+    """
+    layer = network.eval().last_layer
+    parts = torch.from_numpy(embeddings).split(step)
+    logits = [stored(layer(part.to(device)).float().cpu().numpy()) for part in parts]
+    return Answers(np.concatenate(logits), embeddings[rows])
+
+
 def answers_of_cluster(
     network: Classifier, model: Path, params: EvaluateParams, images: StoredImages, rows: Int64Array
 ) -> Answers:

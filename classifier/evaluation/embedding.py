@@ -42,7 +42,7 @@ def recorded_embeddings(
         assert not len(rows) or seen > rows[-1]
         return kept.numpy()
 
-    hooks = network.last_linear.register_forward_pre_hook(look), network.register_forward_hook(keep)
+    hooks = network.last_layer.register_forward_pre_hook(look), network.register_forward_hook(keep)
     try:
         yield found
     finally:

@@ -17,13 +17,20 @@ from classifier.core.types import AnyArray, Float32Array, FloatArray, Int64Array
 from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
 from classifier.evaluation import tables
-from classifier.evaluation.answers import Answers, answers, answers_of_cluster
+from classifier.evaluation.answers import (
+    Answers,
+    answers,
+    answers_of_cluster,
+    answers_of_embeddings,
+)
 from classifier.evaluation.decide import Measured, decide, measure, positive_label
 from classifier.metrics.neighbors import Embedded, unit
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.scoring import EvaluateParams, Scores, headline, score
 from classifier.models.classifier import Classifier
 from classifier.models.decision import Decision
+from classifier.models.forward import together
+from classifier.models.kept_embeddings import KeptEmbeddings
 from classifier.models.spec import ModelSpec
 from classifier.models.temperature import fit_temperature
 
@@ -62,6 +69,7 @@ def evaluate(
     params: EvaluateParams,
     device: torch.device,
     model: Path | None = None,
+    features: Path | None = None,
 ) -> Evaluation:
     """Run the network over test, val, unlabelled and a sample of train, and score what has labels.
 
@@ -70,6 +78,10 @@ def evaluate(
 
     Where the environment asks for Ray, its workers run the network, from the file ``model`` that
     it was loaded from.
+
+    Args:
+        features: a folder in which `KeptEmbeddings` may have those of the network's backbone: then
+            only images that are not among them go through the network, and each bit is the same.
 
     Raises:
         UserError: no test images, a model of other classes or images than the data, or thresholds
@@ -87,6 +99,10 @@ def evaluate(
     if other_views:
         network.test_time_augmentation = "none"
 
+    kept = None
+    if features and network.test_time_augmentation == "none" and not on_ray():
+        kept = KeptEmbeddings(features, network, spec, data, device)
+
     width = network.last_linear.in_features
     embedded: dict[str, Embedded] = {}
 
@@ -94,7 +110,12 @@ def evaluate(
         """What the network says about a split, or about the rows ``seen`` of it."""
         images = data.images(split) if seen is None else data.images(split).select(seen)
         rows = _sample(len(images), EMBEDDED_BYTES // (4 * width), params.seed)
-        if model and on_ray():
+        if kept and kept.known:
+            part = None if seen is None or len(seen) == data.meta["counts"][split] else seen
+            embeddings = kept.of(split, params.batch_size, rows=part)
+            step = together(network, images.shape[1:], params.batch_size)
+            found = answers_of_embeddings(network, embeddings, step, device, rows)
+        elif model and on_ray():
             found = answers_of_cluster(network, model, params, images, rows)
         else:
             found = answers(network, spec, device, params.batch_size, images, rows)

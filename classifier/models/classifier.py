@@ -136,6 +136,15 @@ class Classifier(nn.Module):
         """The layer that makes the logits; its input is the image's embedding."""
         return [module for module in self.head.modules() if isinstance(module, nn.Linear)][-1]
 
+    @property
+    def last_layer(self) -> nn.Module:
+        """What makes the logits of the embedding; most often `last_linear` itself."""
+        return self.last_linear
+
+    def path_of(self, module: nn.Module) -> str:
+        """The name of a module within the network."""
+        return next(path for path, found in self.named_modules() if found is module)
+
     def train(self, mode: bool = True) -> "Classifier":
         """Switch to training, except for what is frozen: its batch statistics stay as learnt."""
         super().train(mode)

@@ -44,7 +44,7 @@ class KnownScore:
         self._own = threading.local()
         if decision.known_by == "distance":
             self._reference = _directions(network.get_buffer(REFERENCE)).T.contiguous()
-            network.last_linear.register_forward_pre_hook(self._look)
+            network.last_layer.register_forward_pre_hook(self._look)
 
     def _look(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         # Of a network that looks twice, the later ones: those of the image itself.

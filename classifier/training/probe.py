@@ -5,7 +5,8 @@ https://arxiv.org/abs/1805.08974: L-BFGS, and a strength that the validation spl
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,9 @@ from classifier.core.errors import UserError
 from classifier.core.softmax import cross_entropy
 from classifier.core.types import Float32Array, Float64Array, Int64Array
 from classifier.dataset.prepared import PreparedData
+from classifier.models.kept_embeddings import KeptEmbeddings
 from classifier.models.registry import ModelParams
-from classifier.training import transfer
 from classifier.training.distributed import Ranks
-from classifier.training.features import Features, features
 from classifier.training.params import TrainParams
 from classifier.training.record import Record, Trained
 from classifier.training.session import Session
@@ -31,11 +31,18 @@ Layer = tuple[Float64Array, Float64Array]
 _ABSENT = -30.0  # logit, below the least, of a class that has no training image
 
 
+@dataclass(frozen=True)
+class Features:
+    """Embeddings of the train and val splits, float32 [N, D]: inputs of the last layer."""
+
+    train: Float32Array
+    val: Float32Array
+
+
 def train_head(
     params: TrainParams,
     model: ModelParams,
     data: PreparedData,
-    code: Iterable[Path],
     folder: Path,
     say: Callable[[str], None] = print,
 ) -> Trained:
@@ -50,21 +57,16 @@ def train_head(
         " frozen backbone: of train only numerics, monitor, class_weights and sampler count, of"
         " augment nothing"
     )
-    record, logits = fit_head(session, data, code, folder, say)
+    record, logits = fit_head(session, data, folder, say)
     return session.result(session.network, record, logits, data.labels("val"))
 
 
 def fit_head(
-    session: Session,
-    data: PreparedData,
-    code: Iterable[Path],
-    folder: Path,
-    say: Callable[[str], None] = print,
+    session: Session, data: PreparedData, folder: Path, say: Callable[[str], None] = print
 ) -> tuple[Record, Float32Array]:
     """Give the session's network the last layer that suits what the others give now.
 
     Args:
-        code: files, or folders whose Python files count, that the embeddings depend on.
         folder: where embeddings are kept from one run to the next.
 
     Returns:
@@ -75,9 +77,13 @@ def fit_head(
     """
     if session.ranks.size > 1:
         raise UserError("train.processes: set it to 1, for model.head: logistic has one process.")
-    found = features(session, data, transfer.file(session.model), code, folder, say)
+    network = session.network
+    kept = KeptEmbeddings(folder, network, session.spec, data, session.device, say)
+    found = Features(
+        kept.of("train"), kept.of("val", test_time_augmentation=network.test_time_augmentation)
+    )
     weights = _image_weights(session, np.array(session.labels))
-    last = session.network.last_linear
+    last = network.last_linear
     labels = np.array(session.labels), np.array(data.labels("val"))
     monitor, classes = session.params.monitor, len(session.spec.classes)
     record, (weight, bias) = fitted(

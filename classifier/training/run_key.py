@@ -4,8 +4,6 @@ A state of another run must never be taken up, and a state of this one must not 
 a setting that changes no bit.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from importlib import metadata
@@ -18,12 +16,13 @@ import yaml
 
 from classifier.augment.augmenter import AugmentParams
 from classifier.core.files import sha256
+from classifier.core.keys import key_of, python_files
+from classifier.core.known_hashes import hashes
 from classifier.core.pretrained import Start, file_of
 from classifier.models.device import choose_device
 from classifier.models.registry import NETWORKS, TIMM, ModelParams
 from classifier.training.distributed import Ranks
 from classifier.training.params import TrainParams
-from classifier.training.run.known_hashes import hashes
 
 # Of the section train: how a run is watched and where its images wait change no result. What counts
 # of `device` and `processes` is the device that is found and the number of ranks.
@@ -79,19 +78,3 @@ def code_of(stage: str, pipeline: Path) -> list[Path]:
     """The files and folders of code that a stage of a dvc.yaml depends on."""
     deps = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"][stage]["deps"]
     return [Path(name) for name in deps if name.startswith(("classifier", "stages"))]
-
-
-def key_of(facts: Any, files: Iterable[Path]) -> str:
-    """16 hex digits of JSON values, and of the names and contents of files in whatever order."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for path in sorted(files, key=Path.as_posix):
-        digest.update(f"\0{path.as_posix()}={sha256(path)}".encode())
-    return digest.hexdigest()[:16]
-
-
-def python_files(code: Iterable[Path]) -> list[Path]:
-    """The files among ``code``, and the Python files in its folders."""
-    found: list[Path] = []
-    for place in code:
-        found += place.rglob("*.py") if place.is_dir() else [place]
-    return found

@@ -15,10 +15,8 @@ from classifier.models.model_file import save
 from classifier.models.networks.cnn import CnnParams
 from classifier.models.registry import ModelParams
 from classifier.training import loop
-from classifier.training.distributed import Ranks
-from classifier.training.features import KEPT, Features, features
 from classifier.training.params import TrainParams
-from classifier.training.probe import STRENGTHS, fit_head, fitted, train_head
+from classifier.training.probe import STRENGTHS, Features, fit_head, fitted, train_head
 from classifier.training.record import Trained
 from classifier.training.session import Session
 from tests.support.prepared_digits import prepared_digits
@@ -55,7 +53,7 @@ def fit(
 ) -> Callable[..., tuple[Trained, list[str]]]:
     def run(params: TrainParams = PARAMS) -> tuple[Trained, list[str]]:
         said: list[str] = []
-        return train_head(params, frozen, data, [], tmp_path / "kept", said.append), said
+        return train_head(params, frozen, data, tmp_path / "kept", said.append), said
 
     return run
 
@@ -111,35 +109,14 @@ def test_the_network_answers_with_the_head_that_was_fitted(
     assert [row["strength"] for row in trained.history] == list(STRENGTHS)
 
 
-def test_embeddings_are_computed_once_and_kept(
-    fit: Callable[..., tuple[Trained, list[str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_second_fit_reads_the_embeddings_of_the_first(
+    fit: Callable[..., tuple[Trained, list[str]]],
 ) -> None:
     first, said = fit()
-    assert not any("embeddings of 400 images from" in line for line in said)
-    with monkeypatch.context() as patch:
-        patch.setattr("classifier.training.features.embeddings", None)  # must not be called
-        second, said = fit(TrainParams(**{**vars(PARAMS), "class_weights": "balanced"}))
-    assert any("embeddings of 400 images from" in line for line in said)
+    assert not any("images from" in line for line in said)
+    second, said = fit(TrainParams(**{**vars(PARAMS), "class_weights": "balanced"}))
+    assert sum("images from" in line for line in said) == 2
     assert not np.array_equal(first.val_logits, second.val_logits)
-
-    [file] = (tmp_path / "kept").iterdir()
-    file.write_bytes(file.read_bytes()[:-100])
-    third, said = fit()
-    assert any("is damaged" in line for line in said)
-    assert np.array_equal(first.val_logits, third.val_logits)
-    assert len(list((tmp_path / "kept").iterdir())) == 1
-
-
-def test_other_data_and_weights_have_embeddings_of_their_own(
-    frozen: ModelParams, data: PreparedData, tmp_path: Path
-) -> None:
-    weights, kept = Path(str(frozen.pretrained)), tmp_path / "kept"
-    session = Session(PARAMS, frozen, AugmentParams(), data, Ranks())
-    for number in range(KEPT + 2):
-        code = tmp_path / f"{number}.py"
-        code.write_text(f"# {number}", encoding="utf-8")
-        features(session, data, weights, [code], kept)
-    assert len(list(kept.iterdir())) == KEPT
 
 
 def test_training_goes_on_from_the_fitted_head(
@@ -148,7 +125,7 @@ def test_training_goes_on_from_the_fitted_head(
     model = ModelParams("cnn", pretrained, head="logistic", cnn=CNN)
 
     def start(session: Session) -> None:
-        fit_head(session, data, [], tmp_path / "kept")
+        fit_head(session, data, tmp_path / "kept")
 
     settings = TrainParams(**{**vars(PARAMS), "lr": 1e-6, "ema_decay": 0.9})
     fitted_first = loop.train(settings, model, AugmentParams(), data, start=start)

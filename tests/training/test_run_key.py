@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from classifier.augment.augmenter import AugmentParams
+from classifier.core import known_hashes
 from classifier.models.networks.cnn import CnnParams
 from classifier.models.networks.vgg import VggParams
 from classifier.models.registry import ModelParams
 from classifier.training import run_key as module
 from classifier.training.distributed import Ranks
 from classifier.training.params import TrainParams
-from classifier.training.run import known_hashes
 from classifier.training.run_key import code_of, run_key
 from tests.support.prepared_digits import prepared_digits
 from tools import ROOT

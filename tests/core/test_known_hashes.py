@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from classifier.core import known_hashes
 from classifier.core.files import sha256
-from classifier.training.run import known_hashes
-from classifier.training.run.known_hashes import hashes
+from classifier.core.known_hashes import hashes
 
 
 @pytest.fixture

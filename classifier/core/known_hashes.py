@@ -21,8 +21,13 @@ def hashes(files: Iterable[Path], known: Path | None = None) -> dict[str, str]:
         known: a JSON file to look in and to add to. One that is damaged is written anew.
     """
     before = _read(known)
-    found, remembered = {}, {}
-    for file in files:
+    found: dict[str, str] = {}
+    asked = list(files)
+    names = {file.as_posix() for file in asked}
+    remembered = {
+        path: entry for path, entry in before.items() if path not in names and Path(path).exists()
+    }
+    for file in asked:
         path = file.as_posix()
         stamp = _stamp(file)
         entry = before.get(path)
