@@ -42,12 +42,13 @@ def train() -> None:
     from classifier.models import model_file
     from classifier.models.registry import ModelParams
     from classifier.training import loop
+    from classifier.training.features import FeatureSession, check
     from classifier.training.params import TrainParams
     from classifier.training.probe import fit_head, train_head
     from classifier.training.run.checkpoint import Checkpoints
     from classifier.training.run.tensorboard import Board
     from classifier.training.run_key import code_of, run_key
-    from classifier.training.session import is_portable
+    from classifier.training.session import Session, is_portable
 
     params = load("train", TrainParams)
     model, augment = load("model", ModelParams), load("augment", AugmentParams)
@@ -56,6 +57,7 @@ def train() -> None:
             f"model.pretrained: {MODEL} is an output of train, which DVC removes before train runs:"
             " copy it with `python -m classifier keep` and take the path that this prints"
         )
+    check(params, model, augment)
     data = PreparedData.open(PREPARED)
     is_portable(params, model, data)  # before the ranks exchange anything, which computes
     checkpoints: Checkpoints | None = None  # the other ranks keep and write nothing
@@ -69,15 +71,18 @@ def train() -> None:
     with explained():
         features = run_dir() / "features"
         if model.trains_head_alone:
-            augment = AugmentParams()
-            trained = train_head(params, model, data, features)
+            if params.feature_views in (None, 1):
+                augment = AugmentParams()
+            trained = train_head(params, model, augment, data, features)
         else:
-            fit = partial(fit_head, data=data, folder=features)
+            fit = partial(fit_head, data=data, augment=augment, folder=features)
+            of_features = partial(FeatureSession, folder=features)
             trained = loop.train(
                 params,
                 model,
                 augment,
                 data,
+                session_of=of_features if params.feature_views else Session,
                 start=fit if model.head == "logistic" else lambda session: None,
                 checkpoints=checkpoints,
                 on_epoch=live,

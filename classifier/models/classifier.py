@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from classifier.models.neighbors import NearestNeighbors
+
 TestTimeAugmentation = Literal["none", "mirror", "mirror_shift"]
 
 
@@ -138,8 +140,14 @@ class Classifier(nn.Module):
 
     @property
     def last_layer(self) -> nn.Module:
-        """What makes the logits of the embedding; most often `last_linear` itself."""
-        return self.last_linear
+        """What makes the logits of the embedding: `NearestNeighbors`, or `last_linear`."""
+        voting = [part for part in self.head.modules() if isinstance(part, NearestNeighbors)]
+        return voting[0] if voting else self.last_linear
+
+    def replace_last_layer(self, layer: nn.Module) -> None:
+        """Put another layer in the place of `last_layer`."""
+        parent, _, name = self.path_of(self.last_layer).rpartition(".")
+        setattr(self.get_submodule(parent), name, layer)
 
     def path_of(self, module: nn.Module) -> str:
         """The name of a module within the network."""

@@ -22,7 +22,8 @@ from classifier.models.classifier import Classifier, TestTimeAugmentation
 from classifier.models.forward import predict_logits, together
 from classifier.models.spec import ModelSpec, described
 
-KEPT = 16  # files, each of one split, those that were used last
+KEPT = 16  # files, each of one split or view, those that were used last; more of them if these
+KEPT_BYTES = 4 << 30  # hold them all
 CODE = [Path(__file__).parents[1] / name for name in ("core", "dataset", "models")]
 
 
@@ -31,8 +32,8 @@ class KeptEmbeddings:
 
     They are computed in float32, as everybody computes who uses the model. A backbone is a network
     without its last layer, and has a folder of its own. A file in it is named by all that decides
-    its content, is written whole or not at all, and is read only if its checksum is right; the KEPT
-    files that were used last stay.
+    its content, is written whole or not at all, and is read only if its checksum is right. At least
+    the KEPT files that were used last stay.
 
     Attributes:
         known: whether embeddings of this backbone were kept before.
@@ -111,22 +112,24 @@ class KeptEmbeddings:
 
     def _tidy(self) -> None:
         kept = sorted(self.root.glob("*/*.npz"), key=lambda path: path.stat().st_mtime)
+        size = sum(path.stat().st_size for path in kept)
         for old in kept[:-KEPT]:
-            old.unlink(missing_ok=True)
-        for folder in {old.parent for old in kept[:-KEPT]} - {new.parent for new in kept[-KEPT:]}:
-            folder.rmdir()
+            if size > KEPT_BYTES:
+                size -= old.stat().st_size
+                old.unlink(missing_ok=True)
+                if not any(old.parent.iterdir()):
+                    old.parent.rmdir()
 
 
 @contextmanager
 def without_last_layer(network: Classifier) -> Iterator[None]:
     """Let a network answer with its embeddings [N, D] within the block."""
-    path = network.path_of(network.last_layer)
-    parent, _, name = path.rpartition(".")
-    last = network.last_layer
-    setattr(network.get_submodule(parent), name, nn.Identity())
+    path, last = network.path_of(network.last_layer), network.last_layer
+    network.replace_last_layer(nn.Identity())
     try:
         yield
     finally:
+        parent, _, name = path.rpartition(".")
         setattr(network.get_submodule(parent), name, last)
 
 
@@ -139,7 +142,8 @@ def _backbone_key(network: Classifier, spec: ModelSpec, device: torch.device) ->
             digest.update(f"\0{name} {values.dtype} {tuple(values.shape)}\0".encode())
             digest.update(values.cpu().contiguous().numpy().tobytes())
     # The classes, and what follows from logits, are no matter of the backbone.
-    neutral = replace(spec, classes=("one",), temperature=1.0, extra={}, decision=None)
+    args = {key: value for key, value in spec.args.items() if key != "neighbors"}
+    neutral = replace(spec, args=args, classes=("one",), temperature=1.0, extra={}, decision=None)
     facts: dict[str, Any] = {
         "network": described(neutral),
         "weights": digest.hexdigest(),

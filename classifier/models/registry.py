@@ -15,6 +15,7 @@ from torch import nn
 from classifier.core.errors import UserError, suggestion
 from classifier.core.parse import parse
 from classifier.models.classifier import Classifier, Entry, TestTimeAugmentation
+from classifier.models.neighbors import NearestNeighbors
 from classifier.models.networks.alexnet import AlexnetParams, alexnet
 from classifier.models.networks.cnn import CnnParams, cnn
 from classifier.models.networks.convnext import ConvnextParams, convnext
@@ -39,6 +40,7 @@ TORCHVISION = "torchvision/"
 TIMM = "timm/"
 # Networks that compute with tensors while they are built, which the device `meta` cannot.
 COMPUTES = f"{TORCHVISION}regnet"
+MOST_NEIGHBORS = 200_000  # training images that a model file may hold the embeddings of
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class ModelParams:
     pretrained: bool | str = False
     freeze: Literal["none", "backbone"] | Annotated[int, Ge(0)] = "none"
     unfreeze_every: Annotated[int, Ge(0)] = 0
-    head: Literal["linear", "logistic"] = "linear"
+    head: Literal["linear", "logistic", "knn"] = "linear"
     input_size: Annotated[int, Interval(ge=1, le=2048)] | None = None
     test_time_augmentation: TestTimeAugmentation = "none"
     mlp: MlpParams = field(default_factory=MlpParams)
@@ -107,11 +109,21 @@ class ModelParams:
                 f"model.head: {self.head} is fitted to what pretrained weights give: set"
                 " model.pretrained as well, or model.head to linear"
             )
+        if self.head == "knn" and not self.trains_head_alone:
+            raise UserError(
+                "model.head: knn holds what a frozen backbone gives: set model.freeze to backbone"
+                " and model.unfreeze_every to 0, or model.head to logistic"
+            )
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone never changes."""
+        return self.freeze == "backbone" and not self.unfreeze_every
 
     @property
     def trains_head_alone(self) -> bool:
         """Whether nothing but the last layer changes, by a fit."""
-        return self.head != "linear" and self.freeze == "backbone" and not self.unfreeze_every
+        return self.head != "linear" and self.frozen
 
     @property
     def section(self) -> str:
@@ -139,10 +151,23 @@ class _EntryParams:
 
 
 @dataclass(frozen=True)
+class _NeighborsParams:
+    """What `NearestNeighbors` is made of: training images, and how many of them vote."""
+
+    images: Annotated[int, Interval(ge=1, le=MOST_NEIGHBORS)]
+    vote: Annotated[int, Ge(1)]
+
+    def __post_init__(self) -> None:
+        if self.vote > self.images:
+            raise UserError("model.neighbors: more of them vote than there are.")
+
+
+@dataclass(frozen=True)
 class _General:
     """What the settings of any network may hold beside its own."""
 
     entry: _EntryParams | None = None
+    neighbors: _NeighborsParams | None = None
     test_time_augmentation: TestTimeAugmentation = "none"
 
 
@@ -161,6 +186,7 @@ def build(
         name: a key of ``NETWORKS``, ``torchvision/NAME`` or ``timm/NAME``.
         args: the network's settings; what is left out has its default. ``entry`` may describe an
             ``Entry`` (keys size, mean, std) that adapts the images to what the weights expect;
+            ``neighbors`` (keys images, vote) puts `NearestNeighbors` behind the embeddings;
             ``test_time_augmentation`` has the network answer with the mean over several views of an
             image.
         classes: the number of logits.
@@ -197,6 +223,9 @@ def build(
         require_size(name, image_size, NETWORKS[name].smallest)
         network = NETWORKS[name].build(params, classes, channels, image_size)
     _start_undecided(network)
+    if voting := also.neighbors:
+        width = network.last_linear.in_features
+        network.replace_last_layer(NearestNeighbors(width, voting.images, classes, voting.vote))
     if entry:
         adapted = Entry(entry.size, entry.mean, entry.std)
         stages = {"entry": adapted, **dict(network.backbone.named_children())}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from classifier.core.types import Float32Array
 from classifier.dataset.encoded_images import EncodedImages
 from classifier.dataset.stored_images import StoredImages, read_ahead
 from classifier.training.memory import free_memory
@@ -33,7 +34,8 @@ def fits(size: int, device: torch.device) -> bool:
 
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""images uint8 [B,H,W,C], labels int64 [B], their rows in the split int64 [B]"""
+"""images uint8 [B,H,W,C], or embeddings of their views float32 [B,V,D]; labels int64 [B], their
+rows in the split int64 [B]"""
 
 Crops = Callable[[int], Tensor]
 """the random crops [B, 4] of a batch, which is counted from 0 in its epoch; as `Crop` says"""
@@ -47,17 +49,21 @@ class Batches:
 
     def __init__(
         self,
-        images: StoredImages,
+        images: StoredImages | Float32Array,
         labels: np.ndarray,
         device: torch.device,
         place: Literal["auto", "resident", "stream"] = "auto",
     ) -> None:
-        """Take uint8 images [N,H,W,C] and int64 labels [N]; ``auto``: resident if that `fits`."""
+        """Take uint8 images [N,H,W,C] and int64 labels [N]; ``auto``: resident if that `fits`.
+
+        Or embeddings of the images, float32 [N,V,D] of their V views, which are resident.
+        """
         self.device = device
         self.resident = fits(images.nbytes, device) if place == "auto" else place == "resident"
         self.labels = torch.from_numpy(np.asarray(labels, np.int64)).to(device)
         self.waited = 0.0  # seconds spent on getting batches, since the start
-        if self.resident:
+        if self.resident or isinstance(images, np.ndarray):
+            self.resident = True
             self.images = torch.from_numpy(images[:]).to(device)
         else:
             self.stored = images

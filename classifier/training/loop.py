@@ -31,6 +31,7 @@ def train(
     augment: AugmentParams,
     data: PreparedData,
     *,
+    session_of: Callable[..., Session] = Session,
     start: Callable[[Session], object] = lambda session: None,
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[list[Row]], None] = lambda history: None,
@@ -46,6 +47,7 @@ def train(
     random state to save.
 
     Args:
+        session_of: what makes the session, of the first four arguments and the ranks.
         start: gives the network of a run that begins other first weights.
         checkpoints: where the state of the run is kept, and looked for first.
         on_epoch: called with the whole history after every epoch, and after a state is taken up.
@@ -59,7 +61,7 @@ def train(
         KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, with the state saved.
     """
     ranks = Ranks()
-    session = Session(params, model, augment, data, ranks)
+    session = session_of(params, model, augment, data, ranks)
     run = _Run(session, params, checkpoints)
     record, schedule, steps = run.record, run.schedule, session.steps
     tta = session.scored.test_time_augmentation

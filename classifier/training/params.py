@@ -45,6 +45,7 @@ class TrainParams:
     gradient_clip_norm: Annotated[float, Gt(0)] | None = None
     accumulation_steps: Annotated[int, Ge(1)] = 1
     ema_decay: Fraction = 0.0
+    feature_views: Annotated[int, Interval(ge=1, le=1000)] | None = None
     monitor: Monitor = "accuracy"
     patience: Annotated[int, Ge(1)] | None = None
     device: DeviceName = "auto"

@@ -121,6 +121,11 @@ class Session:
         self.class_weight = class_weights(
             params.class_weights, self.labels, self.spec.classes, params.sampler, self.device
         )
+        self._prepare_updates()
+
+    def _prepare_updates(self) -> None:
+        """Lay out what changes the weights, and follows them."""
+        params = self.params
         self.optimizer = build_optimizer(
             self.network,
             params.optimizer,
@@ -208,6 +213,22 @@ class Session:
             "another kind of CPU, or number of threads, gives this run other bytes;"
             " train.numerics: portable gives the same, more slowly"
         )
+
+    def view(self, number: int) -> Iterator[Tensor]:
+        """One augmented view of every train image, in their order: standardized batches.
+
+        Args:
+            number: of the view, from 0; what is random follows from it.
+        """
+        count = len(self.labels)
+        order = torch.arange(count)
+        whole = torch.cat([order, order[: -count % self.batch_size]])  # batches are full
+        start = number * (len(whole) // self.batch_size)
+        crops = partial(self._crops, start) if self.crop < 1 else None
+        batches = self.batches.epoch(whole, self.batch_size, 0, crops)
+        for step, batch in enumerate(batches, start):
+            done = (step - start) * self.batch_size
+            yield self._augmented(step, batch)[0][: count - done]
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[int, Batch]]:
         """This rank's rows of each batch from ``first_step`` on, with its step's number in the run.

@@ -111,6 +111,7 @@ def test_the_files_that_were_used_last_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kept_embeddings, "KEPT", 2)
+    monkeypatch.setattr(kept_embeddings, "KEPT_BYTES", 1)
     root = tmp_path / "features"
     for _ in range(3):
         kept(root, network, data).of("val")

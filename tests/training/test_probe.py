@@ -5,16 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from classifier.augment.augmenter import AugmentParams
 from classifier.core.errors import UserError
+from classifier.core.softmax import softmax
 from classifier.dataset.prepared import PreparedData
+from classifier.inference.export import onnx_bytes
 from classifier.models.forward import predict_logits
-from classifier.models.model_file import save
+from classifier.models.kept_embeddings import KeptEmbeddings
+from classifier.models.model_file import load, save
+from classifier.models.neighbors import TEMPERATURE
 from classifier.models.networks.cnn import CnnParams
 from classifier.models.registry import ModelParams
 from classifier.training import loop
+from classifier.training.distributed import Ranks
 from classifier.training.params import TrainParams
 from classifier.training.probe import STRENGTHS, Features, fit_head, fitted, train_head
 from classifier.training.record import Trained
@@ -53,7 +60,9 @@ def fit(
 ) -> Callable[..., tuple[Trained, list[str]]]:
     def run(params: TrainParams = PARAMS) -> tuple[Trained, list[str]]:
         said: list[str] = []
-        return train_head(params, frozen, data, tmp_path / "kept", said.append), said
+        return train_head(
+            params, frozen, AugmentParams(), data, tmp_path / "kept", said.append
+        ), said
 
     return run
 
@@ -125,7 +134,7 @@ def test_training_goes_on_from_the_fitted_head(
     model = ModelParams("cnn", pretrained, head="logistic", cnn=CNN)
 
     def start(session: Session) -> None:
-        fit_head(session, data, tmp_path / "kept")
+        fit_head(session, data, AugmentParams(), tmp_path / "kept")
 
     settings = TrainParams(**{**vars(PARAMS), "lr": 1e-6, "ema_decay": 0.9})
     fitted_first = loop.train(settings, model, AugmentParams(), data, start=start)
@@ -136,3 +145,65 @@ def test_training_goes_on_from_the_fitted_head(
 def test_a_fitted_head_wants_pretrained_weights() -> None:
     with pytest.raises(UserError, match=r"set model\.pretrained"):
         ModelParams("cnn", head="logistic")
+
+
+@pytest.fixture
+def neighbors(frozen: ModelParams) -> ModelParams:
+    return ModelParams(**{**vars(frozen), "head": "knn"})
+
+
+def test_neighbors_vote_as_scikit_learns_do(
+    neighbors: ModelParams, data: PreparedData, tmp_path: Path
+) -> None:
+    trained = train_head(PARAMS, neighbors, AugmentParams(), data, tmp_path / "kept")
+    session = Session(PARAMS, neighbors, AugmentParams(), data, Ranks())
+    kept = KeptEmbeddings(tmp_path / "kept", session.network, session.spec, data, session.device)
+    assert kept.known, "other heads read the same embeddings"
+    vote = trained.plan.args["neighbors"]["vote"]
+    wanted = KNeighborsClassifier(
+        vote, metric="cosine", weights=lambda far: np.exp((1 - far) / TEMPERATURE)
+    )
+    wanted.fit(kept.of("train"), data.labels("train"))
+    np.testing.assert_allclose(
+        np.exp(trained.val_logits), wanted.predict_proba(kept.of("val")), atol=1e-4
+    )
+    assert [row["neighbors"] for row in trained.history] == [1, 2, 5, 10, 20, 50, 100]
+    assert trained.metrics()["val_accuracy"] > 0.85
+    nearest = KNeighborsClassifier(2, metric="cosine").fit(kept.of("train"), data.labels("train"))
+    other = nearest.kneighbors(kept.of("train"), return_distance=False)[:, 1]
+    right = (data.labels("train")[other] == data.labels("train")).mean()
+    assert trained.history[0]["train_accuracy"] == pytest.approx(right, abs=0.005)
+
+
+def test_a_model_that_holds_neighbors_is_used_like_any_other(
+    neighbors: ModelParams, data: PreparedData, tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    trained = train_head(PARAMS, neighbors, AugmentParams(), data, tmp_path / "kept")
+    path = tmp_path / "model.safetensors"
+    save(path, trained.network, trained.spec())
+    network, spec = load(path)
+    images = data.images("val")[:]
+    answers = predict_logits(network, images, spec.mean, spec.std)
+    np.testing.assert_allclose(answers, trained.val_logits, atol=1e-4)
+    session = onnxruntime.InferenceSession(onnx_bytes(network, spec, {}))
+    found = session.run(None, {session.get_inputs()[0].name: images})[0]
+    np.testing.assert_allclose(found, softmax(answers, spec.temperature), atol=1e-4)
+    features = tmp_path / "kept"
+    seen = KeptEmbeddings(features, network, spec, data, torch.device("cpu"))
+    assert seen.known, "evaluation finds what training kept"
+
+
+def test_neighbors_of_views_are_those_of_other_images(
+    neighbors: ModelParams, data: PreparedData, tmp_path: Path
+) -> None:
+    params = TrainParams(**{**vars(PARAMS), "feature_views": 2})
+    augment = AugmentParams(noise=0.01)  # a view is all but the image
+    trained = train_head(params, neighbors, augment, data, tmp_path / "kept")
+    assert trained.plan.args["neighbors"]["images"] == 600
+    assert trained.history[0]["train_accuracy"] < 1
+
+
+def test_neighbors_want_a_frozen_backbone(pretrained: str) -> None:
+    with pytest.raises(UserError, match=r"model\.freeze to backbone"):
+        ModelParams("cnn", pretrained, head="knn", cnn=CNN)
