@@ -69,10 +69,8 @@ def train(
     val_labels = data.labels("val")
     if ranks.first:
         say(session.describe())
-        if line := session.of_this_machine():
+        for line in session.remarks():
             say(line)
-        if params.class_weights == params.sampler == "balanced":
-            say("warning: train.sampler balances the classes: train.class_weights changes nothing.")
     if not run.taken_up(say):
         start(session)
         session.average_begins()

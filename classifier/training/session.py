@@ -205,14 +205,28 @@ class Session:
             f" {self.batch_size}{processes}"
         )
 
-    def of_this_machine(self) -> str:
-        """One line for a run whose bytes another machine may not give; "" for any other."""
-        if self.params.numerics != "auto" or not self.numerics.threads or self.portable:
-            return ""
-        return (
-            "another kind of CPU, or number of threads, gives this run other bytes;"
-            " train.numerics: portable gives the same, more slowly"
-        )
+    def remarks(self) -> Iterator[str]:
+        """What is worth saying of a run before it begins, a line each."""
+        params = self.params
+        if params.numerics == "auto" and self.numerics.threads and not self.portable:
+            yield (
+                "another kind of CPU, or number of threads, gives this run other bytes;"
+                " train.numerics: portable gives the same, more slowly"
+            )
+        if params.class_weights == params.sampler == "balanced":
+            yield (
+                "warning: train.sampler balances the classes: train.class_weights changes nothing."
+            )
+        backbone = {
+            id(weights) for part in self.network.layer_groups().values() for weights in part
+        }
+        rates = [
+            group["initial_lr"]
+            for group in self.optimizer.param_groups
+            if backbone & {id(weights) for weights in group["params"]}
+        ]
+        if line := transfer.rate_warning(self.model, params.optimizer, max(rates, default=0)):
+            yield line
 
     def view(self, number: int) -> Iterator[Tensor]:
         """One augmented view of every train image, in their order: standardized batches.

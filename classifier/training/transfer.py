@@ -29,6 +29,9 @@ from classifier.models.networks import timm, torchvision
 from classifier.models.registry import TORCHVISION, ModelParams
 from classifier.models.spec import ModelSpec, read_spec
 
+# Learning rates at which the weights of libraries are mostly trained further, in batches of 32 to
+# 128 images; ten times as much lets most of what they had learnt go.
+USUAL_RATES = {"sgd": 0.01, "adam": 1e-4, "adamw": 1e-4, "rmsprop": 1e-4, "muon": 1e-4}
 FITTED_TO = 2000  # images; their patches are many more
 
 
@@ -156,6 +159,29 @@ def freeze(network: Classifier, params: ModelParams, epoch: int = 0) -> int:
             weight.requires_grad_(number >= frozen)
     network.train(network.training)
     return frozen
+
+
+def rate_warning(params: ModelParams, optimizer: str, rate: float) -> str:
+    """A line where a pretrained backbone trains at more than ten times its usual rate, or "".
+
+    Weights of this project are no matter: their networks and images are small.
+
+    Args:
+        rate: the highest peak learning rate of the backbone's weights.
+    """
+    usual = USUAL_RATES[optimizer]
+    if (
+        not params.pretrained
+        or params.frozen
+        or rate <= 10 * usual * 1.001
+        or _is_own(file(params))
+    ):
+        return ""
+    return (
+        f"warning: the pretrained backbone trains at a learning rate of {rate:g}, and at more than"
+        f" {10 * usual:g} {optimizer} mostly destroys what it has learnt: lower train.lr or"
+        " train.backbone_lr_factor, as `python -m classifier recipe photos-finetune` does."
+    )
 
 
 def _source(params: ModelParams) -> _Source:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision import models
 
+from classifier.augment.augmenter import AugmentParams
 from classifier.core.errors import UserError
 from classifier.core.pretrained import FOLDER
 from classifier.core.resize import Resize
@@ -27,7 +28,11 @@ from classifier.models.networks.fast import FastParams
 from classifier.models.registry import ModelParams, build
 from classifier.models.spec import ModelSpec
 from classifier.training import transfer
+from classifier.training.distributed import Ranks
+from classifier.training.params import TrainParams
+from classifier.training.session import Session
 from tests.support.library_weights import INPUT, weights_file
+from tests.support.prepared_digits import prepared_digits
 
 CNN = CnnParams(filters=(4, 8), dense_units=8)
 OLD_CLASSES = ("cat", "dog", "owl")
@@ -363,3 +368,40 @@ def test_transfer_beats_training_from_scratch() -> None:
     scratch = max(scores["from scratch"])
     assert min(scores["frozen backbone"]) > scratch
     assert min(scores["fine-tuned"]) > scratch
+
+
+@pytest.mark.parametrize(
+    ("changes", "train", "warned"),
+    [
+        ({}, {"lr": 0.005}, "0.005"),
+        ({}, {"lr": 0.001}, ""),
+        ({}, {"lr": 0.02, "backbone_lr_factor": 0.05}, ""),
+        ({}, {"lr": 0.02, "backbone_lr_factor": 0.5}, "0.01"),
+        ({}, {"lr": 0.05, "optimizer": "sgd"}, ""),
+        ({}, {"lr": 0.5, "optimizer": "sgd"}, "0.5"),
+        ({"freeze": "backbone"}, {"lr": 0.005}, ""),
+        ({"freeze": "backbone", "unfreeze_every": 1}, {"lr": 0.005}, "0.005"),
+    ],
+)
+def test_a_rate_that_destroys_pretrained_weights_is_warned_of(
+    tmp_path: Path, changes: dict[str, Any], train: dict[str, Any], warned: str
+) -> None:
+    name = "torchvision/shufflenet_v2_x0_5"
+    state = models.get_model("shufflenet_v2_x0_5").state_dict()
+    seen = replace(INPUT, image_size=32)
+    params = ModelParams(
+        name, weights_file(tmp_path / "w.safetensors", name, state, seen), **changes
+    )
+    data = prepared_digits(tmp_path / "prepared", train=64, val=32)
+    settings = TrainParams(
+        **{"epochs": 1, "batch_size": 32, "optimizer": "adamw", "seed": 0, **train}
+    )
+    session = Session(settings, params, AugmentParams(), data, Ranks())
+    lines = [line for line in session.remarks() if "learning rate" in line]
+    assert len(lines) == bool(warned)
+    assert all(f"rate of {warned}, and at more than" in line for line in lines)
+
+
+def test_an_own_model_may_train_at_the_rate_that_it_was_made_with(file: str) -> None:
+    params = ModelParams("cnn", file, cnn=CnnParams())
+    assert transfer.rate_warning(params, "adamw", 0.005) == ""

@@ -14,7 +14,7 @@ class Progress:
     """Counts images and shows loss, accuracy, images per second and the time left.
 
     Standard error shows a bar where it is a terminal; elsewhere ``say`` gets the line of an epoch,
-    at most one in `LOG_SECONDS`.
+    at most one in `LOG_SECONDS`, and once, after as long, how long the run takes.
     """
 
     def __init__(
@@ -65,6 +65,8 @@ class Progress:
         """Count a batch; ``sums`` are this rank's loss and right answers in this epoch."""
         self.done += images
         self.bar.update(images)
+        if self.say and self.bar.disable and self.logged == self.started:
+            self._forecast(self.say)
         if self.bar.disable or time.perf_counter() - self.shown < BAR_SECONDS:
             return
         self.shown = time.perf_counter()
@@ -74,6 +76,14 @@ class Progress:
         self.bar.set_postfix_str(
             f"epoch {epoch}/{self.epochs}, loss {loss:.3f}, accuracy {accuracy:.4f}"
         )
+
+    def _forecast(self, say: Callable[[str], None]) -> None:
+        if self.seconds < LOG_SECONDS:
+            return
+        self.logged = time.perf_counter()
+        left = (self.epochs * self.images - self.done) / self.rate
+        epochs = "epoch" if self.epochs == 1 else "epochs"
+        say(f"{self.rate:,.0f} images/s: about {_told(left)} left for {self.epochs} {epochs}")
 
     def epoch(self, row: dict[str, float]) -> None:
         """Show the scores of an epoch, a row of the history."""
@@ -86,7 +96,7 @@ class Progress:
         if self.say and self.bar.disable and self.shown - self.logged >= LOG_SECONDS:
             self.logged = self.shown
             left = (self.epochs * self.images - self.done) / self.rate
-            self.say(f"{text}; {self.rate:,.0f} images/s, {left:,.0f} s left")
+            self.say(f"{text}; {self.rate:,.0f} images/s, {_told(left)} left")
 
     def end(self, best_epoch: int, waited: float) -> None:
         """Sum the run up; ``waited`` are the seconds in which it waited for its images."""
@@ -96,3 +106,11 @@ class Progress:
                 f"{epochs} epochs, the best is {best_epoch}; {self.seconds:.1f} s, {self.rate:,.0f}"
                 f" images/s, {waited / self.seconds:.1%} of the time waiting for data"
             )
+
+
+def _told(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
