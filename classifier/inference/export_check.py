@@ -69,6 +69,7 @@ def originals(
         shard, at, length = manifest.shard[row], manifest.offset[row], manifest.size[row]
         encoded = read_bytes(raw, str(shard), int(at), int(length))
         image = decode(encoded, spec.value_range)
-        ready = to_array(image, size, spec.channels, spec.resize)
+        seen = decode(encoded, spec.value_range, enough=spec.resize.enough(size))
+        ready = to_array(seen, size, spec.channels, spec.resize)
         whole = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
         yield ready, whole.reshape(*whole.shape[:2], spec.channels)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,7 +115,8 @@ def _batches(images: Iterable[InputImage]) -> Iterator[list[InputImage]]:
 def _asked(
     ask: Ask, spec: ModelSpec, images: list[InputImage]
 ) -> list[tuple[InputImage, UInt8Array | None, Float32Array | str]]:
-    found = [_decoded(image, spec) for image in images]
+    with ThreadPoolExecutor(cores(), "decode") as threads:
+        found = list(threads.map(partial(_decoded, spec=spec), images))
     pixels = [one for one in found if not isinstance(one, str)]
     # Whole blocks alone, so that no answer depends on which images were asked for with it.
     block = pixels + pixels[-1:] * (-len(pixels) % MULTIPLE)
@@ -130,8 +132,9 @@ def _decoded(asked: InputImage, spec: ModelSpec) -> UInt8Array | str:
     if asked.problem:
         return asked.problem
     said: list[str] = []
+    enough = spec.resize.enough(spec.image_size)
     try:
-        image = decode(read(Path(asked.path)), spec.value_range, said=said)
+        image = decode(read(Path(asked.path)), spec.value_range, said=said, enough=enough)
         for remark in said:
             warn(f"{asked.name}: Pillow says: {remark}")
         return to_array(image, spec.image_size, spec.channels, spec.resize)

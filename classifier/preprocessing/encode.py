@@ -116,7 +116,9 @@ def _write_part(part: _Part) -> tuple[str, Int64Array, Int64Array]:
     with shard_writer(part_path(how.folder, part.split, part.number)) as add:
         for row, (name, shard, offset, length) in enumerate(part.places, part.first):
             try:
-                image = decode(read_bytes(how.raw, shard, offset, length), how.ranges)
+                original = read_bytes(how.raw, shard, offset, length)
+                enough = Resize("crop").enough(how.shorter)
+                image = decode(original, how.ranges, enough=enough)
             except (ValueError, OSError) as error:
                 raise undecodable(name, error) from None
             ending, data = encoded(image, how.channels, how.shorter, how.quality, how.resize)

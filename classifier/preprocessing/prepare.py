@@ -205,7 +205,8 @@ def _decoded(places: Sequence[tuple[str, str, int, int]], task: _Task) -> UInt8A
     pixels = np.empty((len(places), size, size, channels), np.uint8)
     for row, (name, shard, offset, length) in enumerate(places):
         try:
-            image = decode(read_bytes(task.raw, shard, offset, length), task.ranges)
+            data = read_bytes(task.raw, shard, offset, length)
+            image = decode(data, task.ranges, enough=task.resize.enough(size))
             pixels[row] = to_array(image, size, channels, task.resize)
         except (ValueError, OSError) as error:
             raise undecodable(name, error) from None

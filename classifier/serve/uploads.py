@@ -139,8 +139,9 @@ def pixels(data: bytes | str, spec: ModelSpec, limits: Limits) -> UInt8Array:
         data = _decoded(data)
     if not data:
         raise RefusedError(415, "It is empty.")
+    enough = spec.resize.enough(spec.image_size)
     try:
-        image = decode(data, spec.value_range, limits.pixels)
+        image = decode(data, spec.value_range, limits.pixels, enough=enough)
     except TooLargeError as error:
         raise RefusedError(413, f"It is too large: {error}.") from None
     except UnknownFormatError as error:

@@ -39,7 +39,10 @@ def made_up(labels: Iterable[str], **columns: Any) -> Manifest:
 
 
 def packed(
-    folder: Path, images: Iterable[tuple[str, Image.Image]], origins: Iterable[str] | None = None
+    folder: Path,
+    images: Iterable[tuple[str, Image.Image]],
+    origins: Iterable[str] | None = None,
+    kind: str = "png",
 ) -> Manifest:
     """Write (label, image) pairs as shards and a manifest; ids are their numbers."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,9 +54,9 @@ def packed(
             for number in range(first, min(first + _IN_A_SHARD, len(images))):
                 label, image = images[number]
                 data = io.BytesIO()
-                image.save(data, "png")
+                image.save(data, kind)
                 name = f"{number:04d}"
-                place = add(f"{name}.png", data.getvalue())
+                place = add(f"{name}.{kind}", data.getvalue())
                 records.append(
                     Record(
                         name, label, origins[number], "", *image.size, image.mode,
