@@ -10,7 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from classifier.core.resize import Enough
 from classifier.core.value_range import Ranges
 from classifier.images import jpeg, limits, metadata, remarks, stored
-from classifier.images.formats import FORMATS, UnknownFormatError
+from classifier.images.formats import FORMATS, UnknownFormatError, is_heic, knows_heic
 from classifier.images.ground import laid_over
 from classifier.images.limits import MAX_PIXELS, TooLargeError
 from classifier.images.values import SIXTEEN_BITS, Values
@@ -48,7 +48,7 @@ def decode(
       whose opaque pixels use the low bits alone is refused then.
     - Transparent pixels are laid over white, or over black where the drawing is white itself.
       BMP and TGA files that are transparent everywhere are taken for opaque.
-    - The orientation that EXIF, XMP or TIFF states is applied.
+    - The orientation that EXIF, XMP, TIFF or HEIC states is applied.
     - JPEG files are decoded at a half, a quarter or an eighth where that is ``enough``, which takes
       a fraction of the time. So whoever prepares images and whoever asks a model about others has
       to ask for the same.
@@ -89,7 +89,7 @@ def _read(data: bytes, most: int, high: bool, enough: Enough | None) -> Decoded:
     limits.check_file(data)
     try:
         return _opened(data, {}, most, high, enough)
-    except (TooLargeError, _RefusalError):
+    except (TooLargeError, UnknownFormatError, _RefusalError):
         raise
     except Image.DecompressionBombError:
         raise limits.too_many_pixels(most) from None
@@ -122,7 +122,12 @@ def _opened(
     data: bytes, info: Mapping[Any, Any], most: int, high: bool, enough: Enough | None = None
 ) -> Decoded:
     """Decode a file; ``info`` is what it says besides its pixels, as far as Pillow is not told."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+    formats: tuple[str, ...] = FORMATS
+    if is_heic(data):
+        if not knows_heic():
+            raise UnknownFormatError(data)
+        formats = ("HEIF",)
+    with Image.open(io.BytesIO(data), formats=formats) as opened:
         limits.check_header(opened, most)
         if opened.format == "JPEG2000" and b"\xff\xd9" not in data:
             raise _RefusalError("damaged or cut off (it has no end)")
@@ -139,8 +144,10 @@ def _opened(
         else:
             opened.load()
         pixels = found if isinstance(found, Values) else _canonical(found)
-        # PNG keeps metadata behind the pixels, too. Pillow turns TIFF files itself.
-        turn = None if opened.format == "TIFF" else metadata.upright({**opened.info, **info})
+        # PNG keeps metadata behind the pixels, too. TIFF and HEIC files are turned already.
+        turn = (
+            None if opened.format in ("TIFF", "HEIF") else metadata.upright({**opened.info, **info})
+        )
     if isinstance(pixels, Values):
         return Decoded(pixels if turn is None else pixels.turned(turn), mode)
     pixels.info = {}  # nothing of the file but its pixels is kept

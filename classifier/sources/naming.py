@@ -34,7 +34,7 @@ _SIDE_FILES = frozenset({
 })  # fmt: skip
 # Images that other programs read: ImageMagick makes PNG of each.
 _CONVERTIBLE = frozenset({
-    ".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".ico", ".dcm", ".exr", ".hdr", ".pcx",
+    ".jxl", ".psd", ".svg", ".ico", ".dcm", ".exr", ".hdr", ".pcx",
     ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2",
 })  # fmt: skip
 NO_TEXT = "its name is not valid text: rename it"

@@ -79,7 +79,7 @@ def test_a_folder_is_read_by_the_rules_of_training(
     for name in ("._0.png", ".DS_Store", "Thumbs.db", "__MACOSX/0.png", ".cache/0.png", "notes.md"):
         (folder / "a" / name).parent.mkdir(exist_ok=True)
         (folder / "a" / name).write_bytes(b"x")
-    for number, name in enumerate(("a/IMG_1.HEIC", "a/paper.pdf", "b/no_extension", "b/x.dat")):
+    for number, name in enumerate(("a/IMG_1.CR2", "a/paper.pdf", "b/no_extension", "b/x.dat")):
         gray(tmp_path / "new.png", 10 * number).rename(folder / name)
     (folder / "b" / os.fsdecode(b"\xff.png")).write_bytes((folder / "a/0.png").read_bytes())
     assert set(images([f"{folder}/**"])) == set(images([str(folder)]))
@@ -94,8 +94,8 @@ def test_a_folder_is_read_by_the_rules_of_training(
     whole = [*usual, f"{folder}/b/no_extension", f"{folder}/a/link/l.png"]
     assert sorted(p.path for p in found if not p.problem) == sorted(whole)
     problems = {p.name.removeprefix(f"{folder}/"): p.problem for p in found if p.problem}
-    assert set(problems) == {"a/IMG_1.HEIC", "a/paper.pdf", "b/x.dat", "b/\\udcff.png"}
-    assert problems["a/IMG_1.HEIC"].startswith(".heic is not an image format that can be read")
+    assert set(problems) == {"a/IMG_1.CR2", "a/paper.pdf", "b/x.dat", "b/\\udcff.png"}
+    assert problems["a/IMG_1.CR2"].startswith(".cr2 is not an image format that can be read")
     # What training refuses by its name, predict refuses for the same reason, and nothing else.
     take(folder, tmp_path / "raw", max_rejected=1.0)
     assert {f"{folder}/{name}": why for name, why in problems.items()} == rejected(tmp_path / "raw")

@@ -12,7 +12,7 @@ from tests.sources.test_archive import pack
 from tests.sources.test_download import classes as classes_of
 from tests.sources.test_download import folder_of, image, take
 
-HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300)
+RAW = b"II*\0" + bytes(300)  # a camera's own format
 
 
 def as_folder(root: Path, names: list[str]) -> tuple[str, Path]:
@@ -93,7 +93,7 @@ def test_a_class_of_other_formats_is_not_lost(
         image(root / f"cat/{number}.png", 100 + number)
     (root / "owl").mkdir()
     for number in range(2):
-        (root / f"owl/IMG_{number}.HEIC").write_bytes(HEIC)
+        (root / f"owl/IMG_{number}.CR2").write_bytes(RAW)
     if source is as_table:
         rows = [f"{path.relative_to(root)},{path.parent.name}" for path in root.glob("*/*")]
         (root / "train.csv").write_text("\n".join(["image,label", *rows]))
@@ -103,15 +103,15 @@ def test_a_class_of_other_formats_is_not_lost(
     with pytest.raises(UserError) as caught:
         take(path, out, source=kind, max_rejected=0.5)
     message = str(caught.value)
-    assert message.startswith("class 'owl': none of its 2 files can be used (2: .heic is not a")
-    assert "magick mogrify -format png *.heic" in message
+    assert message.startswith("class 'owl': none of its 2 files can be used (2: .cr2 is not a")
+    assert "magick mogrify -format png *.cr2" in message
     assert "owl/IMG_" in message
 
 
 def test_a_class_is_not_lost_where_one_other_is_left(tmp_path: Path, out: Path) -> None:
     root = folder_of(tmp_path / "in", "cat/1.png", "cat/2.png")
     (root / "owl").mkdir()
-    (root / "owl" / "1.heic").write_bytes(HEIC)
+    (root / "owl" / "1.cr2").write_bytes(RAW)
     with pytest.raises(UserError, match="class 'owl': none of its 1 files can be used"):
         take(root, out, max_rejected=1)
 
