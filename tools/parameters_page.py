@@ -81,6 +81,8 @@ def comments(text: str) -> dict[str, str]:
         if not code.strip():
             above = [*above, comment.strip()] if comment else []
             continue
+        if code.lstrip().startswith("- "):  # an entry of a list
+            continue
         indent, key = len(code) - len(code.lstrip()), code.split(":")[0].strip()
         path = [*((depth, name) for depth, name in path if depth < indent), (indent, key)]
         found[".".join(name for _, name in path)] = comment.strip() or " ".join(above)

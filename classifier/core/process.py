@@ -18,6 +18,8 @@ GRACE = 30.0  # seconds in which a process that is interrupted may save its stat
 
 # The environment variable with which whoever starts a run names a file to be told how it gets on.
 PROGRESS = "STAGE_PROGRESS"
+# The one with which whoever starts DVC says that it puts params.yaml back when a run fails.
+PUTS_BACK = "STAGE_PUTS_BACK"
 
 
 def run_dir() -> Path:
@@ -54,7 +56,19 @@ def stage(name: str, main: Callable[[], None]) -> None:
             raise
         tell(error=sentence)
         print(f"error: {sentence}", file=sys.stderr)
+        if _leaves_values():
+            print(
+                "params.yaml keeps the values of this experiment: git diff HEAD params.yaml shows"
+                " them, and git checkout HEAD params.yaml takes them back.",
+                file=sys.stderr,
+            )
         sys.exit(1)
+
+
+def _leaves_values() -> bool:
+    """Whether this is an experiment in the workspace, after whose failure DVC changes nothing."""
+    here = Path(os.environ.get("DVC_ROOT", "")).resolve() == Path.cwd()
+    return here and "DVC_EXP_BASELINE_REV" in os.environ and PUTS_BACK not in os.environ
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from classifier.core.errors import UserError
 from classifier.core.files import read_json, replacing
 from classifier.core.git import git, git_or_none
 from classifier.core.params import PARAMS_FILE, flatten, read_text
-from classifier.core.process import alive, end_group, heed_interrupts, identity
+from classifier.core.process import PUTS_BACK, alive, end_group, heed_interrupts, identity
 from classifier.experiments.lock_file import mend_lock
 
 # A file for each experiment that runs: whose it is, and what the workspace was before.
@@ -169,6 +169,10 @@ def _finished(process: "subprocess.Popen[str]") -> subprocess.CompletedProcess[s
 
 
 def environment() -> dict[str, str]:
-    """The environment for DVC: stages call `python`, and that has to be this one."""
+    """The environment for DVC: stages call `python`, and that has to be this one.
+
+    They are told that params.yaml is put back after a failure.
+    """
     folder = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": folder + os.pathsep + os.environ.get("PATH", "")}
+    path = folder + os.pathsep + os.environ.get("PATH", "")
+    return {**os.environ, "PATH": path, PUTS_BACK: "1"}

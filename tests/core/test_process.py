@@ -14,7 +14,7 @@ import pytest
 import stages
 from classifier import cli
 from classifier.core.errors import UserError
-from classifier.core.process import PROGRESS, run_dir, stage
+from classifier.core.process import PROGRESS, PUTS_BACK, run_dir, stage
 from classifier.training.run.live_files import LiveFiles
 from tests.support import toy_project
 from tests.support.toy_project import Toy
@@ -156,3 +156,28 @@ def test_a_limit_of_memory_that_the_imports_meet_is_one_sentence(
     assert capsys.readouterr().err == NO_MEMORY
     stages._explain(ValueError, ValueError("a bug"), None)
     assert "a bug" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, False),  # dvc repro
+        ({"DVC_EXP_BASELINE_REV": "abc"}, True),  # dvc exp run
+        ({"DVC_EXP_BASELINE_REV": "abc", PUTS_BACK: "1"}, False),  # a recipe
+        ({"DVC_EXP_BASELINE_REV": "abc", "DVC_ROOT": "/elsewhere"}, False),  # one of the queue
+    ],
+)
+def test_a_failed_experiment_says_how_to_take_its_values_back(
+    variables: dict[str, str],
+    said: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(PUTS_BACK, raising=False)
+    for name, value in ({"DVC_ROOT": str(tmp_path)} | variables).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        stage("train", lambda: train(ROWS))
+    assert ("git checkout HEAD params.yaml" in capsys.readouterr().err) == said

@@ -32,6 +32,29 @@ def test_recipes_hold_nothing_that_a_stage_would_refuse(name: str) -> None:
     assert check(recipe.changes, ROOT)
 
 
+@pytest.mark.parametrize("change", ["train.lr=0.0123", "train.patience=3", "train.seed=0"])
+def test_dvc_writes_params_yaml_as_it_is_but_for_the_values(change: str, tmp_path: Path) -> None:
+    before = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    copy = tmp_path / "params.yaml"
+    copy.write_text(before, encoding="utf-8")
+    apply_overrides(copy, [change])
+    after = copy.read_text(encoding="utf-8")
+    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+    assert len([1 for old, new in pairs if old != new]) == (change != "train.seed=0")
+
+
+@pytest.mark.parametrize("name", recipe_names(ROOT / "recipes"))
+def test_a_recipe_changes_the_lines_of_its_values_alone(name: str, tmp_path: Path) -> None:
+    copy = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    copy.write_text(before, encoding="utf-8")
+    changes = load_recipe(name, ROOT / "recipes").changes
+    apply_overrides(copy, [text for text in flags(changes) if text != "-S"])
+    lines = set(copy.read_text(encoding="utf-8").splitlines()) - set(before.splitlines())
+    values = sum(len(value) if isinstance(value, list) else 1 for value in changes.values())
+    assert len(lines) <= values
+
+
 def test_each_step_of_the_ladder_changes_one_thing() -> None:
     steps = [load_recipe(name, ROOT / "recipes").changes for name in LADDER]
     changed = [
