@@ -46,6 +46,11 @@ def load(
     if section not in content:
         raise UserError(f"{path} has no section {section!r}: add it (see docs/parameters.md).")
     values = content[section]
+    if values is None:  # would be the defaults of all keys, where all have one
+        raise UserError(
+            f"{path}: the section {section!r} is empty: write its keys (see docs/parameters.md), or"
+            f" `{section}: {{}}` for none."
+        )
     if only is not None and isinstance(values, Mapping):
         values = {key: value for key, value in values.items() if key in only}
     return parse(cls, values, section)

@@ -94,10 +94,10 @@ def train(
                     run.stop_or_save(interrupt.asked)
 
             # --- the epoch's scores
-            totals = checked(ranks.sum(run.sums), run.epoch, params.lr)
+            totals = checked(ranks.sum(run.sums), run.epoch, params.lr, params.weight_decay)
             loss, accuracy = (totals / (steps * session.batch_size)).tolist()
             scores = validation_scores(session.val_logits(session.numerics.autocast), val_labels)
-            checked(torch.tensor(scores["loss"]), run.epoch, params.lr)
+            checked(torch.tensor(scores["loss"]), run.epoch, params.lr, params.weight_decay)
             better = record.add(loss, accuracy, scores, session.optimizer.param_groups[0]["lr"])
             schedule.epoch_ended(better)
             if better:
@@ -181,7 +181,8 @@ class _Run:
         due = checkpoints is not None and checkpoints.due(epoch_ended=self.step == 0)
         stop, save = ranks.any(asked, due and ranks.first)
         if stop or save:
-            total = checked(ranks.sum(self.sums.clone()), self.epoch, self.params.lr).cpu()
+            lr, weight_decay = self.params.lr, self.params.weight_decay
+            total = checked(ranks.sum(self.sums.clone()), self.epoch, lr, weight_decay).cpu()
             if checkpoints and ranks.first:
                 states = {name: part.state_dict() for name, part in self._parts.items()}
                 states |= {"epoch": self.epoch, "step": self.step, "sums": total}

@@ -170,11 +170,20 @@ def test_a_missing_key_is_named() -> None:
         ("split: {}", "no section 'train'"),
         ("train: {lr: 1, lr: 2}", "'lr' stands twice"),
         ("train: 3", "train must be a mapping"),
+        ("train:", "section 'train' is empty"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         load("train", Section, write(tmp_path, text))
+
+
+def test_a_section_whose_keys_all_have_defaults_is_not_left_empty_by_mistake(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UserError, match="'augment' is empty"):
+        load("augment", AugmentParams, write(tmp_path, "augment:\n  # rotate: 10\n"))
+    assert load("augment", AugmentParams, write(tmp_path, "augment: {}")) == AugmentParams()
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

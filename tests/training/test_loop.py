@@ -105,6 +105,12 @@ def test_a_loss_that_is_no_number_ends_in_one_sentence(data: PreparedData) -> No
         fit(data, lr=1e30, schedule="constant", optimizer="sgd")
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_a_weight_decay_that_ends_a_run_is_named(data: PreparedData, optimizer: str) -> None:
+    with pytest.raises(UserError, match=r"epoch 1: lower train\.weight_decay \(1e\+30\)"):
+        fit(data, weight_decay=1e30, lr=0.01, schedule="constant", optimizer=optimizer)
+
+
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(UserError, match=r"train\.batch_size: 10 .* \(4\)"):
         dataclasses.replace(PARAMS, batch_size=10, accumulation_steps=4)

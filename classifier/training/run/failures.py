@@ -22,7 +22,7 @@ def explained() -> Iterator[None]:
         raise UserError(sentence) from error
 
 
-def checked(losses: torch.Tensor, epoch: int, lr: float) -> torch.Tensor:
+def checked(losses: torch.Tensor, epoch: int, lr: float, weight_decay: float) -> torch.Tensor:
     """The same losses; UserError when one of them is infinite or not a number.
 
     Args:
@@ -30,6 +30,12 @@ def checked(losses: torch.Tensor, epoch: int, lr: float) -> torch.Tensor:
         lr: the peak learning rate.
     """
     if not torch.isfinite(losses).all():
+        # A step that takes more than all of a weight: the larger factor is the odd one.
+        if lr * weight_decay >= 1 and weight_decay > lr:
+            raise UserError(
+                f"the loss is not a number in epoch {epoch + 1}: lower train.weight_decay"
+                f" ({weight_decay:g}); times train.lr ({lr:g}), far less than 1 is usual."
+            )
         raise UserError(
             f"the loss is not a number in epoch {epoch + 1}: lower train.lr ({lr:g}), or set"
             " train.gradient_clip_norm or train.warmup_epochs to 1."
