@@ -134,10 +134,11 @@ def test_where_the_user_has_gone_since_nothing_is_moved(project: Toy) -> None:
     assert "lr: 0.6" in project.read("params.yaml"), "an edit of the user's"
 
 
+@pytest.mark.slow  # in test_tune.py and test_folds.py, nothing goes on after such a kill either
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(["recipe", "fast", "--temp"], marks=pytest.mark.slow, id="recipe"),
+        pytest.param(["recipe", "fast", "--temp"], id="recipe"),
         pytest.param(["tune", "-S", "train.lr=log(0.1,0.9)", "--trials", "1"], id="tune"),
     ],
 )

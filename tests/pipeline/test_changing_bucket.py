@@ -9,6 +9,7 @@ from tests.support import object_stores, workspace
 from tests.support.object_stores import Bucket
 
 
+@pytest.mark.slow  # commands of DVC alone, as docs/sources.md gives them
 def test_a_bucket_that_grows_is_imported_and_followed(tmp_path: Path) -> None:
     pytest.importorskip("dvc_s3")
     names = [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)]

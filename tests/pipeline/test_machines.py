@@ -132,14 +132,8 @@ def machines(folders: list[Workspace]) -> Iterator[Machines]:
         yield Machines(folders, "10.99.0.1", inside, {"GLOO_SOCKET_IFNAME": "cable"})
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "data/prepared",
-        pytest.param("params.yaml", marks=pytest.mark.slow),
-        pytest.param("the code", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow  # tests/training/test_ranks.py compares what two processes have
+@pytest.mark.parametrize("change", ["data/prepared", "params.yaml", "the code"])
 def test_machines_that_do_not_have_the_same_train_nothing(
     folders: list[Workspace], change: str
 ) -> None:

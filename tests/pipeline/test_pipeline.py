@@ -1,5 +1,6 @@
 """The whole pipeline through the real commands: repro, experiments, diffs, push and pull."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from tests.support import workspace
 from tests.support.workspace import Workspace, ran
@@ -26,8 +28,12 @@ FIXED_METRICS = {
 
 
 def is_stale(place: Workspace) -> set[str]:
-    """The stages that DVC would run because of what changed in them alone."""
-    return set(json.loads(place.dvc("status", "--json").stdout))
+    """The stages that DVC would run because of what changed in them alone.
+
+    What `dvc status --json` prints, without a process each time.
+    """
+    with contextlib.chdir(place.path), Repo() as repo:
+        return set(repo.status())
 
 
 def test_the_default_run_classifies_digits(finished: Workspace) -> None:
@@ -94,7 +100,7 @@ def test_an_experiment_reruns_only_what_it_must_and_can_be_compared(
     assert max(map(len, columns)) <= 110, "no wrapped columns"
 
 
-@pytest.mark.slow  # DVC's queue itself; tests/commands/test_keep.py runs one with --temp
+@pytest.mark.slow  # DVC's queue itself; tests/experiments/test_folds.py runs some with --temp
 def test_experiments_queue_and_run_in_temporary_folders(
     finished: Workspace, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_two_clones_share_experiments_through_a_folder(toy: Toy, tmp_path: Path)
         np.testing.assert_array_equal(np.load(target), [0.5, 0])
 
 
+@pytest.mark.slow  # as by a folder; test_changing_bucket.py reads from such a server quickly
 def test_two_clones_share_experiments_through_s3(toy: Toy, tmp_path: Path, s3: str) -> None:
     share(toy, tmp_path, lambda project: use_s3(project, s3), AWS)
     assert not (tmp_path / "remote").exists()
