@@ -98,7 +98,14 @@ def test_it_is_said_of_most_shuffled_digits_and_of_few_others(stored: Stored) ->
     assert all(row["answer"] in (row["predicted"], NAMED) for row in stored.said)
 
 
-@pytest.mark.parametrize("options", [["known.onnx"], ["known.safetensors", "--backend", "onnx"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["known.onnx"],
+        # The same export, as test_value_range.py checks of the values.
+        pytest.param(["known.safetensors", "--backend", "onnx"], marks=pytest.mark.slow),
+    ],
+)
 def test_onnx_says_what_torch_says(stored: Stored, images: Path, options: list[str]) -> None:
     assert answers(predicted(images, *options)) == answers(stored.said)
 
@@ -112,7 +119,11 @@ def test_the_score_itself_is_the_same(stored: Stored, images: Path) -> None:
         np.testing.assert_array_equal(torch.scored(batch)[:, -1], torch.probabilities(batch).max(1))
 
 
-@pytest.mark.parametrize("model", ["known.safetensors", "known.onnx"])
+@pytest.mark.parametrize(
+    "model",
+    # test_onnx_says_what_torch_says compares the two, and test_decisions.py serves an ONNX file.
+    ["known.safetensors", pytest.param("known.onnx", marks=pytest.mark.slow)],
+)
 def test_serve_says_what_predict_says(stored: Stored, images: Path, model: str) -> None:
     paths = [path for name in ("digits", "shuffled") for path in sorted((images / name).iterdir())]
     found = []

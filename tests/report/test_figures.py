@@ -47,7 +47,13 @@ def test_two_drawings_have_the_same_bytes_and_hold_no_date_or_version(
 
 @pytest.mark.parametrize(
     ("classes", "size", "channels", "test"),
-    [(2, 8, 1, 20), (100, 32, 3, 200), (3, 224, 3, 12), (1000, 8, 1, 1500)],
+    [
+        (2, 8, 1, 20),
+        (100, 32, 3, 200),
+        (3, 224, 3, 12),
+        # No figure makes a difference between 100 classes and more.
+        pytest.param(1000, 8, 1, 1500, marks=pytest.mark.slow),
+    ],
 )
 def test_every_figure_is_drawn_at_any_count_of_classes_and_any_size(
     classes: int, size: int, channels: int, test: int, tmp_path: Path

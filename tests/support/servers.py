@@ -42,13 +42,16 @@ def serving(
     *options: str,
     verb: str = "serve",
     prepare: Callable[[], None] | None = None,
+    before: str = "",
 ) -> Iterator[Server]:
     """Serve from a project's folder, or one with its data alone, on a free port.
 
-    ``prepare`` is called in the new process first.
+    ``prepare`` is called in the new process first; ``before`` is Python that runs there before the
+    command does.
     """
+    main = ["-c", f"{before}\nimport classifier.__main__"] if before else ["-m", "classifier"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "classifier", verb, "--port", "0", *options],
+        [sys.executable, *main, verb, "--port", "0", *options],
         cwd=folder,
         env=environment() | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

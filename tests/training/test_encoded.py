@@ -87,6 +87,7 @@ def train_here(rank: int, size: int, prepared: Path, folder: Path) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow  # test_ranks.py trains arrays in ranks; the tests above read encoded images
 def test_two_ranks_train_the_model_of_one_process(photos: PreparedData, tmp_path: Path) -> None:
     multiprocessing.spawn(train_here, (2, photos.folder, tmp_path), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
