@@ -37,6 +37,7 @@ def test_the_project_installs_as_a_library_with_extras(tmp_path: Path) -> None:
         "s3",
         "gs",
         "az",
+        "heic",
         "hf",
         "gdrive",
         "kaggle",
