@@ -17,6 +17,10 @@ VERBS = {
         "say whether one revision or experiment is better than another, or only luckier",
         "python -m classifier compare main my-experiment --md",
     ),
+    "runs": (
+        "list the experiments: what each changed, its accuracy, and whether it was better",
+        "python -m classifier runs --sort test_loss",
+    ),
     "ensemble": (
         "combine the saved predictions of several revisions or experiments",
         "python -m classifier ensemble seed-1 seed-2 seed-3 --method weighted",

@@ -81,11 +81,7 @@ def compare(parts: Sequence[Predictions], params: EvaluateParams) -> list[Compar
     drawn = _resampled(outcomes, params)
     everything = np.ones((len(parts[0].labels), 1))
     whole = [_figures(outcome, params, everything, ranked=1) for outcome in outcomes]
-    p_values = []
-    for other in outcomes[1:]:
-        gained = int((other.right & ~outcomes[0].right).sum())
-        lost = int((outcomes[0].right & ~other.right).sum())
-        p_values.append(mcnemar(gained, lost))
+    p_values = [paired(outcomes[0], other) for other in outcomes[1:]]
     corrected = holm(p_values)
     result = []
     for number, part in enumerate(parts[1:], start=1):
@@ -96,9 +92,7 @@ def compare(parts: Sequence[Predictions], params: EvaluateParams) -> list[Compar
             metrics[name] = Difference(*values, float(low), float(high))
         p = corrected[number - 1]
         change = metrics["accuracy"].change
-        verdict: Verdict = "no evidence"
-        if p < 1 - params.confidence:
-            verdict = "better" if change > 0 else "worse"
+        verdict = judged(change, p, params.confidence)
         right, base_right = outcomes[number].right, outcomes[0].right
         result.append(
             Comparison(
@@ -117,6 +111,18 @@ def compare(parts: Sequence[Predictions], params: EvaluateParams) -> list[Compar
             )
         )
     return result
+
+
+def paired(base: Outcomes, other: Outcomes) -> float:
+    """McNemar's p-value of two models' answers to the same images."""
+    return mcnemar(int((other.right & ~base.right).sum()), int((base.right & ~other.right).sum()))
+
+
+def judged(change: float, p: float, confidence: float) -> Verdict:
+    """The verdict on a change of accuracy."""
+    if p >= 1 - confidence:
+        return "no evidence"
+    return "better" if change > 0 else "worse"
 
 
 def mcnemar(gained: int, lost: int) -> float:

@@ -342,6 +342,12 @@ def experiment_exists(name: str, root: Path) -> bool:
     return head in _experiments(root).get(name, {})
 
 
+def experiments_of(commit: str, root: Path) -> dict[str, str]:
+    """The experiments that started from a commit: name -> their own commit."""
+    found = ((name, starts.get(commit)) for name, starts in _experiments(root).items())
+    return {name: own for name, own in found if own}
+
+
 def queue_states(root: Path) -> dict[str, str]:
     """Experiments of DVC's queue that have no result: name -> "queued", "running" or "failed"."""
     with _repo(root) as repo:
