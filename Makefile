@@ -17,6 +17,8 @@ setup: $(VENV)/.run ## make .venv with what the pipeline needs
 
 repro: setup ## run the pipeline: download, split, preprocess, train, evaluate, plot
 	@python -m classifier repair && dvc repro || { python -m classifier.sources; exit 1; }
+	@git diff --quiet HEAD -- dvc.lock metrics || echo "These results are not those of the last commit:" \
+		"git add dvc.lock metrics && git commit makes them the baseline of compare and of dvc's diffs."
 
 verify: setup ## run the pipeline twice from scratch in temporary clones and compare every byte
 	@python -m classifier verify

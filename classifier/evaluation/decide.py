@@ -155,13 +155,14 @@ class Measured:
 
     ``headline`` goes to metrics/evaluate.json, ``details`` to metrics/details.json, and the area
     under the risk-coverage curve with its interval, ``aurc``, to both. ``tables`` are those of
-    metrics/plots by name.
+    metrics/tables and ``plots`` those of metrics/plots, by name.
     """
 
     headline: Mapping[str, Any]
     details: Mapping[str, Any]
     aurc: selective.Interval
     tables: Mapping[str, pd.DataFrame]
+    plots: Mapping[str, pd.DataFrame]
 
     def lines(self) -> list[str]:
         """The figures for a terminal, a line each."""
@@ -243,9 +244,9 @@ def measure(
         aurc=selective.area_with_interval(ranked, right, sampling),
         tables={
             "operating_points": points,
-            "risk_coverage": pd.DataFrame({"coverage": at_coverage, "risk": risk}),
             "coverage": pd.DataFrame(coverage, columns=COVERAGE),
         },
+        plots={"risk_coverage": pd.DataFrame({"coverage": at_coverage, "risk": risk})},
     )
 
 

@@ -203,7 +203,7 @@ def write_predictions(evaluation: Evaluation, data: PreparedData, folder: Path) 
 
 
 def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) -> Measured:
-    """Write evaluate.json, details.json, per_class.csv and plots/*.csv."""
+    """Write evaluate.json, details.json, per_class.csv, plots/*.csv and tables/*.csv."""
     test, scores, classes = evaluation.outcomes["test"], evaluation.scores, evaluation.classes
     found = measure(evaluation.outcomes, scores["test"], evaluation.decision, classes, params)
     aurc = dict(zip(("value", "low", "high"), found.aurc, strict=True))
@@ -230,8 +230,12 @@ def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) 
             "roc": tables.roc(test, classes),
             "pr": tables.pr(test, classes),
             "reliability": tables.reliability_bins(test, params.calibration_bins),
-            **found.tables,
+            **found.plots,
         }
         for name, table in lines.items():
             write_table(plots / f"{name}.csv", table, missing="nan")
+    with replacing(folder / "tables") as tables_of_decisions:
+        tables_of_decisions.mkdir()
+        for name, table in found.tables.items():
+            write_table(tables_of_decisions / f"{name}.csv", table, missing="nan")
     return found

@@ -184,7 +184,16 @@ class Revision:
 
     def _not_cached(self, path: str) -> UserError:
         command = self._fetching(path.rpartition("/")[0])
-        return UserError(f"{path} of {self.name} is missing from the cache: run {command}.")
+        with _repo(self.root) as repo:
+            remote = bool(repo.config["remote"])
+        lacking = f"{path} of {self.name} is missing from the cache"
+        if not remote:
+            run = "run dvc repro" if self.rev is None else "check it out and run dvc repro"
+            return UserError(f"{lacking}, and there is no DVC remote to bring it from: {run}.")
+        also = ""
+        if command.startswith("dvc exp pull"):
+            also = "; what was made before the remote was added is not there, so run it again"
+        return UserError(f"{lacking}: run {command}{also}.")
 
     def _fetching(self, folder: str) -> str:
         """The command that brings the data of this revision into the cache."""

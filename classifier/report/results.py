@@ -113,9 +113,9 @@ class Results:
         }
         return _table(self.folders.metrics / "plots" / "reliability.csv", "evaluate", types)
 
-    def plotted(self, name: str) -> pd.DataFrame:
-        """``metrics/plots/NAME.csv``: numbers, but for a column ``class``."""
-        table = _table(self.folders.metrics / "plots" / f"{name}.csv", "evaluate")
+    def table(self, name: str) -> pd.DataFrame:
+        """``metrics/NAME.csv``, say plots/roc: numbers, but for a column ``class``."""
+        table = _table(self.folders.metrics / f"{name}.csv", "evaluate")
         numbers = table.columns.drop("class", errors="ignore")
         table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce").astype(float)
         return table

@@ -21,7 +21,7 @@ def section(root: Path, classes: int, decided: bool = True) -> str:
         write_json(where.metrics / "details.json", details)
         if classes > 2:
             pd.DataFrame(columns=["class", "threshold"]).to_csv(
-                where.metrics / "plots/operating_points.csv", index=False
+                where.metrics / "tables/operating_points.csv", index=False
             )
     write_report(root / "report.html", Results.open(where), [], root, Changes(), PlotParams(8, 20))
     text = (root / "report.html").read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ import numpy as np
 
 from classifier.core.csv_files import row_writer, write_table
 from classifier.core.files import write_json
-from classifier.evaluation import tables
 from classifier.evaluation.decide import decide, measure
 from classifier.evaluation.mistakes import confident_mistakes, confused_pairs, least_certain
 from classifier.metrics.outcomes import Outcomes
@@ -117,8 +116,9 @@ def _metrics(folder: Path, outcomes: Outcomes, names: list[str]) -> None:
     aurc = dict(zip(("value", "low", "high"), found.aurc, strict=True))
     flat = {**headline(scores), "aurc": aurc["value"], **found.headline}
     write_json(folder / "evaluate.json", flat)
-    for name, table in found.tables.items():
-        write_table(folder / f"plots/{name}.csv", table, missing="nan")
+    for kind, tables in (("plots", found.plots), ("tables", found.tables)):
+        for name, table in tables.items():
+            write_table(folder / kind / f"{name}.csv", table, missing="nan")
     details = {"bootstrap": {"confidence": 0.95}, "temperature": 1.4, **found.details}
     details["test"] = {**scores.table(), "aurc": aurc}
     write_json(folder / "details.json", {**details, "val": scores.table(), "train": scores.table()})

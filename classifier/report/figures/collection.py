@@ -149,7 +149,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             ),
             partial(_reliability, results),
         )
-    if not results.plotted("risk_coverage").empty:
+    if not results.table("plots/risk_coverage").empty:
         yield (
             Drawn(
                 "decisions",
@@ -243,7 +243,7 @@ def _curves(results: Results, outcomes: Outcomes, kind: str, area: str) -> Figur
         y = curve(outcomes.probability(label), outcomes.labels == label, at)
         if not np.isnan(y).any():
             lines[classes[label]] = (at, y)
-    table = results.plotted("operating_points")
+    table = results.table("tables/operating_points")
     axes = ("false_positive_rate", "recall") if kind == "roc" else ("recall", "precision")
     points = {
         row["class"]: (row[axes[0]], row[axes[1]])
@@ -254,7 +254,7 @@ def _curves(results: Results, outcomes: Outcomes, kind: str, area: str) -> Figur
 
 
 def _risk_coverage(results: Results) -> Figure:
-    table = results.plotted("risk_coverage")
+    table = results.table("plots/risk_coverage")
     found = results.metrics("evaluate").get("answers")
     answered = (found["coverage"], 1 - found["accuracy"]) if found and found["coverage"] else None
     return selective.risk_coverage(table["coverage"].tolist(), table["risk"].tolist(), answered)
