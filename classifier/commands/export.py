@@ -10,7 +10,7 @@ import numpy as np
 
 from classifier.commands import model_option
 from classifier.core.errors import UserError
-from classifier.core.files import replacing
+from classifier.core.files import replacing, sha256
 from classifier.core.value_range import ranges_in
 from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import Images
@@ -79,20 +79,21 @@ def run(args: argparse.Namespace) -> int:
         export.save_torch_export(path, source.network, source.spec)
         answer: Answer = export.load_torch_export(path)
     else:
-        answer = _onnx(path, source, chosen.metrics, data if args.int8 else None)
+        answer = _onnx(path, source, chosen, data if args.int8 else None)
     _say_size(path)
     _compare(source.probabilities, answer, source.spec, data, exact=not args.int8)
     return 0
 
 
 def _onnx(
-    path: Path, source: Any, metrics: dict[str, Any], fitted_to: PreparedData | None
+    path: Path, source: Any, chosen: model_option.ChosenModel, fitted_to: PreparedData | None
 ) -> Answer:
     """Write an ONNX file, in 8-bit integers where there is data to fit these to."""
     from classifier.inference import export
     from classifier.inference.onnx_backend import OnnxPredictor
 
-    content = export.onnx_bytes(source.network, source.spec, metrics)
+    metrics = chosen.metrics
+    content = export.onnx_bytes(source.network, source.spec, metrics, sha256(chosen.path))
     if fitted_to:
         train = fitted_to.images("train")
         rows = np.linspace(0, len(train) - 1, min(len(train), export.CALIBRATION)).astype(int)

@@ -57,7 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="that a table's names start from (default: its own)",
     )
     parser.add_argument(
-        "--backend", choices=("auto", "torch", "onnx"), default="auto", help="what computes"
+        "--backend",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what computes (auto: ONNX Runtime where `export` has written the same model beside"
+        " it, else torch)",
     )
     parser.add_argument("--workers", type=int, default=0, help="threads (default: one a core)")
 
@@ -73,12 +77,15 @@ def run(args: argparse.Namespace) -> int:
     first = next(found)  # a wrong path is known before the network is loaded
     chosen = model_option.choose(args)
 
-    from classifier.inference.open_predictor import open_predictor
+    from classifier.inference.open_predictor import exported, open_predictor
     from classifier.inference.predict import predict
     from classifier.models.buffers import keep_large_buffers
 
     keep_large_buffers()
-    predictor = open_predictor(chosen.path, args.backend, 1, chosen.decision)
+    faster = None
+    if args.backend == "auto" and not args.gallery:  # which torch alone explains
+        faster = exported(chosen.path, chosen.decision)
+    predictor = open_predictor(faster or chosen.path, args.backend, 1, chosen.decision)
     classes, decision = predictor.spec.classes, predictor.spec.decision
     files = [name for name in (args.out, args.gallery, args.submission) if name]
     done, skipped = 0, 0

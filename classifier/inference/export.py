@@ -31,18 +31,24 @@ CALIBRATION = 512  # images from which int8 learns the range of every activation
 _SIZES = (2, 40, 56)  # of the example that the exporters follow: all three stay free
 
 
-def onnx_bytes(network: "Classifier", spec: ModelSpec, metrics: Mapping[str, Any]) -> bytes:
+def onnx_bytes(
+    network: "Classifier", spec: ModelSpec, metrics: Mapping[str, Any], model: str = ""
+) -> bytes:
     """The model as ONNX: uint8 [N, H, W, C] of any size -> probabilities float32 [N, K].
+
+    Args:
+        model: goes to the metadata, with ``spec`` and ``metrics``: the model file's SHA-256.
 
     Raises:
         UserError: the packages of the extra ``export`` are missing.
     """
-    content: bytes = _onnx_model(network, spec, metrics).SerializeToString(deterministic=True)
+    made = _onnx_model(network, spec, metrics, model)
+    content: bytes = made.SerializeToString(deterministic=True)
     return content
 
 
 def _onnx_model(
-    network: "Classifier", spec: ModelSpec, metrics: Mapping[str, Any]
+    network: "Classifier", spec: ModelSpec, metrics: Mapping[str, Any], file: str
 ) -> "onnx.ModelProto":
     try:
         import onnx
@@ -69,7 +75,7 @@ def _onnx_model(
     assert program is not None
     model = program.model_proto
     _forget_source(model)
-    onnx.helper.set_model_props(model, metadata(spec, metrics))
+    onnx.helper.set_model_props(model, metadata(spec, metrics, file))
     onnx.checker.check_model(model, full_check=True)
     return model
 

@@ -1,5 +1,6 @@
 """Exported ONNX files on ONNX Runtime."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from classifier.inference.onnx_metadata import INPUT, KNOWN, from_metadata, outp
 
 
 class OnnxPredictor:
-    """An exported model on ONNX Runtime's CPU provider."""
+    """An exported model on ONNX Runtime's CPU provider.
+
+    Attributes:
+        model: the SHA-256 of the model file that it was made from, "" where it does not say.
+    """
 
     backend = "onnx"
 
@@ -43,6 +48,7 @@ class OnnxPredictor:
         try:
             texts = self._session.get_modelmeta().custom_metadata_map
             self.spec, self.metrics = from_metadata(texts)
+            self.model = str(json.loads(texts.get("model", '""')))
         except ValueError:
             raise UserError(
                 f"{name}: an ONNX file, but not one that python -m classifier export wrote."

@@ -17,9 +17,14 @@ def outputs(spec: ModelSpec) -> list[str]:
     return [OUTPUT, KNOWN] if by_more else [OUTPUT]
 
 
-def metadata(spec: ModelSpec, metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What an ONNX file says of itself: JSON texts by key, the same for the same model."""
+def metadata(spec: ModelSpec, metrics: Mapping[str, Any], model: str = "") -> dict[str, str]:
+    """What an ONNX file says of itself: JSON texts by key, the same for the same model.
+
+    Args:
+        model: the SHA-256 of the model file that it was made from.
+    """
     content = {"spec": described(spec), "classes": list(spec.classes), "metrics": metrics}
+    content |= {"model": model} if model else {}
     return {
         key: json.dumps(value, sort_keys=True, ensure_ascii=False) for key, value in content.items()
     }

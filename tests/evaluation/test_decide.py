@@ -121,7 +121,7 @@ def test_not_sure_is_found_on_validation_and_measured_on_test() -> None:
     assert table.index.tolist() == [0.9, 0.95, 0.98, 0.99, 0.995]
     assert table["not_sure_below"][0.9] == found.not_sure_below
     assert table["coverage"].dropna().is_monotonic_decreasing
-    risk = measured.tables["risk_coverage"]["risk"]
+    risk = measured.plots["risk_coverage"]["risk"]
     assert risk.iloc[-1] == pytest.approx((~test.right).mean())
     assert measured.aurc[0] == pytest.approx(risk.mean(), abs=0.01)
 

@@ -226,9 +226,14 @@ def test_mistakes_get_one_sentence(project: Toy, tmp_path: Path) -> None:
     digest = resolve("good", clone.path).path("data/predictions/test_logits.npy")
     digest.chmod(0o644)
     digest.unlink()
+    lacking = "data/predictions/test_logits.npy of good is missing from the cache"
     assert clone.refused("compare", "never", "good") == (
-        "data/predictions/test_logits.npy of good is missing from the cache: "
-        "run dvc exp pull origin good."
+        f"{lacking}, and there is no DVC remote to bring it from: check it out and run dvc repro."
+    )
+    clone.dvc("remote", "add", "--quiet", "--default", "shared", str(tmp_path / "remote"))
+    assert clone.refused("compare", "never", "good") == (
+        f"{lacking}: run dvc exp pull origin good; what was made before the remote was added is"
+        " not there, so run it again."
     )
     (clone.path / ".dvc/cache/files/md5").rename(tmp_path / "gone")
     for name, advice in (

@@ -116,8 +116,8 @@ def _metrics(folder: Path, outcomes: Outcomes, names: list[str]) -> None:
     aurc = dict(zip(("value", "low", "high"), found.aurc, strict=True))
     flat = {**headline(scores), "aurc": aurc["value"], **found.headline}
     write_json(folder / "evaluate.json", flat)
-    for kind, tables in (("plots", found.plots), ("tables", found.tables)):
-        for name, table in tables.items():
+    for kind, written in (("plots", found.plots), ("tables", found.tables)):
+        for name, table in written.items():
             write_table(folder / kind / f"{name}.csv", table, missing="nan")
     details = {"bootstrap": {"confidence": 0.95}, "temperature": 1.4, **found.details}
     details["test"] = {**scores.table(), "aurc": aurc}
