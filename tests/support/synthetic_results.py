@@ -7,6 +7,7 @@ import numpy as np
 
 from classifier.core.csv_files import row_writer, write_table
 from classifier.core.files import write_json
+from classifier.evaluation import tables
 from classifier.evaluation.decide import decide, measure
 from classifier.evaluation.mistakes import confident_mistakes, confused_pairs, least_certain
 from classifier.metrics.outcomes import Outcomes
