@@ -8,25 +8,36 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro verify test test-all lint format audit benchmark requirements clean
+.PHONY: help setup repro open runs new verify test test-all lint format audit benchmark \
+	requirements clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.run ## make .venv with what the pipeline needs
+setup: $(VENV)/.run $(BIN)/classifier ## make .venv with what the pipeline needs
 
 repro: setup ## run the pipeline: download, split, preprocess, train, evaluate, plot
 	@python -m classifier repair && dvc repro || { python -m classifier.sources; exit 1; }
 	@git diff --quiet HEAD -- dvc.lock metrics || echo "These results are not those of the last commit:" \
 		"git add dvc.lock metrics && git commit makes them the baseline of compare and of dvc's diffs."
 
+open: ## open the report of the last run
+	@test -f metrics/report.html || { echo 'error: there is no report yet: make repro'; exit 1; }
+	@python3 -m webbrowser -t "file://$(CURDIR)/metrics/report.html" >/dev/null; echo metrics/report.html
+
+runs: setup ## list the experiments on this commit
+	@python -m classifier runs
+
+new: setup ## make NAME=…: turn this clone into a project of your own
+	@python -m tools.new_project "$(NAME)"
+
 verify: setup ## run the pipeline twice from scratch in temporary clones and compare every byte
 	@python -m classifier verify
 
-test: $(VENV)/.dev ## run the tests (under 10 minutes on two cores)
+test: $(VENV)/.dev $(BIN)/classifier ## run the tests (under 10 minutes on two cores)
 	@python -m pytest -n logical --dist worksteal -m "not slow"
 
-test-all: $(VENV)/.dev ## run all tests, the slow ones too
+test-all: $(VENV)/.dev $(BIN)/classifier ## run all tests, the slow ones too
 	@python -m pytest -n logical --dist worksteal
 
 lint: $(VENV)/.dev ## check style, types, and that imports keep to the layers
@@ -62,6 +73,10 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'error: python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+
+# The command `classifier` is `python -m classifier` of the project that it is called in.
+$(BIN)/classifier: | $(BIN)/python
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m classifier "$$@"\n' > $@ && chmod +x $@
 
 # The stamps hold a copy of what was installed: a file that was only touched installs nothing.
 $(VENV)/.run: requirements.txt | $(BIN)/python

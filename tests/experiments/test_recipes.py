@@ -8,7 +8,6 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from benchmarks import ladder
 from classifier.core.errors import UserError
 from classifier.core.files import read_json
 from classifier.core.params import read
@@ -211,6 +210,7 @@ def test_a_recipe_runs_as_an_experiment(toy: Toy, tmp_path: Path) -> None:
 
 
 def test_the_page_of_the_ladder_is_written_from_its_results(tmp_path: Path) -> None:
+    ladder = pytest.importorskip("benchmarks.ladder")
     page = tmp_path / "ladder.md"
     page.write_text((ROOT / "docs" / "ladder.md").read_text(encoding="utf-8"), encoding="utf-8")
     step = {
@@ -236,6 +236,7 @@ def test_the_page_of_the_ladder_is_written_from_its_results(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_the_ladder_runs_on_the_real_pipeline(finished: Workspace, tmp_path: Path) -> None:
+    ladder = pytest.importorskip("benchmarks.ladder")
     project = workspace.copy(finished, tmp_path / "project")
     with contextlib.chdir(project.path):
         ladder.run({"download.source": "digits", "train.epochs": 1})

@@ -59,6 +59,8 @@ def test_the_committed_results_are_those_of_the_committed_code(finished: Workspa
 
     Another kind of machine may round differently in the last bits of a model.
     """
+    if not finished.run("git", "ls-tree", "HEAD~1", "dvc.lock").stdout:
+        pytest.skip("no results are committed")
     committed, fresh = (
         yaml.safe_load(text)["stages"]
         for text in (
