@@ -19,6 +19,7 @@ import pandas as pd
 from annotated_types import Interval
 from PIL import Image
 
+from classifier.core.errors import UserError
 from classifier.core.files import replacing
 from classifier.core.params import flatten
 from classifier.core.resize import resize_in
@@ -89,11 +90,14 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
     splits = {part: of_split(details, part) for part in parts}
     confidence = details.get("bootstrap", {}).get("confidence", 0.95)
     quality = results.metrics("quality")
+    accuracy = next((m for m in test_metrics(evaluate, details) if m.key == "accuracy"), None)
+    if accuracy is None:
+        raise UserError("metrics/evaluate.json has no accuracy of test: run dvc repro evaluate.")
     return {
         "source": results.source,
         "meta": results.data.meta,
         "resize": resize_in(results.data.meta),
-        "accuracy": next(m for m in test_metrics(evaluate, details) if m.key == "accuracy"),
+        "accuracy": accuracy,
         "metrics": test_metrics(evaluate, details),
         "confidence": f"{100 * confidence:g} %",
         "splits": {parts[part]: found for part, found in splits.items() if found},

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from classifier.core.errors import UserError
 from classifier.metrics.outcomes import Outcomes
 from classifier.metrics.ranking import pr_curve, roc_curve
 from classifier.report.figures import (
@@ -277,6 +278,8 @@ def _reliability(results: Results) -> Figure:
 def _embedding(results: Results) -> Figure:
     points = results.embedding
     number = {name: label for label, name in enumerate(results.data.classes)}
+    if not points["actual"].isin(number).all():
+        raise UserError("data/explain/embedding.csv is damaged: run dvc repro evaluate.")
     return embedding.plane(
         points[["x", "y"]].to_numpy(),
         [number[name] for name in points["actual"]],
