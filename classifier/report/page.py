@@ -26,7 +26,7 @@ from classifier.core.resize import resize_in
 from classifier.report.changes import Changes
 from classifier.report.figures.collection import Drawn
 from classifier.report.figures.tiles import Tile
-from classifier.report.metric_table import of_split, test_metrics
+from classifier.report.metric_table import Metric, of_split, test_metrics
 from classifier.report.results import Results, Row, rows
 
 PAGE = Path(__file__).with_name("page")
@@ -43,6 +43,8 @@ SECTIONS = {
 }
 # What tells overfitting, of all that is measured on every split.
 GLANCE = ("accuracy", "balanced_accuracy", "loss", "f1_macro", "ece")
+FEWEST = 4  # mistakes that make a gallery
+WEAK, SHOWN = 3, 6  # classes and mistakes on the first screen
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "dvc", "scikit-learn")
 
 
@@ -75,6 +77,7 @@ def write_report(
         style=(PAGE / "page.css").read_text(encoding="utf-8"),
         script=(PAGE / "page.js").read_text(encoding="utf-8"),
         **_content(results, params),
+        answers=_answers(results, changes),
         sections=_sections(drawn, figures),
         changes=changes,
         # No more of Python's version: its packages are pinned, and its patches change no result.
@@ -118,12 +121,67 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
     }
 
 
+def _answers(results: Results, changes: Changes) -> dict[str, Any]:
+    """What the first screen says beside the accuracy: of the change, overfitting and the run."""
+    details = results.metrics("details")
+    splits = {part: of_split(details, part) for part in ("train", "val", "test")}
+    weak = sorted(rows(results.per_class), key=lambda row: row["f1"])[:WEAK]
+    facts = {"data": results.source.get("name", "images"), "network": results.summary.get("name")}
+    facts |= {"model": results.model[:12], "splits": results.split_digest[:12]}
+    return {
+        "change": _change(changes),
+        "splits": {
+            name: splits[part]["accuracy"].text
+            for part, name in (("train", "train"), ("val", "validation"), ("test", "test"))
+            if "accuracy" in splits[part]
+        },
+        "overfit": _overfit(splits),
+        "weak": [(row["class"], row["f1"]) for row in weak if row["f1"] < 1],
+        "facts": {key: value for key, value in facts.items() if value},
+        "mistakes": _mistakes(results, SHOWN),
+    }
+
+
+def _change(changes: Changes) -> dict[str, str]:
+    """How the accuracy stands to the last commit's: a word, and a sentence."""
+    if changes.missing:
+        return {"word": "no baseline", "text": changes.missing}
+    data = ("download.", "split.")
+    if any(one.name.startswith(data) for one in changes.params):
+        text = "The data or their splits are others than those of the last commit."
+        return {"word": "not comparable", "text": text}
+    accuracy = next((one for one in changes.metrics if one.name == "test_accuracy"), None)
+    if accuracy is None:
+        return {"word": "the same", "text": "The test accuracy is that of the last commit."}
+    if accuracy.before is None or accuracy.after is None:
+        return {"word": "no baseline", "text": "The last commit has no test accuracy."}
+    points = 100 * (accuracy.after - accuracy.before)
+    return {
+        "word": f"{points:+.2f} points {'▲' if points > 0 else '▼'}",
+        "text": f"The last commit has {100 * accuracy.before:.2f} %."
+        " Better, or only luckier? python -m classifier compare says.",
+    }
+
+
+def _overfit(splits: Mapping[str, Mapping[str, Metric]]) -> str:
+    """Whether the intervals of the accuracy on train and on test lie apart."""
+    train, test = (splits[part].get("accuracy") for part in ("train", "test"))
+    if train is None or test is None or None in (train.low, test.high):
+        return "Train was not scored."
+    if train.low > test.high:  # type: ignore[operator]
+        return "Train is clearly above test: overfitting."
+    return "No overfitting is shown: train is not clearly above test."
+
+
 def _sections(drawn: Sequence[Drawn], figures: Path) -> list[dict[str, Any]]:
     """Group the figures, with their images as data; what no longer fits is named by its file."""
     left = LARGEST
     content: dict[str, list[dict[str, Any]]] = {name: [] for name in SECTIONS}
     for figure in sorted(drawn, key=lambda one: bool(one.tiles)):  # charts matter most
-        entry: dict[str, Any] = {"figure": figure, "chart": "", "tiles": [], "missing": False}
+        if figure.section == "mistakes" and 0 < len(figure.tiles) < FEWEST:
+            continue  # the table of mistakes and the first screen show them
+        entry: dict[str, Any] = {"figure": figure, "chart": "", "tiles": [], "other": None}
+        entry["missing"] = False
         if figure.tiles:
             entry["tiles"] = [_tile(tile) for tile in figure.tiles]
             size = sum(len(tile["data"]) for tile in entry["tiles"])
@@ -136,10 +194,20 @@ def _sections(drawn: Sequence[Drawn], figures: Path) -> list[dict[str, Any]]:
         else:
             left -= size
         content[figure.section].append(entry)
+    _one_confusion_matrix(content["mistakes"])
     return [
         {"key": key, "title": title, "about": about, "entries": content[key]}
         for key, (title, about) in SECTIONS.items()
     ]
+
+
+def _one_confusion_matrix(entries: list[dict[str, Any]]) -> None:
+    """Put the matrix in per cent behind a switch of the one in counts."""
+    found = {entry["figure"].name: entry for entry in entries}
+    counts, percents = found.get("confusion"), found.get("confusion_normalized")
+    if counts and percents and counts["chart"] and percents["chart"]:
+        counts["other"] = percents
+        entries.remove(percents)
 
 
 def _chart(image: Image.Image) -> str:
@@ -227,11 +295,20 @@ def _coverage(row: Row) -> dict[str, Any]:
 
 
 def _by_section(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {
-        str(section): flatten(content) if isinstance(content, Mapping) else {"": content}
-        for section, content in params.items()
-        if content is not None
-    }
+    """The values by section; those of networks that were not used have one of their own."""
+    found: dict[str, dict[str, Any]] = {}
+    for section, content in params.items():
+        if content is None:
+            continue
+        found[section] = flatten(content) if isinstance(content, Mapping) else {"": content}
+    model = found.get("model", {})
+    used = str(model.get("name", "")).partition("/")[0]
+    others = {key: value for key, value in model.items() if key.partition(".")[0] != used}
+    others = {key: value for key, value in others.items() if "." in key}
+    if others:
+        found["model"] = {key: value for key, value in model.items() if key not in others}
+        found["model: networks that were not used"] = others
+    return found
 
 
 def _versions() -> dict[str, str]:

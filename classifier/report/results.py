@@ -14,7 +14,7 @@ import pandas as pd
 from classifier.core.arrays import read_array, read_arrays
 from classifier.core.csv_files import read_table
 from classifier.core.errors import UserError
-from classifier.core.files import read_json
+from classifier.core.files import read_json, sha256
 from classifier.core.params import read
 from classifier.core.types import AnyArray, FloatArray, Int64Array, UInt8Array
 from classifier.dataset.prepared import PreparedData
@@ -119,6 +119,20 @@ class Results:
         numbers = table.columns.drop("class", errors="ignore")
         table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce").astype(float)
         return table
+
+    @cached_property
+    def model(self) -> str:
+        """The SHA-256 of the model file that was evaluated; "" where it is not known."""
+        path = self.folders.predictions / "embeddings.npz"
+        if not path.exists():
+            return ""
+        with np.load(path, allow_pickle=False) as file:
+            return str(file["model"]) if "model" in file else ""
+
+    @cached_property
+    def split_digest(self) -> str:
+        """The SHA-256 of which image is in which split with which label."""
+        return sha256(self.folders.prepared / "index.csv")
 
     @cached_property
     def embedding(self) -> pd.DataFrame:

@@ -41,3 +41,25 @@ for (const chart of document.querySelectorAll(".chart")) {
 dialog.addEventListener("click", (event) => {
   if (event.target.tagName !== "IMG") dialog.close();
 });
+
+for (const buttons of document.querySelectorAll(".switch")) {
+  const charts = buttons.parentElement.querySelectorAll(".chart");
+  [...buttons.children].forEach((button, number) => button.addEventListener("click", () => {
+    [...buttons.children].forEach((other) => other.setAttribute("aria-pressed", other === button));
+    charts.forEach((chart, at) => { chart.hidden = at !== number; });
+  }));
+}
+
+// The section that is read now is marked in the contents.
+const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
+const watch = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) {
+    if (!isIntersecting) continue;
+    links.forEach((a) => a.removeAttribute("aria-current"));
+    links.get(target.id)?.setAttribute("aria-current", "true");
+  }
+}, { rootMargin: "-20% 0px -75% 0px" });
+for (const id of links.keys()) {
+  const part = document.getElementById(id);
+  if (part) watch.observe(part);
+}
