@@ -105,7 +105,7 @@ def test_tables_sort_both_ways_by_number_and_by_name(page: Any) -> None:
 
 
 def test_a_chart_opens_at_full_size_and_closes(page: Any) -> None:
-    page.locator("#confusion .chart").click()
+    page.locator("#confusion .chart:not([hidden])").click()
     assert page.locator("dialog[open] img").is_visible()
     page.locator("dialog button").click()
     assert page.locator("dialog[open]").count() == 0
