@@ -14,7 +14,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.run $(BIN)/classifier ## make .venv with what the pipeline needs
+setup: $(VENV)/.run $(BIN)/classifier ## make .venv with what the pipeline needs; EXTRAS="serve export"
+	@test -z "$(EXTRAS)" || python -m tools.extras $(EXTRAS)
 
 repro: setup ## run the pipeline: download, split, preprocess, train, evaluate, plot
 	@python -m classifier repair && dvc repro || { python -m classifier.sources; exit 1; }
