@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro open runs new verify test test-all lint format audit benchmark \
+.PHONY: help setup repro in-git open runs new docs verify test test-all lint format audit benchmark \
 	requirements clean
 
 help: ## print these targets
@@ -17,10 +17,15 @@ help: ## print these targets
 setup: $(VENV)/.run $(BIN)/classifier ## make .venv with what the pipeline needs; EXTRAS="serve export"
 	@test -z "$(EXTRAS)" || python -m tools.extras $(EXTRAS)
 
-repro: setup ## run the pipeline: download, split, preprocess, train, evaluate, plot
+repro: in-git setup ## run the pipeline: download, split, preprocess, train, evaluate, plot
 	@python -m classifier repair && dvc repro || { python -m classifier.sources; exit 1; }
 	@git diff --quiet HEAD -- dvc.lock metrics || echo "These results are not those of the last commit:" \
 		"git add dvc.lock metrics && git commit makes them the baseline of compare and of dvc's diffs."
+
+# A downloaded ZIP has no history, and DVC keeps its metrics and experiments in Git.
+in-git:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo 'error: this folder is no Git repository, which' \
+		'DVC needs: git init && git add . && git commit -m "Begin", and again.'; exit 1; }
 
 open: ## open the report of the last run
 	@test -f metrics/report.html || { echo 'error: there is no report yet: make repro'; exit 1; }
@@ -31,6 +36,10 @@ runs: setup ## list the experiments on this commit
 
 new: setup ## make NAME=…: turn this clone into a project of your own
 	@python -m tools.new_project "$(NAME)"
+
+docs: $(VENV)/.dev ## build the site of these pages in build/site, and check its links
+	@python -m tools.site && NO_MKDOCS_2_WARNING=1 uvx --from mkdocs --with mkdocs-material mkdocs build --strict --quiet
+	@echo build/site/index.html
 
 verify: setup ## run the pipeline twice from scratch in temporary clones and compare every byte
 	@python -m classifier verify

@@ -54,6 +54,8 @@ def new_project(name: str, root: Path) -> None:
     _replace(root / "pyproject.toml", NAME, name)
     _replace(root / "pyproject.toml", 'license = "MIT"\n', "")
     _replace(root / "pyproject.toml", '"LICENSE"', '"LICENSE.pipeline"')
+    _replace(root / "mkdocs.yml", "      - CHANGELOG.md\n", "")
+    _replace(root / "mkdocs.yml", "Image classification on DVC", name)
     for page in (root / "docs").glob("*.md"):
         text = page.read_text(encoding="utf-8")
         page.write_text(_BENCHMARK.sub(r"\1", text), encoding="utf-8")

@@ -1,5 +1,8 @@
 """What `make` promises beyond the commands it runs."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.support import workspace
@@ -31,3 +34,29 @@ def test_clean_removes_what_runs_leave_behind_and_nothing_else(tmp_path: Path) -
     assert [name for name in LEFT_BEHIND if (place.path / name).exists()] == []
     assert [name for name in KEPT if not (place.path / name).exists()] == []
     assert place.run("git", "status", "--porcelain").stdout == "?? models/notes.txt\n"
+
+
+def test_an_unpacked_zip_says_what_it_lacks(tmp_path: Path) -> None:
+    place = workspace.fresh(tmp_path / "project")
+    shutil.rmtree(place.path / ".git")
+    found = subprocess.run(
+        ["make", "repro"],
+        cwd=place.path,
+        env=workspace.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode != 0
+    assert "no Git repository" in found.stdout
+    assert not (place.path / ".venv").exists()
+
+
+def test_the_command_is_python_m_classifier(tmp_path: Path) -> None:
+    place = workspace.fresh(tmp_path / "project")
+    workspace.pretend_set_up(place)
+    place.run("make", ".venv/bin/classifier")
+    options = {"cwd": place.path, "env": workspace.environment()}
+    ways = [".venv/bin/classifier"], [sys.executable, "-m", "classifier"]
+    helps = [subprocess.check_output([*way, "--help"], **options) for way in ways]
+    assert helps[0] == helps[1]
+    assert b"verbs:" in helps[0]
