@@ -1,12 +1,14 @@
 """Photographs and a pretrained backbone: plain scripts, on the split of a run of this project.
 
-    python -m benchmarks.photos RUN probe|timm --photos FOLDER --weights FILE [--network NAME]
+    python -m benchmarks.photos RUN probe|timm|fastai --photos FOLDER --weights FILE
 
 RUN is a clone of this project in which a recipe has run on FOLDER, the class folders. `probe` is
 embeddings once and scikit-learn's logistic regression; `timm` is the plain loop of fine-tuning:
-AdamW, one cycle, random resized crops, bfloat16. FILE holds the backbone's own state dict. Each
+AdamW, one cycle, random resized crops, bfloat16; `fastai` is its `vision_learner` and `fine_tune`
+(`pip install fastai`, in an environment of its own). FILE holds the backbone's own state dict. Each
 prints a line of JSON: the accuracy on the test images, and the seconds and processor seconds from
-the files on disk to that figure, imports included.
+the files on disk to that figure, imports included. The line ends with what RUN itself answers for
+the same images: its accuracy, and the 95 % interval of the paired difference.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
+import numpy.typing as npt  # noqa: E402
 import pandas as pd  # noqa: E402
 import timm  # noqa: E402
 import torch  # noqa: E402
@@ -27,6 +30,7 @@ from PIL import Image  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
 EPOCHS = 5
+Predicted = npt.NDArray[np.int64]  # the number of a class for each test image, [N]
 
 
 class Photos(Dataset[tuple[torch.Tensor, int]]):
@@ -67,7 +71,7 @@ def transforms(name: str, training: bool) -> Any:
     return timm.data.create_transform(**config, is_training=training, auto_augment=None)
 
 
-def probe(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace) -> float:
+def probe(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace) -> Predicted:
     """Embeddings, standardized, and logistic regression with its strength chosen on validation."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -90,10 +94,10 @@ def probe(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace)
         for c in (1e-3, 1e-2, 1e-1, 1)
     ]
     best = max(fitted, key=lambda one: one.score(found["val"], labels["val"]))
-    return float(best.score(found["test"], labels["test"]))
+    return np.asarray(best.predict(found["test"]))
 
 
-def plain_timm(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace) -> float:
+def plain_timm(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace) -> Predicted:
     """Fine-tune all layers; the epoch that is best on validation."""
     model = network(args.network, args.weights, args.classes)
     model = model.to(memory_format=torch.channels_last)
@@ -112,16 +116,16 @@ def plain_timm(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Names
         optimizer, 1e-3, total_steps=EPOCHS * len(loaders["train"])
     )
 
-    def score(split: str) -> float:
+    def predicted(split: str) -> Predicted:
         model.eval()
-        right = 0
+        parts = []
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            for images, labels in loaders[split]:
+            for images, _ in loaders[split]:
                 images = images.to(memory_format=torch.channels_last)
-                right += int((model(images).argmax(1) == labels).sum())
-        return right / len(tables[split])
+                parts.append(model(images).argmax(1).numpy())
+        return np.concatenate(parts)
 
-    best: tuple[float, float] = (-1.0, 0.0)
+    best, answers = -1, np.empty(0, np.int64)
     for _ in range(EPOCHS):
         model.train()
         for images, labels in loaders["train"]:
@@ -132,17 +136,58 @@ def plain_timm(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Names
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-        val = score("val")
-        if val > best[0]:
-            best = val, score("test")
-    return best[1]
+        right = int((predicted("val") == tables["val"].label).sum())
+        if right > best:
+            best, answers = right, predicted("test")
+    return answers
+
+
+def fastai(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace) -> Predicted:
+    """Its defaults: an epoch of the head, then all layers, with its own augmentation."""
+    from fastai.vision import all as vision
+
+    table = pd.concat([tables["train"], tables["val"]])
+    table = table.assign(valid=table.split == "val")
+    loaders = vision.ImageDataLoaders.from_df(
+        table,
+        path=root,
+        fn_col="id",
+        label_col="label",
+        valid_col="valid",
+        y_block=vision.CategoryBlock(vocab=range(args.classes)),
+        item_tfms=vision.Resize(224),
+        batch_tfms=vision.aug_transforms(),
+        bs=32,
+        num_workers=2,
+        seed=args.seed,
+    )
+    weights = {"file": str(args.weights)}
+    learner = vision.vision_learner(loaders, args.network, pretrained_cfg_overlay=weights)
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(EPOCHS - 1)
+        probabilities, _ = learner.get_preds(
+            dl=loaders.test_dl([root / name for name in tables["test"].id])
+        )
+    return np.asarray(probabilities.argmax(1))
+
+
+def beside(run: Path, table: pd.DataFrame, predicted: Predicted) -> dict[str, Any]:
+    """The run's accuracy on these test images, and how much that is ahead: the 95 % interval."""
+    answers = pd.read_csv(run / "data/predictions/predictions.csv").set_index("id").loc[table.id]
+    ours = (answers.predicted == answers.actual).to_numpy()
+    ahead = ours.astype(float) - (predicted == table.label.to_numpy())
+    margin = 1.96 * ahead.std() / len(ahead) ** 0.5
+    return {
+        "run": round(float(ours.mean()), 4),
+        "ahead": [round(float(ahead.mean() + side * margin), 4) for side in (-1, 0, 1)],
+    }
 
 
 def main() -> None:
     """Run one way and print its line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("run", type=Path)
-    parser.add_argument("way", choices=("probe", "timm"))
+    parser.add_argument("way", choices=("probe", "timm", "fastai"))
     parser.add_argument("--photos", type=Path, required=True, help="the class folders")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--network", default="tf_efficientnet_lite0")
@@ -152,14 +197,17 @@ def main() -> None:
     table, classes = split_table(args.run)
     args.classes = len(classes)
     tables = {name: table[table.split == name] for name in ("train", "val", "test")}
-    accuracy = {"probe": probe, "timm": plain_timm}[args.way](tables, args.photos, args)
+    ways = {"probe": probe, "timm": plain_timm, "fastai": fastai}
+    predicted = ways[args.way](tables, args.photos, args)
+    seconds = time.perf_counter() - STARTED
+    accuracy = float((predicted == tables["test"].label.to_numpy()).mean())
     own, children = (
         resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     busy = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
     facts = {"way": args.way, "seed": args.seed, "accuracy": round(accuracy, 4)}
-    seconds = time.perf_counter() - STARTED
-    print(json.dumps(facts | {"seconds": round(seconds, 1), "processor": round(busy, 1)}))
+    facts |= {"seconds": round(seconds, 1), "processor": round(busy, 1)}
+    print(json.dumps(facts | beside(args.run, tables["test"], predicted)))
 
 
 if __name__ == "__main__":
