@@ -23,9 +23,13 @@ class UserError(Exception):
 def not_installed(package: str, extra: str) -> UserError:
     """The error of a command whose ``package``, of that ``extra``, cannot be imported."""
     return UserError(
-        f"{package} is not installed: in the project's folder, run pip install -e '.[{extra}]', or"
-        " pip install -r requirements-dev.txt for the versions that the tests run with."
+        f"{package} is not installed: run {installing(extra)} in the project's folder."
     )
+
+
+def installing(extra: str) -> str:
+    """The command that installs an extra of pyproject.toml, in the versions of the tests."""
+    return f"make setup EXTRAS={extra}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

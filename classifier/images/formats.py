@@ -3,6 +3,8 @@
 import re
 from functools import cache
 
+from classifier.core.errors import installing
+
 # What can be opened. Pillow knows more formats; among them are some that start other programs
 # (EPS) or have no use as photographs, so the list says which are meant to come in. A camera's
 # MPO file opens as the JPEG that it starts with. HEIC is known once `knows_heic` has been asked.
@@ -23,7 +25,7 @@ _OTHERS = [
     (
         _HEIC,
         "HEIC",
-        "run pip install -e '.[heic]' in the project's folder, or convert it to JPEG",
+        f"run {installing('heic')} in the project's folder, or convert it to JPEG",
     ),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", _CONVERT),
     (rb"II[*+]\0|MM\0[*+]", "TIFF, cut off or of a rare kind", "convert it to 8- or 16-bit PNG"),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from classifier.core.errors import installing
 from classifier.core.types import AnyArray, Float32Array, FloatArray, Int64Array
 
 EXACT = 100_000  # embeddings to search among, above which a library's index is the faster way
@@ -64,7 +65,7 @@ def nearest(queries: FloatArray, reference: FloatArray, count: int) -> Neighbors
         except ImportError:
             print(
                 f"The nearest of {len(reference):,} images are searched one by one; "
-                "pip install -e '.[embed]' makes that faster.",
+                f"{installing('embed')} makes that faster.",
                 file=sys.stderr,
             )
     rows = np.zeros((len(queries), count), np.int64)

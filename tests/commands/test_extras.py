@@ -17,7 +17,7 @@ def test_a_command_without_its_packages_says_how_to_install_them(
     assert cli.main(["serve"]) == 1
     message = capsys.readouterr().err
     assert message.startswith("error: fastapi is not installed: ")
-    assert "pip install -e '.[serve]'" in message
+    assert "make setup EXTRAS=serve" in message
 
 
 def test_the_project_installs_as_a_library_with_extras(tmp_path: Path) -> None:

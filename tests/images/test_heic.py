@@ -99,13 +99,13 @@ def test_avif_is_not_taken_for_it(photo: bytes) -> None:
 
 @pytest.mark.usefixtures("not_installed")
 def test_without_the_extra_the_sentence_names_it(photo: bytes, tmp_path: Path) -> None:
-    with pytest.raises(UnknownFormatError, match=r"it is HEIC; run pip install -e '\.\[heic\]'"):
+    with pytest.raises(UnknownFormatError, match=r"it is HEIC; run make setup EXTRAS=heic"):
         decode(photo)
     root = folder_of(tmp_path / "in", "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
     (root / "dog/IMG_1.HEIC").write_bytes(photo)
     assert take(root, tmp_path / "raw", max_rejected=1).rejected == 1
     [reason] = rejected(tmp_path / "raw").values()
-    assert "[heic]" in reason
+    assert "EXTRAS=heic" in reason
 
 
 def test_a_folder_of_them_is_taken_in(photo: bytes, tmp_path: Path) -> None:

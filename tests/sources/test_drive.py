@@ -119,5 +119,5 @@ def test_faults_are_told(drive: Drive, out: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match=r"not shared with everybody, or was asked for too often"):
         taken(out)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"gdown is not installed: .*pip install -e '.\[gdrive\]'"):
+    with pytest.raises(UserError, match=r"gdown is not installed: .*make setup EXTRAS=gdrive"):
         taken(out)

@@ -326,7 +326,7 @@ def test_a_missing_package_is_told(
     with pytest.raises(UserError) as caught:
         take(f"{scheme}://team/pets", out)
     assert str(caught.value).startswith(
-        f"{module} is not installed: in the project's folder, run pip install -e '.[{scheme}]'"
+        f"{module} is not installed: run make setup EXTRAS={scheme}"
     )
 
 

@@ -289,9 +289,9 @@ def test_a_private_data_set_needs_a_token(
 
 def test_missing_packages_are_told(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pyarrow is not installed: .*pip install -e '.\[hf\]'"):
+    with pytest.raises(UserError, match=r"pyarrow is not installed: .*make setup EXTRAS=hf"):
         taken(root, out)
-    with pytest.raises(UserError, match=r"huggingface_hub is not installed: .*'.\[hf\]'"):
+    with pytest.raises(UserError, match=r"huggingface_hub is not .* run make setup EXTRAS=hf"):
         taken(root, out, url="hf://datasets/team/pets")
 
 
