@@ -43,7 +43,7 @@ def training(history: Mapping[str, Sequence[float]], best_epoch: int | None) -> 
             style.percent_axis(panel, "y")
     if best_epoch is not None:
         _mark_best(axes[0], best_epoch, epochs)
-    axes[0].legend(loc="upper right")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

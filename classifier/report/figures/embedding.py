@@ -30,7 +30,7 @@ def plane(
     for number in range(len(classes)):
         here = (numbers == number) & right
         missed = (numbers == number) & ~right
-        hue = style.SERIES[number % len(style.SERIES)] if few else _hue(number, len(classes))
+        hue = style.SERIES[number] if few else _hue(number, len(classes))
         axes.scatter(
             points[here, 0], points[here, 1], s=size, linewidth=0, alpha=0.6 if few else 0.45,
             color=hue, marker=markers[number] if few else "o",
@@ -58,7 +58,7 @@ def plane(
     axes.set_xlabel(f"first principal component{fractions[0]}")
     axes.set_ylabel(f"second principal component{fractions[-1]}")
     if wrong:
-        axes.legend(loc="best", fontsize=8)
+        figure.legend(loc="outside upper right", fontsize=8)
     return figure
 
 

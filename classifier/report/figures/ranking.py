@@ -27,7 +27,7 @@ def curves(
     recall and precision for "pr"); ``areas`` maps a class to ROC AUC or average precision,
     ``points`` to what its threshold comes to, x and y.
     """
-    figure = style.new_figure(height=4.6)
+    figure = style.new_figure(height=4.9)
     axes = figure.subplots()
     weakest = sorted(lines, key=lambda name: (areas.get(name, 1.0), name))
     many = len(lines) > NAMED_UP_TO
@@ -38,16 +38,12 @@ def curves(
     for number, name in enumerate(named):
         x, y = lines[name]
         area = f"  {areas[name]:.3f}" if name in areas else ""
-        dashed = (0, (4, 2)) if number >= len(style.SERIES) else "-"
-        axes.plot(
-            x, y, color=style.SERIES[number % len(style.SERIES)], linestyle=dashed, linewidth=1.6,
-            label=style.shorten(name, 20) + area,
-        )  # fmt: skip
+        color = style.SERIES[number]
+        axes.plot(x, y, color=color, linewidth=1.6, label=style.shorten(name, 20) + area)
         if name in points:
-            color = style.SERIES[number % len(style.SERIES)]
             axes.plot(*points[name], "o", color=color, markersize=8, clip_on=False, zorder=4)
     measure = "ROC AUC" if kind == "roc" else "average precision"
-    title = f"weakest of {len(lines)} classes,\n{measure}" if many else f"class, {measure}"
+    title = f"weakest of {len(lines)} classes, {measure}" if many else f"class, {measure}"
     if kind == "roc":
         axes.plot([0, 1], [0, 1], color=style.GRAY, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_xlabel("false positive rate")
@@ -55,10 +51,10 @@ def curves(
     else:
         axes.set_xlabel("recall")
         axes.set_ylabel("precision")
-    axes.legend(
-        loc="lower right" if kind == "roc" else "lower left",
-        title=title, title_fontsize=8.5, fontsize=8, alignment="left",
-        frameon=True, framealpha=0.85, edgecolor="none",
+    longest = max(len(style.shorten(name, 20)) for name in named)
+    figure.legend(
+        loc="outside lower center", ncols=5 if longest < 4 else 3 if longest < 12 else 2,
+        title=title, title_fontsize=8.5, fontsize=8, columnspacing=1.2,
     )  # fmt: skip
     end = 1.0
     near = all(x <= 0.1 for x, _ in points.values())

@@ -16,7 +16,7 @@ def risk_coverage(
     axes.plot(coverage, risk, color=style.BLUE)
     if answered is not None:
         axes.plot(*answered, "o", color=style.VERMILLION, markersize=8, label="the model's answers")
-        axes.legend(loc="upper left")
+        figure.legend(loc="outside upper right")
     axes.set_xlim(0, 1.01)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("coverage: images that get an answer, the surest first")

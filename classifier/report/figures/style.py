@@ -1,24 +1,26 @@
 """The one look of all figures: colors, fonts, sizes, and how a figure becomes a file.
 
-Colors are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which stay apart for the
-color-blind; areas run from white to dark blue in one direction of lightness. Figures are drawn
-on white: the report inverts them, hue kept, on a dark page.
+Colors are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), and for the series of a figure
+the ten of Petroff (https://arxiv.org/abs/2107.02270): both stay apart for the color-blind. Areas
+run from white to dark blue in one direction of lightness. Figures are drawn on white: the report
+inverts them, hue kept, on a dark page.
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
 from classifier.core.files import replacing
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, INK = "#CC79A7", "#56B4E9", "#F0E442", "#222222"
-SERIES = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, "#8B6914", INK)
+SERIES = tuple(to_hex(color) for color in color_sequences["petroff10"])
 TRAIN, VALIDATION, TEST = BLUE, ORANGE, GREEN
 RIGHT, WRONG = BLUE, VERMILLION
 GRAY, FAINT = "#6B6B6B", "#D9D9D9"
