@@ -7,6 +7,7 @@ from classifier.core.params import load
 from classifier.core.process import stage
 from classifier.report.changes import since_last_commit
 from classifier.report.figures.collection import draw_all
+from classifier.report.figures.fonts import fonts_for
 from classifier.report.metric_table import as_table, test_metrics
 from classifier.report.model_card import write_model_card
 from classifier.report.page import PlotParams, write_report
@@ -32,6 +33,10 @@ def main() -> None:
     write_report(REPORT, results, drawn, FIGURES, since_last_commit(Path()), params)
     write_model_card(Path("models/MODEL_CARD.md"), results)
     print(as_table(test_metrics(results.metrics("evaluate"), results.metrics("details"))))
+    if missing := fonts_for("".join(results.data.classes)).missing:
+        print(
+            f"No font of this system has {missing[:40]}: boxes stand for these letters in figures."
+        )
     print(f"{len(drawn)} figures in {FIGURES}/, and all in one page: {REPORT}")
 
 

@@ -1,20 +1,23 @@
-"""docs/parameters.md, written from params.yaml and the dataclasses that load it.
+"""docs/parameters.md and the report's defaults, from params.yaml and the dataclasses that load it.
 
-python -m tools.parameters_page            say whether the page is true, exit 1 if not
-python -m tools.parameters_page --write    write it
+python -m tools.parameters_page            say whether they are true, exit 1 if not
+python -m tools.parameters_page --write    write them
 """
 
 import dataclasses
+import json
 import sys
 from typing import Any, get_type_hints
 
 from ruamel.yaml import YAML
 
+from classifier.core.params import flatten, read
 from classifier.core.parse import describe
 from classifier.experiments.overrides import SECTIONS, dataclass_of
 from tools import ROOT
 
 PAGE = ROOT / "docs" / "parameters.md"
+DEFAULTS = ROOT / "classifier" / "report" / "page" / "defaults.json"
 
 
 def page() -> str:
@@ -90,16 +93,22 @@ def comments(text: str) -> dict[str, str]:
     return found
 
 
+def defaults() -> str:
+    """The values of params.yaml by dotted key, with which the report compares those of a run."""
+    return json.dumps(flatten(read(ROOT / "params.yaml")), indent=0) + "\n"
+
+
 def main(write: bool) -> int:
-    """Write the page, or say whether it is true. Returns the exit status."""
-    text = page()
-    if write:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        print("docs/parameters.md is out of date: run python -m tools.parameters_page --write")
-        return 1
-    return 0
+    """Write both files, or say whether they are true. Returns the exit status."""
+    stale = False
+    for path, text in ((PAGE, page()), (DEFAULTS, defaults())):
+        if write:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            name = path.relative_to(ROOT)
+            print(f"{name} is out of date: run python -m tools.parameters_page --write")
+            stale = True
+    return int(stale)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from classifier.dataset.prepared import PreparedData
 from classifier.evaluation.embedding import principal_plane
 from classifier.evaluation.evaluate import Evaluation
 from classifier.evaluation.grad_cam import feature_maps, first_filters, grad_cam
-from classifier.evaluation.label_errors import find_label_errors
+from classifier.evaluation.label_errors import error_probabilities, find_label_errors
 from classifier.evaluation.mistakes import confident_mistakes, confused_pairs, least_certain
 from classifier.evaluation.neighbors import beside, leaks
 from classifier.metrics.outcomes import Outcomes
@@ -116,7 +116,10 @@ def label_errors(evaluation: Evaluation, data: PreparedData, most: int) -> pd.Da
             "given": names[labels],
         }
     )
-    doubtful = places.iloc[found.rows].assign(suggested=names[found.suggested], score=found.score)
+    wrong = error_probabilities(logits, labels)[found.rows]
+    doubtful = places.iloc[found.rows].assign(
+        suggested=names[found.suggested], score=found.score, error_probability=wrong
+    )
     return doubtful.head(most)
 
 

@@ -11,12 +11,15 @@ make up for a network that is more sure of some classes than of others.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from classifier.core.softmax import softmax
 from classifier.core.types import Float64Array, FloatArray, Int64Array
 from classifier.metrics.outcomes import Outcomes
+from classifier.models.temperature import LIMITS
 
 _CHUNK = 1 << 22  # probabilities held at a time
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -87,3 +90,43 @@ def find_label_errors(
     doubtful = np.flatnonzero(suggested != labels)
     order = doubtful[np.argsort(-score[doubtful], kind="stable")]
     return LabelErrors(rows=order, suggested=suggested[order], score=score[order])
+
+
+def error_probabilities(logits: FloatArray, labels: Int64Array) -> Float64Array:
+    """How probable it is, of each image, that its label is wrong; float64 [N], 0..1.
+
+    By Bayes' rule, if a fraction e of the labels had been replaced by another class at random: a
+    wrong label is as probable as e / (K-1) times the other classes' probability together, a right
+    one as 1-e times its own. The fraction, and the temperature of the probabilities, are those
+    under which the labels are likeliest. A temperature fitted without e would take the wrong labels
+    for the network's mistakes, and doubt the network for them. Where wrong labels are rather those
+    of similar classes, the network itself is misled more often, and fewer are wrong.
+
+    Args:
+        logits: as for `find_label_errors`.
+        labels: [N] as given.
+    """
+    classes = logits.shape[1]
+    if len(labels) == 0 or classes < 2:
+        return np.zeros(len(labels))
+
+    def fitted(scale: float) -> tuple[float, Float64Array]:
+        """The negative log-likelihood at 1/T = ``scale``, and the probabilities asked for."""
+        own = Outcomes(logits, labels, 1 / scale).calibrated_probability(labels)
+        other = (1 - own) / (classes - 1)
+        fraction = 0.05
+        for _ in range(100):  # expectation and maximization
+            wrong = fraction * other / np.maximum(fraction * other + (1 - fraction) * own, _TINY)
+            before, fraction = fraction, float(wrong.mean())
+            if abs(fraction - before) < 1e-7:
+                break
+        mixture = fraction * other + (1 - fraction) * own
+        return -float(np.log(np.maximum(mixture, _TINY)).sum()), wrong
+
+    best = minimize_scalar(
+        lambda logarithm: fitted(float(np.exp(logarithm)))[0],
+        bounds=(-np.log(LIMITS[1]), -np.log(LIMITS[0])),
+        method="bounded",
+        options={"xatol": 1e-3},
+    )
+    return fitted(float(np.exp(best.x)))[1]

@@ -18,11 +18,12 @@ MEANINGS = {
     "kappa": ("Cohen's kappa", "agreement beyond chance"),
     "roc_auc": ("ROC AUC", "one class against the rest, mean of classes"),
     "average_precision": ("Average precision", "one class against the rest, mean of classes"),
-    "ece": ("Calibration error", "mean gap between confidence and accuracy"),
     "ece_calibrated": (
-        "Calibration error, scaled",
-        "the same after temperature scaling",
+        "Calibration error",
+        "mean gap between confidence and accuracy; probabilities are shown after temperature"
+        " scaling, and so measured",
     ),
+    "ece": ("Calibration error, raw", "the same before temperature scaling"),
     "aurc": ("Risk over coverage", "mean risk of the surest answers, as ever more are given"),
     "specificity": ("Specificity", "not called the class among what is not"),
     "false_positive_rate": ("False-positive rate", "called the class among what is not"),
@@ -55,7 +56,12 @@ class Metric:
         if self.key.startswith("top") and self.key.endswith("_accuracy"):
             return "the actual class is among the first of the network's guesses"
         meaning = MEANINGS.get(self.key, ("", ""))[1]
-        return f"{meaning}; lower is better" if self.key in LOWER_IS_BETTER else meaning
+        return f"{meaning}; lower is better" if self.lower_is_better else meaning
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether less of it is better."""
+        return self.key in LOWER_IS_BETTER
 
     @property
     def text(self) -> str:

@@ -5,6 +5,7 @@ It has the same bytes when the same run is repeated: no date, no commit, no host
 
 import base64
 import io
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,9 @@ from classifier.core.params import flatten
 from classifier.core.resize import resize_in
 from classifier.report.changes import Changes
 from classifier.report.figures.collection import Drawn
+from classifier.report.figures.fonts import fonts_for
 from classifier.report.figures.tiles import Tile
-from classifier.report.metric_table import Metric, of_split, test_metrics
+from classifier.report.metric_table import MEANINGS, Metric, of_split, test_metrics
 from classifier.report.results import Results, Row, rows
 
 PAGE = Path(__file__).with_name("page")
@@ -42,7 +44,8 @@ SECTIONS = {
     "quality": ("Data quality", "What may be wrong with the data itself."),
 }
 # What tells overfitting, of all that is measured on every split.
-GLANCE = ("accuracy", "balanced_accuracy", "loss", "f1_macro", "ece")
+GLANCE = ("accuracy", "balanced_accuracy", "loss", "f1_macro", "ece_calibrated", "ece")
+CALIBRATION = ("ece", "ece_calibrated")
 FEWEST = 4  # mistakes that make a gallery
 WEAK, SHOWN = 3, 6  # classes and mistakes on the first screen
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "dvc", "scikit-learn")
@@ -80,6 +83,7 @@ def write_report(
         answers=_answers(results, changes),
         sections=_sections(drawn, figures),
         changes=changes,
+        metric_changes=_metric_changes(changes),
         # No more of Python's version: its packages are pinned, and its patches change no result.
         versions={"Python": "{}.{}".format(*sys.version_info), **_versions()},
     )
@@ -109,6 +113,9 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
         "train": results.metrics("train"),
         "summary": results.summary,
         "params": _by_section(results.params),
+        "changed": _changed(results.params),
+        "calibration": [m for m in test_metrics(evaluate, details) if m.key in CALIBRATION],
+        "no_letters": fonts_for("".join(results.data.classes)).missing,
         "per_class": _class_rows(results.per_class),
         "decision": details.get("decision"),
         "points": [_point(row) for row in rows(results.table("tables/operating_points"))],
@@ -163,6 +170,26 @@ def _change(changes: Changes) -> dict[str, str]:
     }
 
 
+def _metric_changes(changes: Changes) -> list[dict[str, str]]:
+    """The metrics that differ, by their names, and an arrow that says which way is better."""
+    found = []
+    for one in changes.metrics:
+        if one.name.endswith(("_low", "_high")):
+            continue
+        metric = Metric(one.name.removeprefix("test_"), 0)
+        known = metric.key in MEANINGS or metric.key.startswith("top")
+        texts = [metric.write(v) if known else _number(v) for v in (one.before, one.after)]
+        row = {"name": metric.name, "before": texts[0], "after": texts[1], "change": "–"}
+        row["tone"] = ""
+        if isinstance(one.before, int | float) and isinstance(one.after, int | float):
+            change = one.after - one.before
+            row["change"] = f"{change:+.4g} {'▲' if change > 0 else '▼'}"
+            if known:
+                row["tone"] = "better" if (change > 0) != metric.lower_is_better else "worse"
+        found.append(row)
+    return found
+
+
 def _overfit(splits: Mapping[str, Mapping[str, Metric]]) -> str:
     """Whether the intervals of the accuracy on train and on test lie apart."""
     train, test = (splits[part].get("accuracy") for part in ("train", "test"))
@@ -181,16 +208,20 @@ def _sections(drawn: Sequence[Drawn], figures: Path) -> list[dict[str, Any]]:
         if figure.section == "mistakes" and 0 < len(figure.tiles) < FEWEST:
             continue  # the table of mistakes and the first screen show them
         entry: dict[str, Any] = {"figure": figure, "chart": "", "tiles": [], "other": None}
-        entry["missing"] = False
+        entry["shut"] = []
+        entry["missing"], entry["seen"] = False, figure.seen
         if figure.tiles:
             entry["tiles"] = [_tile(tile) for tile in figure.tiles]
             size = sum(len(tile["data"]) for tile in entry["tiles"])
+            if figure.name == "augmentation":  # what is off is there to be looked up
+                entry["shut"] = [tile for tile in entry["tiles"] if tile["tile"].note == "off"]
+                entry["tiles"] = [tile for tile in entry["tiles"] if tile["tile"].note != "off"]
         else:
             image = Image.open(figures / f"{figure.name}.png").convert("RGB")
             entry["chart"], entry["width"], entry["height"] = _chart(image), *image.size
             size = len(entry["chart"])
         if size > left:
-            entry |= {"chart": "", "tiles": [], "missing": True}
+            entry |= {"chart": "", "tiles": [], "shut": [], "missing": True}
         else:
             left -= size
         content[figure.section].append(entry)
@@ -292,6 +323,17 @@ def _coverage(row: Row) -> dict[str, Any]:
         "below": f"{row['not_sure_below']:.4f}" if known else "",
         **{key: (text(key), ends(key)) for key in ("coverage", "accuracy")},
     }
+
+
+def _changed(params: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Key, value and default of each parameter that is not at its default."""
+    defaults = json.loads((PAGE / "defaults.json").read_text(encoding="utf-8"))
+    values = flatten({key: value for key, value in params.items() if value is not None})
+    return [
+        (key, value, defaults[key])
+        for key, value in values.items()
+        if key in defaults and value != defaults[key]
+    ]
 
 
 def _by_section(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

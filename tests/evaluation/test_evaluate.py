@@ -216,6 +216,7 @@ def test_explanation_files(evaluation: Evaluation, data: PreparedData, tmp_path:
     for row in read(tmp_path / "label_errors.csv"):
         assert row["id"] == data.ids(row["split"])[int(row["row"])]
         assert row["given"] != row["suggested"]
+        assert 0 <= float(row["error_probability"]) <= 1
     points = read(tmp_path / "embedding.csv")
     assert len(points) == 20
     assert all(row["id"] == data.ids("test")[int(row["row"])] for row in points)

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from classifier.evaluation import label_errors
-from classifier.evaluation.label_errors import find_label_errors, unlikely_labels
+from classifier.evaluation.label_errors import (
+    error_probabilities,
+    find_label_errors,
+    unlikely_labels,
+)
 
 
 def noisy(count: int = 3000, classes: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -17,6 +21,17 @@ def noisy(count: int = 3000, classes: int = 6) -> tuple[np.ndarray, np.ndarray, 
     wrong = generator.choice(count, count // 20, replace=False)
     labels[wrong] = (true[wrong] + generator.integers(1, classes, len(wrong))) % classes
     return logits, labels, true
+
+
+def sampled(fraction: float, gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits that mean what they say, labels of which a fraction is wrong, and which are."""
+    generator = np.random.default_rng(1)
+    true = generator.integers(0, 10, 4000)
+    seen = generator.normal(size=(4000, 10))
+    seen[np.arange(4000), true] += gap
+    wrong = generator.random(4000) < fraction
+    labels = np.where(wrong, (true + generator.integers(1, 10, 4000)) % 10, true)
+    return (gap * seen).astype(np.float32), labels, wrong  # Bayes' rule for normal distributions
 
 
 def test_wrong_labels_are_found_and_the_right_ones_suggested() -> None:
@@ -69,3 +84,27 @@ def test_perfect_labels_and_absent_classes() -> None:
     assert len(find_label_errors(logits, np.ones(5, np.int64)).rows) == 0
     # Class 1 is what the network sees, but no label vouches for it.
     assert len(find_label_errors(logits, np.zeros(5, np.int64)).rows) == 0
+
+
+@pytest.mark.parametrize("sure", [0.4, 1.0, 3.0])  # factor on the logits: the temperature undoes it
+def test_as_many_labels_are_wrong_as_are_expected_to_be(sure: float) -> None:
+    logits, labels, wrong = sampled(fraction=0.05, gap=3.0)
+    probability = error_probabilities((logits * sure).astype(np.float32), labels)
+    assert probability.sum() == pytest.approx(wrong.sum(), rel=0.1)
+    likely = probability >= 0.5
+    assert likely.sum() > 0.5 * wrong.sum()
+    assert probability[likely].sum() == pytest.approx(wrong[likely].sum(), rel=0.1)
+
+
+def test_mistakes_of_a_weak_network_are_not_taken_for_wrong_labels() -> None:
+    logits, labels, _ = sampled(fraction=0.0, gap=2.0)
+    assert (logits.argmax(1) != labels).mean() > 0.2
+    assert (error_probabilities(logits, labels) < 0.5).all()
+
+
+def test_error_probabilities_of_few_images_and_of_one_class() -> None:
+    assert error_probabilities(np.zeros((0, 3), np.float32), np.zeros(0, np.int64)).shape == (0,)
+    one = error_probabilities(np.ones((4, 1), np.float32), np.zeros(4, np.int64))
+    assert one.tolist() == [0, 0, 0, 0]
+    alike = error_probabilities(np.zeros((4, 3), np.float32), np.zeros(4, np.int64))
+    assert np.isfinite(alike).all()

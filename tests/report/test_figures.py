@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from PIL import Image
 
 from classifier.core.files import write_json
-from classifier.report.figures import confusion, data_quality, network, style
+from classifier.report.figures import confusion, data_quality, fonts, network, style
 from classifier.report.figures.collection import draw_all
 from classifier.report.figures.data import sizes
 from classifier.report.figures.galleries import galleries
@@ -192,3 +192,36 @@ def test_the_plot_stage_never_imports_torch() -> None:
     code = "import sys, stages.plot; print([m for m in sys.modules if m.startswith('torch')])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_letters_come_from_the_fonts_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert fonts.fonts_for("Äpfel, яблоки, μήλα") == (("DejaVu Sans",), "")
+    have = {"one.ttf": "你好", "both.ttf": "你好世"}
+    known = fonts._letters
+    monkeypatch.setattr(
+        fonts, "_letters", lambda path: frozenset(have[path]) if path in have else known(path)
+    )
+    entries = [fonts.FontEntry(fname=name, name=name[:-4], style="normal") for name in have]
+    monkeypatch.setattr(fonts.fontManager, "ttflist", entries)
+    fonts.fonts_for.cache_clear()
+    assert fonts.fonts_for("你好世界") == (("DejaVu Sans", "both"), "界")
+    fonts.fonts_for.cache_clear()
+
+
+def test_a_damaged_font_has_no_letters(tmp_path: Path) -> None:
+    (tmp_path / "font.ttf").write_bytes(b"no font")
+    assert fonts._letters(str(tmp_path / "font.ttf")) == frozenset()
+
+
+def test_only_labels_that_are_rather_wrong_are_shown(tmp_path: Path) -> None:
+    found = Results.open(make(tmp_path, classes=3, size=8, test=30))
+    tiles, expected = data_quality.label_errors(found, 5)
+    assert len(tiles) == 5
+    assert expected == pytest.approx(4.5)
+    path = found.folders.explain / "label_errors.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("0.9", "0.2"), encoding="utf-8")
+    found = Results.open(found.folders)
+    assert data_quality.label_errors(found, 5) == ([], 0)
+    assert "label_errors" not in {gallery.name for gallery in galleries(found, 5)}

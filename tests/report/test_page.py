@@ -13,7 +13,7 @@ from classifier.report.changes import Change, Changes, differences, since_last_c
 from classifier.report.figures.collection import Drawn, draw_all
 from classifier.report.metric_table import as_table, test_metrics
 from classifier.report.model_card import write_model_card
-from classifier.report.page import PlotParams, _by_section, write_report
+from classifier.report.page import PlotParams, _by_section, _changed, write_report
 from classifier.report.results import Folders, Results
 from tests.support.synthetic_results import make
 from tools import ROOT
@@ -51,8 +51,7 @@ def test_report_is_one_file_with_every_figure_and_the_same_bytes_again(
     assert "metrics/figures/" not in page  # nothing was left out
     accuracy = read_json(where.metrics / "evaluate.json")["test_accuracy"]
     assert f"{100 * accuracy:.2f} %" in page
-    assert "train.lr" not in page  # parameters stand under their section
-    assert ">lr<" in page
+    assert ">lr<" in page  # parameters stand under their section
 
 
 def test_texts_of_the_data_cannot_become_markup(
@@ -88,13 +87,40 @@ def test_what_would_make_the_page_too_large_is_named_by_its_file(
 
 def test_changes_are_shown(where: Folders, drawn: list[Drawn], tmp_path: Path) -> None:
     changes = Changes(
-        tuple(differences({"test_accuracy": 0.5, "gone": 1}, {"test_accuracy": 0.75})),
+        tuple(
+            differences(
+                {"test_accuracy": 0.5, "test_loss": 0.5, "gone": 1},
+                {"test_accuracy": 0.75, "test_loss": 0.75},
+            )
+        ),
         tuple(differences({"train": {"lr": 0.1}}, {"train": {"lr": 0.01}})),
     )
     page = write(where, drawn, tmp_path / "a.html", changes)
-    assert "+0.25" in page
+    assert "Accuracy</th>" in page
+    assert "+0.25 ▲<small>better" in page
+    assert "+0.25 ▲<small>worse" in page  # of the loss
     assert "train.lr" in page
-    assert "gone" in page
+    assert "Gone</th>" in page
+
+
+def test_what_is_not_at_its_default_comes_first(
+    where: Folders, drawn: list[Drawn], tmp_path: Path
+) -> None:
+    defaults = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert _changed(defaults) == []
+    defaults["train"]["lr"] = 0.5
+    defaults["model"]["mlp"]["hidden"] = [7]
+    assert _changed(defaults) == [
+        ("model.mlp.hidden", [7], [128, 64]),
+        ("train.lr", 0.5, 0.005),
+    ]
+
+
+def test_a_chart_says_in_words_what_it_shows(drawn: list[Drawn]) -> None:
+    charts = {figure.name: figure.seen for figure in drawn if not figure.tiles}
+    assert charts.pop("confused_pairs") == ""  # as long as its labels
+    assert all(re.search(r"\d", text) for text in charts.values()), charts
+    assert re.search(r"^\d+ of 60 images are on the diagonal; ", charts["confusion"])
 
 
 def test_changes_since_the_last_commit(tmp_path: Path) -> None:

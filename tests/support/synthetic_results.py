@@ -177,8 +177,9 @@ def _explain(
     write_table(folder / "mistakes.csv", confident_mistakes(outcomes, ids, names, 60))
     write_table(folder / "uncertain.csv", least_certain(outcomes, ids, names, 60))
     write_table(folder / "confused_pairs.csv", confused_pairs(outcomes, names, 60))
-    rows = [[ids[n], "test", n, names[labels["test"][n]], names[0], 0.5] for n in range(9)]
-    _write(folder / "label_errors.csv", ["id", "split", "row", "given", "suggested", "score"], rows)
+    rows = [[ids[n], "test", n, names[labels["test"][n]], names[0], 0.5, 0.9] for n in range(9)]
+    head = ["id", "split", "row", "given", "suggested", "score", "error_probability"]
+    _write(folder / "label_errors.csv", head, rows)
     images = np.load(folder.parent / "prepared" / "test.npy")
     chosen = np.arange(0, min(16, len(images)))
     np.save(folder / "gradcam_images.npy", images[chosen])

@@ -1,4 +1,4 @@
-"""docs/parameters.md says what params.yaml and the code say."""
+"""docs/parameters.md and the report's defaults say what params.yaml and the code say."""
 
 import yaml
 
@@ -6,11 +6,14 @@ from classifier.core.params import load
 from classifier.experiments.overrides import SECTIONS, dataclass_of
 from classifier.models.registry import NETWORKS
 from tools import ROOT
-from tools.parameters_page import PAGE, comments, page
+from tools.parameters_page import DEFAULTS, PAGE, comments, defaults, page
 
 
-def test_the_page_is_true() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run python -m tools.parameters_page --write"
+def test_the_page_and_the_defaults_are_true() -> None:
+    for path, text in ((PAGE, page()), (DEFAULTS, defaults())):
+        assert path.read_text(encoding="utf-8") == text, (
+            "run python -m tools.parameters_page --write"
+        )
 
 
 def test_the_defaults_load_and_every_key_is_explained() -> None:

@@ -4,7 +4,7 @@ A figure whose inputs an earlier stage did not write, or that would show nothing
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +27,9 @@ from classifier.report.figures import (
     selective,
     style,
 )
+from classifier.report.figures.fonts import fonts_for
 from classifier.report.figures.galleries import galleries
+from classifier.report.figures.seen import seen
 from classifier.report.figures.tiles import Tile, sheet
 from classifier.report.results import Results, rows
 
@@ -38,7 +40,8 @@ MOST_CURVES = 200  # classes that get a ranking curve; of more, the weakest
 class Drawn:
     """A figure that was drawn: its section of the report, its file, and how to read it.
 
-    ``tiles`` are the images of a gallery, which the report lays out by itself.
+    ``tiles`` are the images of a gallery, which the report lays out by itself; ``seen`` says in
+    words what a chart shows.
     """
 
     section: str
@@ -46,18 +49,20 @@ class Drawn:
     title: str
     reading: str
     tiles: Sequence[Tile] = ()
+    seen: str = ""
 
 
 def draw_all(results: Results, folder: Path, images: int) -> list[Drawn]:
     """Write every figure as ``folder/NAME.png``, galleries with up to ``images`` images."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    with rc_context(style.STYLE):
+    families = list(fonts_for("".join(results.data.classes)).families)
+    with rc_context({**style.STYLE, "font.family": families}):
         for chart, make in charts(results):
             figure = make()
             if figure is not None:
                 style.save(figure, folder / f"{chart.name}.png")
-                drawn.append(chart)
+                drawn.append(replace(chart, seen=seen(chart.name, results)))
         for gallery in galleries(results, images):
             style.save(
                 sheet(gallery.tiles, gallery.side, gallery.columns), folder / f"{gallery.name}.png"

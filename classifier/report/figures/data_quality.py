@@ -25,16 +25,23 @@ PAIRS = ("near_duplicates_across_splits", *EXACT, "near_duplicate_label_conflict
          "near_duplicates_within_splits")  # fmt: skip
 
 
-def label_errors(results: Results, most: int) -> list[Tile]:
-    """Images of val and test whose label is in doubt, most suspicious first."""
-    return [
+def label_errors(results: Results, most: int) -> tuple[list[Tile], float]:
+    """Images of val and test whose label is rather wrong than right, most suspicious first.
+
+    Also how many of them are expected to be wrong. Where the network is too weak for such a claim,
+    or the labels are too good, there are none.
+    """
+    found = results.explained("label_errors", row=int, error_probability=float)
+    likely = [row for row in found if row["error_probability"] >= 0.5][:most]
+    tiles = [
         Tile(
             [results.image(row["split"], row["row"])],
             f"given {row['given']}",
-            f"rather {row['suggested']}?",
+            f"rather {row['suggested']}? {100 * row['error_probability']:.0f} %",
         )
-        for row in results.explained("label_errors", row=int)[:most]
+        for row in likely
     ]
+    return tiles, sum(row["error_probability"] for row in likely)
 
 
 def duplicates(results: Results, most: int) -> list[Tile]:

@@ -27,6 +27,7 @@ class Gallery:
 
 def galleries(results: Results, most: int) -> Iterator[Gallery]:
     """Yield every gallery that has images, of up to ``most`` tiles each."""
+    suspects, expected = data_quality.label_errors(results, most)
     found = (
         Gallery(
             "data",
@@ -84,10 +85,12 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "quality",
             "label_errors",
             "Likely label errors",
-            "The label that was given, and the one that confident learning suggests. Look at each "
-            "before you change it: some are only hard.",
+            "The label that was given, the one that confident learning suggests, and how probable "
+            f"it is that the given one is wrong. About {expected:.0f} of these {len(suspects)} "
+            "are, if labels went wrong at random and the network knows how sure it is. Look at "
+            "each before you change it: some are only hard.",
             96,
-            data_quality.label_errors(results, most),
+            suspects,
         ),
         Gallery(
             "quality",

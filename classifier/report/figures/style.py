@@ -50,7 +50,6 @@ STYLE: Any = {
     "figure.constrained_layout.w_pad": 0.09,
     "figure.dpi": DPI,
     "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",
     "font.size": 10,
     "grid.color": "#E8E8E8",
     "grid.linewidth": 0.8,
