@@ -36,8 +36,13 @@ def fonts_for(text: str) -> Fonts:
 
 
 def _candidates() -> list[FontEntry]:
-    upright = (font for font in fontManager.ttflist if font.style == "normal")
-    return sorted(upright, key=lambda font: (font.name, font.fname))
+    usable = (
+        font
+        for font in fontManager.ttflist
+        # Matplotlib's last resort has a box for every letter.
+        if font.style == "normal" and not font.name.startswith("Last Resort")
+    )
+    return sorted(usable, key=lambda font: (font.name, font.fname))
 
 
 @cache

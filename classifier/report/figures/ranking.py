@@ -43,7 +43,7 @@ def curves(
         if name in points:
             axes.plot(*points[name], "o", color=color, markersize=8, clip_on=False, zorder=4)
     measure = "ROC AUC" if kind == "roc" else "average precision"
-    title = f"weakest of {len(lines)} classes, {measure}" if many else f"class, {measure}"
+    title = f"weakest of {len(areas):,} classes, {measure}" if many else f"class, {measure}"
     if kind == "roc":
         axes.plot([0, 1], [0, 1], color=style.GRAY, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_xlabel("false positive rate")

@@ -6,6 +6,7 @@ run from white to dark blue in one direction of lightness. Figures are drawn on 
 inverts them, hue kept, on a dark page.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,8 @@ def new_figure(width: float = WIDTH, height: float = 3.6) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG with the same bytes for the same content: no version, no date."""
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # the stage says it
         figure.savefig(
             temporary,
             format="png",
