@@ -1,19 +1,21 @@
 """Photographs and a pretrained backbone: plain scripts, on the split of a run of this project.
 
-    python -m benchmarks.photos RUN probe|timm|fastai --photos FOLDER --weights FILE
+    python -m benchmarks.photos RUN WAY --photos FOLDER --weights FILE [--seed N]
 
-RUN is a clone of this project in which a recipe has run on FOLDER, the class folders. `probe` is
-embeddings once and scikit-learn's logistic regression; `timm` is the plain loop of fine-tuning:
-AdamW, one cycle, random resized crops, bfloat16; `fastai` is its `vision_learner` and `fine_tune`
-(`pip install fastai`, in an environment of its own). FILE holds the backbone's own state dict. Each
-prints a line of JSON: the accuracy on the test images, and the seconds and processor seconds from
-the files on disk to that figure, imports included. The line ends with what RUN itself answers for
-the same images: its accuracy, and the 95 % interval of the paired difference.
+RUN is a clone of this project in which a recipe has run on FOLDER, the class folders. WAY is one of
+`probe`, embeddings once and scikit-learn's logistic regression; `timm`, the plain loop of
+fine-tuning: AdamW, one cycle, random resized crops, bfloat16; `fastai`, its `vision_learner` and
+`fine_tune`; `autotimm`, its `ImageClassifier` (`pip install fastai autotimm`, in an environment of
+their own). FILE holds the backbone's own state dict. Each prints a line of JSON: the accuracy on
+the test images, and the seconds and processor seconds from the files on disk to that figure,
+imports included. The line ends with what RUN itself answers for the same images: its accuracy, and
+the 95 % interval of the paired difference.
 """
 
 import argparse
 import json
 import resource
+import tempfile
 import time
 
 STARTED = time.perf_counter()
@@ -171,6 +173,33 @@ def fastai(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace
     return np.asarray(probabilities.argmax(1))
 
 
+def autotimm(tables: dict[str, pd.DataFrame], root: Path, args: argparse.Namespace) -> Predicted:
+    """Its defaults: AdamW, a cosine, all layers from the start; without torch.compile."""
+    import autotimm as peer
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = {f"{split}_csv": Path(folder, f"{split}.csv") for split in tables}
+        for split, table in tables.items():
+            table[["id", "label"]].to_csv(files[f"{split}_csv"], index=False)
+        data = peer.ImageDataModule(
+            **files, image_dir=root, image_column="id", label_column="label", batch_size=32
+        )
+        overlay = {"pretrained_cfg_overlay": {"file": str(args.weights)}}
+        backbone = peer.BackboneConfig(args.network, extra_kwargs=overlay)
+        model = peer.ImageClassifier(
+            backbone, num_classes=args.classes, compile_model=False, seed=args.seed
+        )
+        trainer = peer.AutoTrainer(
+            max_epochs=EPOCHS, logger=False, enable_progress_bar=False, default_root_dir=folder
+        )
+        trainer.fit(model, datamodule=data)
+        data.setup("test")
+        model.eval()
+        with torch.inference_mode():
+            parts = [model(images).argmax(1).numpy() for images, _ in data.test_dataloader()]
+    return np.concatenate(parts)
+
+
 def beside(run: Path, table: pd.DataFrame, predicted: Predicted) -> dict[str, Any]:
     """The run's accuracy on these test images, and how much that is ahead: the 95 % interval."""
     answers = pd.read_csv(run / "data/predictions/predictions.csv").set_index("id").loc[table.id]
@@ -187,7 +216,7 @@ def main() -> None:
     """Run one way and print its line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("run", type=Path)
-    parser.add_argument("way", choices=("probe", "timm", "fastai"))
+    parser.add_argument("way", choices=("probe", "timm", "fastai", "autotimm"))
     parser.add_argument("--photos", type=Path, required=True, help="the class folders")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--network", default="tf_efficientnet_lite0")
@@ -197,7 +226,7 @@ def main() -> None:
     table, classes = split_table(args.run)
     args.classes = len(classes)
     tables = {name: table[table.split == name] for name in ("train", "val", "test")}
-    ways = {"probe": probe, "timm": plain_timm, "fastai": fastai}
+    ways = {"probe": probe, "timm": plain_timm, "fastai": fastai, "autotimm": autotimm}
     predicted = ways[args.way](tables, args.photos, args)
     seconds = time.perf_counter() - STARTED
     accuracy = float((predicted == tables["test"].label.to_numpy()).mean())

@@ -1,6 +1,7 @@
 """Recipes and overrides: checked as the stages would, then run by DVC as experiments."""
 
 import contextlib
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -246,3 +247,20 @@ def test_the_ladder_runs_on_the_real_pipeline(finished: Workspace, tmp_path: Pat
     assert parameters[1] == parameters[2] == parameters[3] > parameters[0]
     ladder.write_page(results, project.path / "docs/ladder.md", project.path / "docs/ladder.png")
     assert project.read("docs/ladder.md").count("| `ladder-") >= 8
+
+
+# Of a frozen backbone with a fitted head, most of train and augment does not count.
+UNUSED = {
+    "photos": ("model.fast.", "augment.", "train.(?!monitor|feature_views|progressive.first)"),
+    "photos-finetune": ("model.fast.", "augment.padding", "train.momentum"),
+    "photos-scratch": ("nothing",),
+}
+
+
+@pytest.mark.parametrize("second", UNUSED)
+@pytest.mark.parametrize("first", UNUSED)
+def test_a_recipe_for_photographs_leaves_nothing_of_another_one(first: str, second: str) -> None:
+    """Each is applied to what the one before it left in params.yaml."""
+    before, after = (load_recipe(name).changes for name in (first, second))
+    left = before.keys() - after.keys()
+    assert [key for key in left if not re.match("|".join(UNUSED[second]), key)] == []
