@@ -20,7 +20,7 @@ from benchmarks.machine import machine
 from benchmarks.overhead import change, seconds
 from classifier.core.params import flatten, read
 
-SCORES = ("test_accuracy", "balanced_accuracy", "f1_macro")
+SCORES = ("accuracy", "balanced_accuracy", "f1_macro")
 
 
 def recipe_changes(path: Path) -> list[str]:
@@ -46,10 +46,10 @@ def scores(
         change(folder, [f"train.seed={seed}"])
         for stage in ("train", "evaluate"):
             seconds(folder, sys.executable, "-m", f"stages.{stage}")
-        result = json.loads((folder / "metrics/evaluate.json").read_text(encoding="utf-8"))
+        result = json.loads((folder / "metrics/details.json").read_text(encoding="utf-8"))["test"]
         for name in SCORES:
-            found[name].append(result[name])
-        print(f"{revision} seed {seed}: {result['test_accuracy']:.4f}", file=sys.stderr)
+            found[name].append(result[name]["value"])
+        print(f"{revision} seed {seed}: {result['accuracy']['value']:.4f}", file=sys.stderr)
     return found
 
 

@@ -32,7 +32,7 @@ def main() -> None:
         drawn = draw_all(results, folder, params.images)
     write_report(REPORT, results, drawn, FIGURES, since_last_commit(Path()), params)
     write_model_card(Path("models/MODEL_CARD.md"), results)
-    print(as_table(test_metrics(results.metrics("evaluate"), results.metrics("details"))))
+    print(as_table(test_metrics(results.metrics("details"))))
     if missing := fonts_for("".join(results.data.classes)).missing:
         print(
             f"No font of this system has {missing[:40]}: boxes stand for these letters in figures."

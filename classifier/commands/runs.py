@@ -53,10 +53,11 @@ def run(args: argparse.Namespace) -> int:
     if not others:
         print(f"\nNo experiment started from {args.baseline} yet: dvc exp run -S train.lr=0.001")
     elif any(one.p is not None for one in others):
+        made = sum(one.p is not None for one in others)
         print(
             f"\nVerdicts: McNemar's test of the same test images against {args.baseline}, at"
-            f" {confidence:.0%},\nafter Holm's correction for {len(others)} comparisons."
-            " `compare` says more."
+            f" {confidence:.0%},\nafter Holm's correction for {made}"
+            f" {'comparison' if made == 1 else 'comparisons'}. `compare` says more."
         )
     return 0
 
@@ -97,9 +98,9 @@ def _table(found: Sequence[Run], width: int) -> str:
 def _accuracy(one: Run) -> str:
     if "test_accuracy" not in one.metrics:
         return "—"
-    value, *ends = (one.metrics.get(f"test_accuracy{end}") for end in ("", "_low", "_high"))
-    interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if None not in ends else ""
-    return f"{value:.4f}{interval}"
+    ends = one.metrics.get("test_accuracy_interval")
+    interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+    return f"{one.metrics['test_accuracy']:.4f}{interval}"
 
 
 def _changes(one: Run) -> str:

@@ -153,8 +153,8 @@ def _validation(val: Outcomes | None, wish: str) -> Outcomes:
 class Measured:
     """What a decision comes to on the test images.
 
-    ``headline`` goes to metrics/evaluate.json, ``details`` to metrics/details.json, and the area
-    under the risk-coverage curve with its interval, ``aurc``, to both. ``tables`` are those of
+    ``headline`` goes to metrics/evaluate.json; ``details`` to metrics/details.json, as does
+    ``aurc``, the area under the risk-coverage curve with its interval. ``tables`` are those of
     metrics/tables and ``plots`` those of metrics/plots, by name.
     """
 

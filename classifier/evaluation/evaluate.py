@@ -207,8 +207,7 @@ def write_metrics(evaluation: Evaluation, params: EvaluateParams, folder: Path) 
     test, scores, classes = evaluation.outcomes["test"], evaluation.scores, evaluation.classes
     found = measure(evaluation.outcomes, scores["test"], evaluation.decision, classes, params)
     aurc = dict(zip(("value", "low", "high"), found.aurc, strict=True))
-    flat = {**headline(scores["test"]), "aurc": aurc["value"], **found.headline}
-    write_json(folder / "evaluate.json", flat)
+    write_json(folder / "evaluate.json", {**headline(scores["test"]), **found.headline})
     details: dict[str, Any] = {
         "bootstrap": {
             "confidence": params.confidence,

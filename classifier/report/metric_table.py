@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# key in metrics/evaluate.json without "test_" -> name, meaning
+# key in metrics/details.json -> name, meaning
 MEANINGS = {
     "accuracy": ("Accuracy", "fraction of images that are right"),
     "balanced_accuracy": ("Balanced accuracy", "mean recall, every class counting the same"),
@@ -96,20 +96,10 @@ def of_split(details: Mapping[str, Any], split: str) -> dict[str, Metric]:
     return {key: found[key] for key in order}
 
 
-def test_metrics(evaluate: Mapping[str, Any], details: Mapping[str, Any]) -> list[Metric]:
-    """Return the metrics of ``metrics/evaluate.json``, with the intervals of the details."""
-    intervals = of_split(details, "test")
-    metrics = []
-    for key, value in evaluate.items():
-        name = key.removeprefix("test_")
-        if key.endswith(("_low", "_high")) or not isinstance(value, int | float):
-            continue
-        known = intervals.get(name)
-        low = evaluate.get(f"{key}_low", known.low if known else None)
-        high = evaluate.get(f"{key}_high", known.high if known else None)
-        metrics.append(Metric(name, float(value), low, high))
-    order = list(MEANINGS)
-    return sorted(metrics, key=lambda m: (order.index(m.key) if m.key in order else 99, m.key))
+def test_metrics(details: Mapping[str, Any]) -> list[Metric]:
+    """Return the metrics of the test images that a report shows."""
+    longer = ("precision_weighted", "recall_weighted")  # the latter is the accuracy
+    return [one for key, one in of_split(details, "test").items() if key not in longer]
 
 
 def as_table(metrics: list[Metric]) -> str:

@@ -40,7 +40,7 @@ def write_model_card(path: Path, results: Results) -> None:
     )
     environment.filters["join"] = lambda names, mark: mark.join(_inline(name) for name in names)
     details = results.metrics("details")
-    metrics = test_metrics(results.metrics("evaluate"), details)
+    metrics = test_metrics(details)
     source, meta = results.source, results.data.meta
     summary, train = results.summary, results.metrics("train")
     counts = ", ".join(f"{count:,} {split}" for split, count in meta["counts"].items())

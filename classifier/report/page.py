@@ -92,20 +92,20 @@ def write_report(
 
 
 def _content(results: Results, params: PlotParams) -> dict[str, Any]:
-    details, evaluate = results.metrics("details"), results.metrics("evaluate")
+    details = results.metrics("details")
     parts = {"test": "test", "val": "validation", "train": "train"}
     splits = {part: of_split(details, part) for part in parts}
     confidence = details.get("bootstrap", {}).get("confidence", 0.95)
     quality = results.metrics("quality")
-    accuracy = next((m for m in test_metrics(evaluate, details) if m.key == "accuracy"), None)
+    accuracy = splits["test"].get("accuracy")
     if accuracy is None:
-        raise UserError("metrics/evaluate.json has no accuracy of test: run dvc repro evaluate.")
+        raise UserError("metrics/details.json has no accuracy of test: run dvc repro evaluate.")
     return {
         "source": results.source,
         "meta": results.data.meta,
         "resize": resize_in(results.data.meta),
         "accuracy": accuracy,
-        "metrics": test_metrics(evaluate, details),
+        "metrics": test_metrics(details),
         "confidence": f"{100 * confidence:g} %",
         "splits": {parts[part]: found for part, found in splits.items() if found},
         "glance": [key for key in GLANCE if key in splits["test"]],
@@ -114,7 +114,7 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
         "summary": results.summary,
         "params": _by_section(results.params),
         "changed": _changed(results.params),
-        "calibration": [m for m in test_metrics(evaluate, details) if m.key in CALIBRATION],
+        "calibration": [m for m in test_metrics(details) if m.key in CALIBRATION],
         "no_letters": fonts_for("".join(results.data.classes)).missing,
         "per_class": _class_rows(results.per_class),
         "decision": details.get("decision"),

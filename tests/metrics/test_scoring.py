@@ -198,17 +198,16 @@ def test_a_figure_lies_within_its_interval_with_few_images_a_class() -> None:
     assert (low <= found.class_values["class_average_precision"]).all()
 
 
-def test_headline_is_flat_and_names_its_figures() -> None:
+def test_headline_holds_few_figures() -> None:
     scores = score(some_outcomes(), PARAMS)
     found = headline(scores)
     assert set(found) == {
-        "test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_loss",
-        "precision_macro", "recall_macro", "f1_macro", "f1_weighted", "balanced_accuracy",
-        "top3_accuracy", "mcc", "kappa", "roc_auc", "average_precision", "ece", "ece_calibrated",
-        "aurc",
+        "test_accuracy", "test_accuracy_interval", "test_loss",
+        "precision_macro", "recall_macro", "f1_macro", "f1_weighted",
     }  # fmt: skip
+    low, high = found.pop("test_accuracy_interval")
     assert all(isinstance(value, float) for value in found.values())
-    assert found["test_accuracy_low"] < found["test_accuracy"] < found["test_accuracy_high"]
+    assert low < found["test_accuracy"] < high
 
 
 def test_without_a_fitted_temperature_nothing_is_called_calibrated() -> None:
@@ -220,4 +219,4 @@ def test_without_a_fitted_temperature_nothing_is_called_calibrated() -> None:
 
 
 def test_top_k_is_left_out_where_it_says_nothing() -> None:
-    assert "top3_accuracy" not in headline(score(some_outcomes(50, 3), PARAMS))
+    assert "top3_accuracy" not in score(some_outcomes(50, 3), PARAMS).values

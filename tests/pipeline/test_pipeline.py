@@ -93,13 +93,18 @@ def test_an_experiment_reruns_only_what_it_must_and_can_be_compared(
     assert "test_accuracy" in metrics["metrics/evaluate.json"]
     params = json.loads(place.dvc("params", "diff", "--json").stdout)
     assert params["params.yaml"]["train.lr"]["new"] == 0.001
-    table = place.dvc("exp", "show", "--csv").stdout.splitlines()
-    assert any("slower" in line for line in table)
+    rows = place.dvc("exp", "show", "--csv").stdout.splitlines()
+    assert any("slower" in line for line in rows)
     page = place.dvc("plots", "diff", "--out", ".run/compared")
     assert (place.path / ".run/compared/index.html").exists(), page.stderr
     columns = place.dvc("metrics", "diff").stdout.splitlines()
     assert len(columns) <= 45, "one screen"
     assert max(map(len, columns)) <= 110, "no wrapped columns"
+    # As the documentation has it, of one changed parameter: here are three.
+    table = ["exp", "show", "--only-changed", "--drop", ".*(/|macro|weighted|train_|epochs|seed)"]
+    for command in (["metrics", "show", "metrics/evaluate.json"], table):
+        widest = max(map(len, place.dvc(*command).stdout.splitlines()))
+        assert 80 < widest <= 120, f"{command}: {widest} columns"
 
 
 @pytest.mark.slow  # DVC's queue itself; tests/experiments/test_folds.py runs some with --temp

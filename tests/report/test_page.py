@@ -66,8 +66,8 @@ def test_report_without_optional_inputs(tmp_path: Path) -> None:
     where = make(tmp_path, classes=2, size=8, channels=1, test=20)
     for path in (
         *where.explain.iterdir(), *where.raw.iterdir(), where.metrics / "quality.json",
-        where.metrics / "details.json", where.metrics / "per_class.csv",
-        where.metrics / "history.csv", where.metrics / "train.json", where.models / "summary.json",
+        where.metrics / "per_class.csv", where.metrics / "history.csv",
+        where.metrics / "train.json", where.models / "summary.json",
     ):  # fmt: skip
         path.unlink()
     results = Results.open(where)
@@ -149,10 +149,11 @@ def test_changes_since_the_last_commit(tmp_path: Path) -> None:
 
 
 def test_metrics_carry_their_intervals() -> None:
-    evaluate = {"test_accuracy": 0.9, "test_accuracy_low": 0.8, "test_accuracy_high": 0.95,
-                "f1_macro": 0.5}  # fmt: skip
-    details = {"test": {"f1_macro": {"value": 0.5, "low": 0.4, "high": 0.6}}}
-    lines = as_table(test_metrics(evaluate, details)).splitlines()
+    figures = {"f1_macro": (0.5, 0.4, 0.6), "accuracy": (0.9, 0.8, 0.95)}
+    figures["recall_weighted"] = figures["accuracy"]
+    keys = ("value", "low", "high")
+    details = {name: dict(zip(keys, ends, strict=True)) for name, ends in figures.items()}
+    lines = as_table(test_metrics({"test": details})).splitlines()
     assert len(lines) == 2
     assert "80.00 % to 95.00 %" in lines[0]
     assert "0.4000 to 0.6000" in lines[1]
@@ -174,7 +175,7 @@ def test_model_card_has_the_front_matter_of_the_hub_and_the_run_s_metrics(
     values = {metric["type"]: metric["value"] for metric in result["metrics"]}
     evaluate = read_json(where.metrics / "evaluate.json")
     assert values["accuracy"] == evaluate["test_accuracy"]
-    low = f"{100 * evaluate['test_accuracy_low']:.2f} %"
+    low = f"{100 * evaluate['test_accuracy_interval'][0]:.2f} %"
     assert low in body
     for heading in ("Data", "Metrics", "Intended use", "Limits", "How to load"):
         assert f"\n## {heading}\n" in body

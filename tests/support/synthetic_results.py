@@ -115,8 +115,7 @@ def _metrics(folder: Path, outcomes: Outcomes, names: list[str]) -> None:
     decision = decide(outcomes, names, params)
     found = measure({"test": outcomes, "val": outcomes}, scores, decision, names, params)
     aurc = dict(zip(("value", "low", "high"), found.aurc, strict=True))
-    flat = {**headline(scores), "aurc": aurc["value"], **found.headline}
-    write_json(folder / "evaluate.json", flat)
+    write_json(folder / "evaluate.json", {**headline(scores), **found.headline})
     for kind, written in (("plots", found.plots), ("tables", found.tables)):
         for name, table in written.items():
             write_table(folder / kind / f"{name}.csv", table, missing="nan")

@@ -31,6 +31,7 @@ from classifier.report.figures.fonts import fonts_for
 from classifier.report.figures.galleries import galleries
 from classifier.report.figures.seen import seen
 from classifier.report.figures.tiles import Tile, sheet
+from classifier.report.metric_table import of_split
 from classifier.report.results import Results, rows
 
 MOST_CURVES = 200  # classes that get a ranking curve; of more, the weakest
@@ -267,7 +268,7 @@ def _risk_coverage(results: Results) -> Figure:
 
 
 def _reliability(results: Results) -> Figure:
-    scores = results.metrics("evaluate")
+    scores = of_split(results.metrics("details"), "test")
     parts, errors = {}, {}
     for name, ending in (("as predicted", ""), ("calibrated", "_calibrated")):
         held = results.reliability[results.reliability[f"count{ending}"] > 0]
@@ -276,7 +277,7 @@ def _reliability(results: Results) -> Figure:
         )
         parts[name] = reliability.Bins(*columns)
         if f"ece{ending}" in scores:
-            errors[name] = float(scores[f"ece{ending}"])
+            errors[name] = scores[f"ece{ending}"].value
     return reliability.diagram(parts, errors)
 
 
