@@ -2,8 +2,9 @@
 
 python -m tools.new_project NAME
 
-Takes out what is the template's alone: results, benchmarks, its history, its name. The code, the
-documentation and the tests stay. MIT asks that its notice stays with the code: LICENSE.pipeline.
+Takes out what is the template's alone: results, benchmarks, its history, its name, this program.
+The code, the documentation and the tests stay, without what they say of these. MIT asks that its
+notice stays with the code: LICENSE.pipeline.
 """
 
 import re
@@ -12,17 +13,43 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAME = "image-classification-pipeline"
+NAME, TITLE = "image-classification-pipeline", "Image classification on DVC"
 GONE = (
     "dvc.lock",
     "benchmarks",
     "CHANGELOG.md",
     "CITATION.cff",
     "docs/curves.png",
+    "docs/ladder.md",
+    "docs/ladder.png",
     "docs/report.png",
+    "tests/benchmarks",
+    "tests/tools/test_new_project.py",
+    "tools/new_project.py",
 )
 KEPT_METRICS = ".gitignore"
-_BENCHMARK = re.compile(r"!?\[([^\]]*)\]\((?:\.\./)?benchmarks/[^)]*\)")
+_LINK = r"\[([^\]]*)\]\((?:\.\./)?benchmarks/[^)]*\)"
+# What is left must not name what is gone. Files, a regular expression, and what takes its place.
+EDITS = (
+    ("Makefile", r" benchmark \\", r" \\"),
+    ("Makefile", r" runs new docs", " runs docs"),
+    ("Makefile", r"(?ms)^(new|benchmark): .*?\n\n", ""),
+    ("mkdocs.yml", r" +- (CHANGELOG|docs/ladder)\.md\n", ""),
+    ("pyproject.toml", r'license = "MIT"\n', ""),
+    ("pyproject.toml", r'"LICENSE"', '"LICENSE.pipeline"'),
+    ("pyproject.toml", r'(?s)"benchmarks/\*" = \[.*?\n\]\n', ""),
+    ("tests/tools/test_links.py", r', \*ROOT\.glob\("benchmarks/\*\.md"\)', ""),
+    ("tools/site.py", r'"benchmarks/\*\.md", "LICENSE"', '"LICENSE.pipeline"'),
+    ("docs/install.md", r"(?s)`make new .*?(\n\n|$)", ""),
+    ("docs/architecture.md", r" `benchmarks/` holds measurements,", ""),
+    ("docs/*.md", r"(?s)<!-- begin: python -m benchmarks\.[^>]*-->\n(.*?)<!-- end -->\n", r"\1"),
+    ("docs/*.md", rf"\s*\({_LINK}\)", ""),
+    # A sentence that begins with a page's name, up to a full stop with white space behind it.
+    ("docs/*.md", r"(?s)((?<=\n)|(?<=\. ))\[benchmarks/((?!\n\n).)*?\.(?=\s) ?", ""),
+    ("docs/*.md", _LINK, r"\1"),
+    ("docs/*.md", r"\n{3,}", "\n\n"),
+    ("classifier/**/*.py", r" \(benchmarks/[^)]*\)", ""),
+)
 README = """# {name}
 
 An image classifier, made with a pipeline on DVC: `make repro` sets up and runs it, `params.yaml`
@@ -40,8 +67,6 @@ def new_project(name: str, root: Path) -> None:
     """Turn the clone at ``root`` into a project; ends with one sentence where it cannot."""
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
         sys.exit("error: give a name of letters, digits, dots and dashes: make new NAME=birds")
-    if not (root / "benchmarks").is_dir():
-        sys.exit("error: this is a project of its own already.")
     changed = _git(root, "status", "--porcelain")
     if changed:
         sys.exit("error: there are uncommitted changes: commit them, or git stash.")
@@ -51,14 +76,11 @@ def new_project(name: str, root: Path) -> None:
     for path in (*(root / name for name in GONE), *results):
         _remove(path)
     (root / "LICENSE").rename(root / "LICENSE.pipeline")
-    _replace(root / "pyproject.toml", NAME, name)
-    _replace(root / "pyproject.toml", 'license = "MIT"\n', "")
-    _replace(root / "pyproject.toml", '"LICENSE"', '"LICENSE.pipeline"')
-    _replace(root / "mkdocs.yml", "      - CHANGELOG.md\n", "")
-    _replace(root / "mkdocs.yml", "Image classification on DVC", name)
-    for page in (root / "docs").glob("*.md"):
-        text = page.read_text(encoding="utf-8")
-        page.write_text(_BENCHMARK.sub(r"\1", text), encoding="utf-8")
+    names = (("pyproject.toml", NAME, name), ("mkdocs.yml", TITLE, name))
+    for files, pattern, text in (*EDITS, *names):
+        for path in root.glob(files):
+            before = path.read_text(encoding="utf-8")
+            path.write_text(re.sub(pattern, text, before), encoding="utf-8")
     (root / "README.md").write_text(README.format(name=name), encoding="utf-8")
     shutil.rmtree(root / ".git")
     _git(root, "init", "--quiet", "--initial-branch=main")
@@ -83,11 +105,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _replace(path: Path, old: str, new: str) -> None:
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from classifier.metrics.neighbors import nearest
 
 BESIDE = 3  # training images shown beside an image
 # An image whose nearest training image lies at less than this fraction of the distance of its
-# fifth nearest is suspected to be a copy of it: benchmarks/neighbors.md has what that finds.
+# fifth nearest is suspected to be a copy of it (benchmarks/neighbors.md).
 _NEAR, _FIFTH = 0.3, 5
 
 

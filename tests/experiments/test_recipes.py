@@ -1,6 +1,5 @@
 """Recipes and overrides: checked as the stages would, then run by DVC as experiments."""
 
-import contextlib
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -10,13 +9,11 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 
 from classifier.core.errors import UserError
-from classifier.core.files import read_json
 from classifier.core.params import read
 from classifier.experiments.overrides import SECTIONS, check, combinations, flags, parse_overrides
 from classifier.experiments.recipes import load_recipe, recipe_names
-from tests.support import toy_project, workspace
+from tests.support import toy_project
 from tests.support.toy_project import Toy
-from tests.support.workspace import Workspace
 from tools import ROOT
 
 LADDER = ["ladder-1-baseline", "ladder-2-batchnorm", "ladder-3-dropout", "ladder-4-augment"]
@@ -208,45 +205,6 @@ def test_a_recipe_runs_as_an_experiment(toy: Toy, tmp_path: Path) -> None:
     queued = project.dvc("queue", "status").stdout
     assert queued.count("Queued") == 2
     assert "seeds-1" in queued
-
-
-def test_the_page_of_the_ladder_is_written_from_its_results(tmp_path: Path) -> None:
-    ladder = pytest.importorskip("benchmarks.ladder")
-    page = tmp_path / "ladder.md"
-    page.write_text((ROOT / "docs" / "ladder.md").read_text(encoding="utf-8"), encoding="utf-8")
-    step = {
-        "accuracy": {split: [0.5, 0.4, 0.6] for split in ("train", "val", "test")},
-        "test_loss": 1.25,
-        "best_epoch": 2,
-        "history": {"train_accuracy": [0.1, 0.5], "val_accuracy": [0.2, 0.5]},
-    }
-    results = {
-        "machine": {"cores": 2, "processor": "a processor"},
-        "epochs": 2,
-        "images": {"train": 5000, "val": 5000, "test": 10000},
-        "source": "cifar10",
-        "steps": dict.fromkeys(LADDER, step),
-    }
-    ladder.write_page(results, page, tmp_path / "ladder.png")
-    once = page.read_text(encoding="utf-8")
-    assert once.count("| 0.5000 | 0.5000 | 0.5000 (0.4000 to 0.6000) | 1.2500 | 2 |") == 4
-    assert (tmp_path / "ladder.png").stat().st_size > 5000
-    ladder.write_page(results, page, tmp_path / "ladder.png")
-    assert page.read_text(encoding="utf-8") == once
-
-
-@pytest.mark.slow
-def test_the_ladder_runs_on_the_real_pipeline(finished: Workspace, tmp_path: Path) -> None:
-    ladder = pytest.importorskip("benchmarks.ladder")
-    project = workspace.copy(finished, tmp_path / "project")
-    with contextlib.chdir(project.path):
-        ladder.run({"download.source": "digits", "train.epochs": 1})
-        results = read_json(ladder.RESULTS)
-    assert list(results["steps"]) == LADDER
-    parameters = [step["parameters"] for step in results["steps"].values()]
-    assert parameters[1] == parameters[2] == parameters[3] > parameters[0]
-    ladder.write_page(results, project.path / "docs/ladder.md", project.path / "docs/ladder.png")
-    assert project.read("docs/ladder.md").count("| `ladder-") >= 8
 
 
 # Of a frozen backbone with a fitted head, most of train and augment does not count.

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -353,21 +352,6 @@ def test_a_model_file_of_made_up_settings_is_no_start(
     )
     with pytest.raises(UserError, match="not a model file, or damaged"):
         make(ModelParams("cnn", pretrained=str(path), cnn=CNN), meta())
-
-
-@pytest.mark.slow
-def test_transfer_beats_training_from_scratch() -> None:
-    """Eight classes of CIFAR-10 first, then 50 images each of the other two."""
-    if "CIFAR10_IMAGES" not in os.environ:
-        pytest.skip("set CIFAR10_IMAGES to a folder with train/CLASS/*.jpg and test/CLASS/*.jpg")
-    from benchmarks.transfer import measure
-
-    scores = measure(
-        Path(os.environ["CIFAR10_IMAGES"]), pretrain_images=1000, pretrain_epochs=6, seeds=(0, 1)
-    )
-    scratch = max(scores["from scratch"])
-    assert min(scores["frozen backbone"]) > scratch
-    assert min(scores["fine-tuned"]) > scratch
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 A tile holds 16 positions of a row. The rows of a map of 7×7 fill half of one, those of 3×3 a fifth.
 Here the maps of several images lie side by side, a column of zeros between them, and are
-convolved as one wide map. Measured in benchmarks/fast.md.
+convolved as one wide map (benchmarks/fast.md).
 """
 
 from dataclasses import dataclass, replace

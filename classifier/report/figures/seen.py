@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from classifier.report.metric_table import of_split
 from classifier.report.results import Results, rows
 
 
@@ -70,9 +71,9 @@ def _range(values: dict[str, float]) -> str:
 
 
 def _reliability(results: Results) -> str:
-    scores = results.metrics("evaluate")
+    scores = of_split(results.metrics("details"), "test")
     found = [
-        f"{100 * scores[key]:.2f} % {words}"
+        f"{scores[key].text} {words}"
         for key, words in (("ece", "as predicted"), ("ece_calibrated", "calibrated"))
         if key in scores
     ]
