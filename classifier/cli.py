@@ -14,11 +14,11 @@ VERBS = {
         "python -m classifier recipe ladder-4-augment -S train.epochs=5",
     ),
     "compare": (
-        "say whether one revision or experiment is better than another, or only luckier",
+        "say whether one run is better than another, or only luckier",
         "python -m classifier compare main my-experiment --md",
     ),
     "runs": (
-        "list the experiments: what each changed, its accuracy, and whether it was better",
+        "list the experiments: what each changed, its accuracy, its verdict",
         "python -m classifier runs --sort test_loss",
     ),
     "ensemble": (
@@ -30,7 +30,7 @@ VERBS = {
         "python -m classifier tune --trials 20 -S 'train.lr=log(1e-4,1e-1)'",
     ),
     "folds": (
-        "cross-validate: run the folds as experiments and pool their predictions",
+        "cross-validate: folds run as experiments, their predictions pooled",
         "python -m classifier folds -k 5 -S train.epochs=10",
     ),
     "find-lr": (
@@ -42,7 +42,7 @@ VERBS = {
         "python -m classifier keep first --rev my-experiment",
     ),
     "models": (
-        "list the networks with their parameters and multiply-adds, for the current data",
+        "list the networks with their parameters and multiply-adds",
         "python -m classifier models --timm 'convnext*' --image-size 224",
     ),
     "weights": (
@@ -51,14 +51,14 @@ VERBS = {
     ),
     "predict": (
         "say what is in images: files, folders, patterns or tables of them",
-        "python -m classifier predict photos/ --out predictions.csv --gallery predictions.html",
+        "python -m classifier predict photos/ --out predictions.csv",
     ),
     "embed": (
         "write what the network sees in images, a vector for each",
         "python -m classifier embed photos/ --out embeddings.parquet",
     ),
     "unknown": (
-        "measure how well images of no class are told from those of the classes",
+        "measure how well images of no class are told from the others",
         "python -m classifier unknown other-things/",
     ),
     "export": (
@@ -74,11 +74,11 @@ VERBS = {
         "python -m classifier review --port 8001",
     ),
     "repair": (
-        "put right what a killed run or a full disk left of dvc.lock, params.yaml and HEAD",
+        "mend what a killed run or a full disk left half-written",
         "python -m classifier repair && dvc repro",
     ),
     "verify": (
-        "run the pipeline twice from scratch in temporary clones and compare every byte",
+        "run the pipeline twice in temporary clones and compare every byte",
         "python -m classifier verify",
     ),
 }

@@ -1,6 +1,7 @@
 """`export`: the model for other programs, checked against the one that it came from."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=tuple(ENDINGS),
         default="onnx",
-        help="(default: onnx; model: this project's own, with the thresholds that evaluate chose)",
+        metavar="FORMAT",
+        help=f"{', '.join(ENDINGS)} (default: onnx; model: this project's own, with the thresholds"
+        " that evaluate chose)",
     )
     parser.add_argument(
         "--int8", action="store_true", help="ONNX in 8-bit integers, fitted to training images"
@@ -61,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from classifier.inference import export
     from classifier.inference.torch_backend import TorchPredictor
 
+    _say(f"reading {chosen.path}")
     source = TorchPredictor(chosen.path, "cpu")
     if chosen.decision:
         source.spec = replace(source.spec, decision=chosen.decision)
@@ -70,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             f"--int8 needs the images that the model was trained on, and {DATA} does not "
             "have them: run dvc repro, or dvc pull."
         )
+    _say(f"writing {path}")
     if args.format in ("model", "safetensors"):
         write = model_file.save if args.format == "model" else export.save_safetensors
         write(path, source.network, source.spec)
@@ -116,6 +121,11 @@ def _prepared(spec: ModelSpec) -> PreparedData | None:
     return data if facts == wanted else None
 
 
+def _say(doing: str) -> None:
+    """What takes seconds now, apart from the results."""
+    print(f"{doing} …", file=sys.stderr, flush=True)
+
+
 def _say_size(path: Path) -> None:
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
@@ -138,6 +148,7 @@ def _compare(
         shape = (NOISE, spec.image_size, spec.image_size, spec.channels)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         words = "made-up images"
+    _say(f"answering {len(images):,} {words} with torch and from the file")
     ours, theirs = (export_check.in_batches(answer, images) for answer in (expected, found))
     result = export_check.agreement(ours, theirs)
     print(
@@ -155,6 +166,7 @@ def _compare(
         print(f"{split} accuracy {right:.4f} (torch in float32: {was:.4f}, {right - was:+.4f})")
         if (RAW / "manifest.csv").exists():
             _compare_originals(expected, found, spec, data, split)
+    _say("measuring the time of an answer")
     for number in (1, 64):
         batch = np.array(images[:number])
         taken, torch_took = (export_check.latency(answer, batch) for answer in (found, expected))
@@ -166,6 +178,7 @@ def _compare_originals(
 ) -> None:
     from classifier.inference.export_check import originals
 
+    _say("comparing images of other sizes, resized here and in the graph")
     same = []
     for ready, whole in originals(RAW, data, split, spec, ORIGINALS):
         same.append(expected(ready[None]).argmax() == found(whole[None]).argmax())

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import shutil
 from pathlib import Path
 
 from tabulate import tabulate
@@ -61,5 +62,7 @@ def _list() -> int:
     recipes = [load_recipe(name) for name in recipe_names()]
     if not recipes:
         raise UserError("recipes/ holds no recipe: run from the project's top folder.")
-    print(tabulate([(recipe.name, recipe.description) for recipe in recipes], tablefmt="plain"))
+    left = shutil.get_terminal_size((80, 24)).columns - max(len(one.name) for one in recipes) - 2
+    rows = [(recipe.name, recipe.description) for recipe in recipes]
+    print(tabulate(rows, tablefmt="plain", maxcolwidths=[None, max(left, 40)]))
     return 0

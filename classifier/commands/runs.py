@@ -12,7 +12,7 @@ from tabulate import tabulate
 from classifier.core.csv_files import guarded
 from classifier.core.errors import UserError, suggestion
 from classifier.core.params import flatten, load
-from classifier.core.wording import printable
+from classifier.core.wording import counted, printable
 from classifier.experiments.runs import Run, runs
 from classifier.metrics.scoring import EvaluateParams
 from classifier.report.metric_table import LOWER_IS_BETTER
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
         made = sum(one.p is not None for one in others)
         print(
             f"\nVerdicts: McNemar's test of the same test images against {args.baseline}, at"
-            f" {confidence:.0%},\nafter Holm's correction for {made}"
-            f" {'comparison' if made == 1 else 'comparisons'}. `compare` says more."
+            f" {confidence:.0%},\nafter Holm's correction for"
+            f" {counted(made, 'comparison', 'comparisons')}. `compare` says more."
         )
     return 0
 

@@ -1,4 +1,4 @@
-"""Names of files and classes in sentences: few, short and on one line, whatever they are.
+"""Names and times in sentences: names few, short and on one line, whatever they are.
 
 Names come from strangers: they may hold line breaks, which forge lines of a log, and what a
 terminal obeys instead of showing it. Whatever is printed with names in it goes through `printable`.
@@ -26,6 +26,19 @@ def short(text: str, most: int = 200) -> str:
 def quoted(text: str) -> str:
     """A text for a sentence, in quotation marks."""
     return f"'{short(text)}'"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun: counted(1, "batch", "batches") is "1 batch"."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def warn(sentence: str) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ import numpy as np
 from classifier.core.errors import UserError
 from classifier.core.params import PARAMS_FILE, flatten, read
 from classifier.core.types import Float64Array, Int64Array
+from classifier.core.wording import duration
 from classifier.experiments.revisions import Predictions, Revision, names, resolve
 from classifier.experiments.trials import POLL, ExperimentRun
+
+SAY_SECONDS = 10.0  # between two lines of how it goes
 
 
 def run_missing(
@@ -40,20 +43,31 @@ def run_missing(
         ExperimentRun(name, experiments[name], folder, root).end_orphan()
     waiting = [name for name in experiments if name not in done]
     running: dict[str, ExperimentRun] = {}
+    total, began = len(experiments), time.monotonic()
+    said, expected = -SAY_SECONDS, 0.0  # seconds since then
     with ExitStack() as stack:
         while waiting or running:
             while waiting and len(running) < jobs:
                 run = ExperimentRun(waiting[0], experiments[waiting.pop(0)], folder, root)
                 running[run.name] = stack.enter_context(run)
-                _say(len(experiments), len(waiting), len(running))
+                said = -SAY_SECONDS
+            if (taken := time.monotonic() - began) - said >= SAY_SECONDS:
+                said = taken
+                ended = total - len(waiting) - len(running)
+                _say(f"{ended} of {total}", running.values(), expected - taken)
             time.sleep(POLL)
             for name in [name for name, run in running.items() if not run.running()]:
                 running.pop(name).check()
-                _say(len(experiments), len(waiting), len(running))
+                made = total - len(waiting) - len(running) - len(done)
+                expected = (time.monotonic() - began) * (total - len(done)) / made
+    _say(f"{total} of {total}", (), 0)
 
 
-def _say(total: int, waiting: int, running: int) -> None:
-    print(f"{total - waiting - running} of {total} done, {running} running", file=sys.stderr)
+def _say(ended: str, running: Iterable[ExperimentRun], left: float) -> None:
+    """A line, also in a terminal: a log that is read later says what took how long."""
+    parts = [f"{ended} folds done", *(f"{run.name}: {run.now()}" for run in running)]
+    parts += [f"about {duration(left)} left"] if left > 0 else []
+    print("; ".join(parts), file=sys.stderr, flush=True)
 
 
 def _same_params(revision: Revision, changes: Mapping[str, Any], root: Path) -> None:

@@ -107,6 +107,12 @@ class ExperimentRun:
         lines = self._told.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines[:-1]]  # the last one is being written
 
+    def now(self) -> str:
+        """What it is at, for people: a stage, of training with the last epoch that ended."""
+        told = {key: value for fact in self.facts() for key, value in fact.items()}
+        stage, epoch = told.get("stage", "start"), told.get("epoch")
+        return f"train, epoch {epoch}" if stage == "train" and epoch else str(stage)
+
     def epochs(self) -> Iterator[dict[str, Any]]:
         """The rows of metrics/history.csv as training makes them, until the experiment ends."""
         seen = 0

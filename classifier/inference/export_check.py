@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from classifier.core.resize import to_array
 from classifier.core.types import Float32Array, UInt8Array
@@ -16,6 +17,9 @@ from classifier.images.decode import decode
 from classifier.images.manifest import Manifest
 from classifier.images.store import read_bytes
 from classifier.models.spec import ModelSpec
+
+# A bar in a terminal alone, which goes when it is full.
+BAR: dict[str, Any] = {"leave": False, "disable": None, "delay": 1, "dynamic_ncols": True}
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def in_batches(
     answer: Callable[[UInt8Array], Float32Array], images: Images, size: int = 256
 ) -> Float32Array:
     """Probabilities of many images, in constant memory but for the result."""
-    starts = range(0, len(images), size)
+    starts = tqdm(range(0, len(images), size), **BAR)
     return np.concatenate([answer(np.asarray(images[at : at + size])) for at in starts])
 
 
@@ -65,7 +69,7 @@ def originals(
     rows = [place[name] for name in data.ids(split) if name in place]
     size = spec.image_size
     rows = [row for row in rows if (manifest.width[row], manifest.height[row]) != (size, size)]
-    for row in rows[:: max(1, len(rows) // most)][:most]:
+    for row in tqdm(rows[:: max(1, len(rows) // most)][:most], **BAR):
         shard, at, length = manifest.shard[row], manifest.offset[row], manifest.size[row]
         encoded = read_bytes(raw, str(shard), int(at), int(length))
         image = decode(encoded, spec.value_range)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from classifier.augment.augmenter import AugmentParams
 from classifier.core.errors import UserError
 from classifier.core.types import Float32Array
+from classifier.core.wording import counted
 from classifier.dataset.prepared import PreparedData
 from classifier.models.classifier import Classifier
 from classifier.models.kept_embeddings import KeptEmbeddings, without_last_layer
@@ -129,8 +130,8 @@ class FeatureSession(Session):
         count, views = self.batches.images.shape[:2]
         return (
             f"{self.device.type}, {self.numerics}; the last layer, on the embeddings of {views}"
-            f" {'view' if views == 1 else 'views'} of {count:,} images; {self.steps} batches of"
-            f" {self.batch_size}"
+            f" {'view' if views == 1 else 'views'} of {count:,} images;"
+            f" {counted(self.steps, 'batch', 'batches')} of {self.batch_size}"
         )
 
     def _augmented(self, number: int, batch: Batch) -> tuple[Tensor, Tensor]:

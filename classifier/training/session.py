@@ -17,6 +17,7 @@ from classifier.augment import geometric
 from classifier.augment.augmenter import Augmenter, AugmentParams
 from classifier.augment.draws import Draws
 from classifier.core.errors import UserError
+from classifier.core.wording import counted
 from classifier.dataset.encoded_images import EncodedImages
 from classifier.dataset.prepared import PreparedData
 from classifier.dataset.stored_images import StoredImages
@@ -201,7 +202,7 @@ class Session:
         processes = f" in {self.ranks.size} processes" if self.ranks.size > 1 else ""
         return (
             f"{self.device.type}, {self.numerics}; {self.facts['parameters']:,} parameters;"
-            f" {len(self.labels):,} images {place}, {self.steps} batches of"
+            f" {len(self.labels):,} images {place}, {counted(self.steps, 'batch', 'batches')} of"
             f" {self.batch_size}{processes}"
         )
 

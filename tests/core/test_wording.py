@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from classifier.core.errors import UserError
 from classifier.core.process import stage
-from classifier.core.wording import first, printable, quoted, short, warn
+from classifier.core.wording import duration, first, printable, quoted, short, warn
 
 HOSTILE = "a\nerror: b\r\x1b[2J\x1b]0;t\x07\x9b31m\u202egnp.exe\u200b\udcff\u2028c"
 
@@ -47,3 +47,10 @@ def test_warnings_and_errors_are_one_line_each(capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["warning", "error"]
     assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(3.4, "3 s"), (99, "99 s"), (120, "2 min"), (9000, "2.5 h")]
+)
+def test_times_are_told_in_their_unit(seconds: float, told: str) -> None:
+    assert duration(seconds) == told

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -74,6 +75,22 @@ def test_folds_run_once_and_are_pooled(toy: Toy, tmp_path: Path) -> None:
     assert "with train.lr = 0.7, not 0.6: give these folds another name" in project.refused(
         "folds", "-k", "3", "-S", "train.lr=0.6", "-n", "cv"
     )
+
+
+def test_it_is_said_how_far_the_folds_are(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = toy_project.copy(toy, tmp_path / "project")
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr("classifier.experiments.folds.SAY_SECONDS", 0.1)
+    monkeypatch.setenv("TOY_EPOCH_SECONDS", "0.5")
+    rates = {"cv-0": {"train.lr": 0.31}, "cv-1": {"train.lr": 0.32}}
+    run_missing(rates, 1, Path("logs"), Path())
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "0 of 2 folds done; cv-0: start"
+    assert any(re.fullmatch(r"0 of 2 folds done; cv-0: train, epoch \d+", one) for one in lines)
+    assert any(re.fullmatch(r"1 of 2 .* cv-1: .*; about \d+ s left", one) for one in lines)
+    assert lines[-1] == "2 of 2 folds done"
 
 
 def test_a_failed_fold_is_named_and_the_others_are_stopped(

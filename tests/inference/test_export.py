@@ -132,8 +132,10 @@ def test_int8_says_what_it_costs(
 ) -> None:
     path = tmp_path / "small.onnx"
     assert cli.main(["export", "--int8", "--out", str(path)]) == 0
-    printed = capsys.readouterr().out
+    printed, doing = capsys.readouterr()
     assert "torch in float32" in printed
+    assert f"writing {path} …\n" in doing
+    assert not {"\r", "\x1b"} & {*doing}
     images, labels = np.load("data/prepared/test.npy"), np.load("data/prepared/test_labels.npy")
     right = (OnnxPredictor(path).probabilities(images).argmax(axis=1) == labels).mean()
     assert f"test accuracy {right:.4f}" in printed

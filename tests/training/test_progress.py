@@ -44,11 +44,4 @@ def test_a_short_run_says_nothing_before_its_end(clock: list[float]) -> None:
             shown.step(30, torch.zeros(2))
         shown.end(1, 0.0)
     assert len(said) == 1
-    assert said[0].startswith("1 epochs, the best is 1")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"), [(3.4, "3 s"), (99, "99 s"), (120, "2 min"), (9000, "2.5 h")]
-)
-def test_times_are_told_in_their_unit(seconds: float, told: str) -> None:
-    assert progress._told(seconds) == told
+    assert said[0].startswith("1 epoch, the best is 1")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from torch import Tensor
 from tqdm import tqdm
 
+from classifier.core.wording import counted, duration
+
 BAR_SECONDS = 1.0  # between two looks at the sums, each of which makes a GPU wait
 LOG_SECONDS = 10.0  # between two lines in a log
 
@@ -82,8 +84,8 @@ class Progress:
             return
         self.logged = time.perf_counter()
         left = (self.epochs * self.images - self.done) / self.rate
-        epochs = "epoch" if self.epochs == 1 else "epochs"
-        say(f"{self.rate:,.0f} images/s: about {_told(left)} left for {self.epochs} {epochs}")
+        epochs = counted(self.epochs, "epoch", "epochs")
+        say(f"{self.rate:,.0f} images/s: about {duration(left)} left for {epochs}")
 
     def epoch(self, row: dict[str, float]) -> None:
         """Show the scores of an epoch, a row of the history."""
@@ -96,21 +98,13 @@ class Progress:
         if self.say and self.bar.disable and self.shown - self.logged >= LOG_SECONDS:
             self.logged = self.shown
             left = (self.epochs * self.images - self.done) / self.rate
-            self.say(f"{text}; {self.rate:,.0f} images/s, {_told(left)} left")
+            self.say(f"{text}; {self.rate:,.0f} images/s, {duration(left)} left")
 
     def end(self, best_epoch: int, waited: float) -> None:
         """Sum the run up; ``waited`` are the seconds in which it waited for its images."""
         if self.say and self.done > self.began_with:
-            epochs = -(-self.done // self.images)
+            epochs = counted(-(-self.done // self.images), "epoch", "epochs")
             self.say(
-                f"{epochs} epochs, the best is {best_epoch}; {self.seconds:.1f} s, {self.rate:,.0f}"
+                f"{epochs}, the best is {best_epoch}; {self.seconds:.1f} s, {self.rate:,.0f}"
                 f" images/s, {waited / self.seconds:.1%} of the time waiting for data"
             )
-
-
-def _told(seconds: float) -> str:
-    """A time as people say it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
