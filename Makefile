@@ -19,8 +19,9 @@ setup: $(VENV)/.run $(BIN)/classifier ## make .venv with what the pipeline needs
 
 repro: in-git setup ## run the pipeline: download, split, preprocess, train, evaluate, plot
 	@python -m classifier repair && dvc repro || { python -m classifier.sources; exit 1; }
-	@git diff --quiet HEAD -- dvc.lock metrics || echo "These results are not those of the last commit:" \
-		"git add dvc.lock metrics && git commit makes them the baseline of compare and of dvc's diffs."
+	@git diff --quiet HEAD -- dvc.lock metrics || printf '%s\n' \
+		"These results are not those of the last commit. To make them the baseline of" \
+		"compare and of dvc's diffs: git add dvc.lock metrics && git commit"
 
 # A downloaded ZIP has no history, and DVC keeps its metrics and experiments in Git.
 in-git:

@@ -59,8 +59,8 @@ def stage(name: str, main: Callable[[], None]) -> None:
         if _leaves_values():
             print(
                 "params.yaml keeps the values of this experiment: git diff HEAD params.yaml shows"
-                " them, and git checkout HEAD params.yaml takes them back; then dvc repro brings back"
-                " the results that this run removed.",
+                " them, and git checkout HEAD params.yaml takes them back; then dvc repro brings"
+                " back the results that this run removed.",
                 file=sys.stderr,
             )
         sys.exit(1)
