@@ -99,8 +99,8 @@ def error_probabilities(logits: FloatArray, labels: Int64Array) -> Float64Array:
     wrong label is as probable as e / (K-1) times the other classes' probability together, a right
     one as 1-e times its own. The fraction, and the temperature of the probabilities, are those
     under which the labels are likeliest. A temperature fitted without e would take the wrong labels
-    for the network's mistakes, and doubt the network for them. Where wrong labels are rather those
-    of similar classes, the network itself is misled more often, and fewer are wrong.
+    for the network's mistakes, and doubt the network for them. Labels that were mixed up between
+    two similar classes look like the network's own mistakes: they come out too improbable.
 
     Args:
         logits: as for `find_label_errors`.

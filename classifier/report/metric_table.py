@@ -83,6 +83,12 @@ class Metric:
             return f"{100 * value:.2f} %"
         return f"{value:.4f}"
 
+    def write_change(self, change: float) -> str:
+        """Return a difference of two values of this metric as text, of per cents in points."""
+        if any(word in self.key for word in PERCENT):
+            return f"{100 * change:+.2f} points"
+        return f"{change:+.4f}" if abs(change) >= 0.00005 else f"{change:+.1g}"
+
 
 def of_split(details: Mapping[str, Any], split: str) -> dict[str, Metric]:
     """Return the metrics of a split from ``metrics/details.json``, in the order of MEANINGS."""

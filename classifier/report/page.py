@@ -27,6 +27,7 @@ from classifier.core.resize import resize_in
 from classifier.report.changes import Changes
 from classifier.report.figures.collection import Drawn
 from classifier.report.figures.fonts import fonts_for
+from classifier.report.figures.galleries import percent
 from classifier.report.figures.tiles import Tile
 from classifier.report.metric_table import MEANINGS, Metric, of_split, test_metrics
 from classifier.report.results import Results, Row, rows
@@ -45,6 +46,7 @@ SECTIONS = {
 }
 # What tells overfitting, of all that is measured on every split.
 GLANCE = ("accuracy", "balanced_accuracy", "loss", "f1_macro", "ece_calibrated", "ece")
+SPLITS = {"test": "test", "val": "validation", "train": "train"}  # as they are named in words
 CALIBRATION = ("ece", "ece_calibrated")
 FEWEST = 4  # mistakes that make a gallery
 WEAK, SHOWN = 3, 6  # classes and mistakes on the first screen
@@ -93,8 +95,7 @@ def write_report(
 
 def _content(results: Results, params: PlotParams) -> dict[str, Any]:
     details = results.metrics("details")
-    parts = {"test": "test", "val": "validation", "train": "train"}
-    splits = {part: of_split(details, part) for part in parts}
+    splits = {part: of_split(details, part) for part in SPLITS}
     confidence = details.get("bootstrap", {}).get("confidence", 0.95)
     quality = results.metrics("quality")
     accuracy = splits["test"].get("accuracy")
@@ -107,7 +108,7 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
         "accuracy": accuracy,
         "metrics": test_metrics(details),
         "confidence": f"{100 * confidence:g} %",
-        "splits": {parts[part]: found for part, found in splits.items() if found},
+        "splits": {SPLITS[part]: found for part, found in splits.items() if found},
         "glance": [key for key in GLANCE if key in splits["test"]],
         "counts": {split: results.data.meta["counts"][split] for split in results.data.splits},
         "train": results.metrics("train"),
@@ -125,6 +126,7 @@ def _content(results: Results, params: PlotParams) -> dict[str, Any]:
         "images": len(results.actual),
         "quality": {key: value for key, value in quality.items() if isinstance(value, int | float)},
         "rejected": rows(results.rejected)[: params.table_rows],
+        "doubted": len(results.explained("label_errors")),
     }
 
 
@@ -132,7 +134,8 @@ def _answers(results: Results, changes: Changes) -> dict[str, Any]:
     """What the first screen says beside the accuracy: of the change, overfitting and the run."""
     details = results.metrics("details")
     splits = {part: of_split(details, part) for part in ("train", "val", "test")}
-    weak = sorted(rows(results.per_class), key=lambda row: row["f1"])[:WEAK]
+    weak = sorted(rows(results.per_class), key=lambda row: row["f1"])
+    none = sum(row["f1"] == 0 for row in weak)
     facts = {"data": results.source.get("name", "images"), "network": results.summary.get("name")}
     facts |= {"model": results.model[:12], "splits": results.split_digest[:12]}
     return {
@@ -143,7 +146,8 @@ def _answers(results: Results, changes: Changes) -> dict[str, Any]:
             if "accuracy" in splits[part]
         },
         "overfit": _overfit(splits),
-        "weak": [(row["class"], row["f1"]) for row in weak if row["f1"] < 1],
+        "weak": [(row["class"], row["f1"]) for row in weak[:WEAK] if row["f1"] < 1],
+        "never_right": none if none > WEAK else 0,
         "facts": {key: value for key, value in facts.items() if value},
         "mistakes": _mistakes(results, SHOWN),
     }
@@ -166,28 +170,36 @@ def _change(changes: Changes) -> dict[str, str]:
     return {
         "word": f"{points:+.2f} points {'▲' if points > 0 else '▼'}",
         "text": f"The last commit has {100 * accuracy.before:.2f} %."
-        " Better, or only luckier? python -m classifier compare says.",
+        " Better, or only luckier? See classifier compare.",
     }
 
 
 def _metric_changes(changes: Changes) -> list[dict[str, str]]:
-    """The metrics that differ, by their names, and an arrow that says which way is better."""
-    found = []
+    """The metrics that differ, by their names, and an arrow that says which way is better.
+
+    Those of test come first, the most telling before the others, then those of the training.
+    """
+    order, found = list(MEANINGS), []
     for one in changes.metrics:
-        if one.name.endswith(("_low", "_high")):
+        if one.name.endswith(("_low", "_high", "_interval")):
             continue
-        metric = Metric(one.name.removeprefix("test_"), 0)
-        known = metric.key in MEANINGS or metric.key.startswith("top")
+        split, _, key = one.name.partition("_")
+        if split not in SPLITS:
+            split, key = "", one.name
+        metric = Metric(key, 0)
+        known = key in MEANINGS or key.startswith("top")
         texts = [metric.write(v) if known else _number(v) for v in (one.before, one.after)]
-        row = {"name": metric.name, "before": texts[0], "after": texts[1], "change": "–"}
-        row["tone"] = ""
+        name = metric.name + (f", {SPLITS[split]}" if split in ("train", "val") else "")
+        row = {"name": name, "before": texts[0], "after": texts[1], "change": "–", "tone": ""}
         if isinstance(one.before, int | float) and isinstance(one.after, int | float):
             change = one.after - one.before
-            row["change"] = f"{change:+.4g} {'▲' if change > 0 else '▼'}"
+            text = metric.write_change(change) if known else f"{change:+,.5g}"
+            row["change"] = f"{text} {'▲' if change > 0 else '▼'}"
             if known:
                 row["tone"] = "better" if (change > 0) != metric.lower_is_better else "worse"
-        found.append(row)
-    return found
+        place = order.index(key) if key in order else len(order)
+        found.append(((not known, split in ("train", "val"), place), row))
+    return [row for _, row in sorted(found, key=lambda one: one[0])]
 
 
 def _overfit(splits: Mapping[str, Mapping[str, Metric]]) -> str:
@@ -293,7 +305,12 @@ def _score(row: Row, key: str) -> dict[str, Any]:
 def _mistakes(results: Results, most: int) -> list[dict[str, Any]]:
     found = results.explained("mistakes", row=int, probability=float, actual_probability=float)
     return [
-        {**row, "image": _tile(Tile([results.image("test", row["row"])]))} for row in found[:most]
+        {
+            **row,
+            "image": _tile(Tile([results.image("test", row["row"])])),
+            "surely": percent(row["probability"]),
+        }
+        for row in found[:most]
     ]
 
 

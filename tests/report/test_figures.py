@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import rc_context
+from matplotlib.colors import to_rgb
+from matplotlib.font_manager import FontEntry
 from PIL import Image
 
 from classifier.core.files import write_json
@@ -203,10 +206,13 @@ def test_letters_come_from_the_fonts_of_the_system(
     monkeypatch.setattr(
         fonts, "_letters", lambda path: frozenset(have[path]) if path in have else known(path)
     )
-    entries = [fonts.FontEntry(fname=name, name=name[:-4], style="normal") for name in have]
+    entries = [FontEntry(fname=name, name=name[:-4], style="normal") for name in have]
     boxes = [font for font in fonts.fontManager.ttflist if font.name.startswith("Last Resort")]
     assert boxes  # Matplotlib's own, which have a box for every letter
     monkeypatch.setattr(fonts.fontManager, "ttflist", entries + boxes)
+    files = {name[:-4]: name for name in have}
+    find = fonts.findfont
+    monkeypatch.setattr(fonts, "findfont", lambda name: files.get(name) or find(name))
     fonts.fonts_for.cache_clear()
     assert fonts.fonts_for("你好世界") == (("DejaVu Sans", "both"), "界")
     fonts.fonts_for.cache_clear()
@@ -223,7 +229,78 @@ def test_only_labels_that_are_rather_wrong_are_shown(tmp_path: Path) -> None:
     assert len(tiles) == 5
     assert expected == pytest.approx(4.5)
     path = found.folders.explain / "label_errors.csv"
-    path.write_text(path.read_text(encoding="utf-8").replace("0.9", "0.2"), encoding="utf-8")
-    found = Results.open(found.folders)
-    assert data_quality.label_errors(found, 5) == ([], 0)
+    table = pd.read_csv(path)
+    # Of a network that guesses, a given class may be improbable, and the suggested one hardly less.
+    for column in ("error_probability", "score"):
+        table.assign(**{column: 0.2}).to_csv(path, index=False)
+        found = Results.open(found.folders)
+        assert data_quality.label_errors(found, 5) == ([], 0)
     assert "label_errors" not in {gallery.name for gallery in galleries(found, 5)}
+
+
+def test_series_stay_apart_on_white_and_on_the_dark_page() -> None:
+    """In OKLab, for every eye; the colors of the dark page are made by the filter of page.css."""
+    light = np.array([to_rgb(color) for color in style.SERIES])
+    turned = [[-0.574, 1.430, 0.144], [0.426, 0.430, 0.144], [0.426, 1.430, -0.856]]  # 180 degrees
+    card = np.array(to_rgb("#1a1e24"))
+    inverted = np.clip((1 - light) @ np.array(turned).T, 0, 1)
+    dark = 1 - (1 - inverted) * (1 - card)  # blended by "screen"
+    assert len(style.SERIES) == len(style.LINES) == 10
+    for colors, page in ((light, np.ones(3)), (dark, card)):
+        luminance = [linear(one) @ (0.2126, 0.7152, 0.0722) + 0.05 for one in (colors, page)]
+        contrast = luminance[0] / luminance[1]
+        assert np.maximum(contrast, 1 / contrast).min() >= 2.99
+        for eye, least in EYES.items():
+            seen = oklab(np.clip(linear(colors) @ np.array(BLIND[eye]).T, 0, 1))
+            apart = np.linalg.norm(seen[:, None] - seen[None], axis=2)[np.triu_indices(10, 1)]
+            assert apart.min() >= least, eye
+
+
+# Machado, Oliveira and Fernandes 2009, at full severity, on linear RGB; and the distance of two
+# colors in OKLab that they must keep: a fiftieth is the least that is seen side by side.
+BLIND = {
+    "normal": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protan": [
+        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deutan": [
+        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritan": [
+        [1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}  # fmt: skip
+EYES = {"normal": 0.13, "protan": 0.07, "deutan": 0.07, "tritan": 0.07}
+
+
+def linear(color: np.ndarray) -> np.ndarray:
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+
+
+def oklab(color: np.ndarray) -> np.ndarray:
+    cones = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+    lab = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
+    return np.cbrt(color @ np.array(cones).T) @ np.array(lab).T
+
+
+def test_a_matrix_of_many_classes_is_drawn_in_blocks() -> None:
+    matrix = np.zeros((1000, 1000), int)
+    matrix[np.arange(1000), np.arange(1000)] = 2
+    matrix[5, 995] = 7
+    assert confusion.block(150) == 1
+    blocks = confusion._blocks(matrix)
+    assert confusion.block(1000) == 10
+    assert blocks.shape == (100, 100)
+    assert blocks.sum() == matrix.sum()
+    assert blocks[0, 99] == 7
+    assert confusion._blocks(np.ones((151, 151), int)).sum() == 151 * 151
+
+
+def test_marks_of_a_matrix_are_whole_numbers_that_it_has() -> None:
+    matrix = np.eye(40, dtype=int) * 2
+    bar = confusion.counts(matrix, [str(name) for name in range(40)]).axes[1]
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["0", "1", "2"]
+    assert bar.get_yticks() == pytest.approx([0, 0.5**0.5, 1])

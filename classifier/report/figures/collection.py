@@ -109,7 +109,8 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             "confusion",
             "Confusion matrix, counts",
             "Each row is an actual class, each column what it was taken for; the diagonal is "
-            "right. Shades follow the square root, so that single mistakes show.",
+            "right. Shades follow the square root, so that single mistakes show."
+            + _in_blocks(len(classes)),
         ),
         partial(confusion.counts, matrix, classes),
     )
@@ -119,7 +120,7 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             "confusion_normalized",
             "Confusion matrix, per cent of the actual class",
             "The same with every row adding up to 100 %: the diagonal is the recall of each "
-            "class, whatever its size.",
+            "class, whatever its size." + _in_blocks(len(classes)),
         ),
         partial(confusion.normalized, matrix, classes),
     )
@@ -201,6 +202,11 @@ def charts(results: Results) -> Iterator[tuple[Drawn, Callable[[], Figure | None
             ),
             partial(_embedding, results),
         )
+
+
+def _in_blocks(classes: int) -> str:
+    each = confusion.block(classes)
+    return "" if each == 1 else f" A cell adds up {each} classes by {each}, in their order."
 
 
 def _class_counts(results: Results) -> dict[str, list[int]]:

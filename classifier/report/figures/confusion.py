@@ -8,20 +8,33 @@ from matplotlib.ticker import MaxNLocator
 from classifier.report.figures import style
 
 NUMBERS_UP_TO = 30  # classes: beyond it a number a cell is too small to read
-NAMES_UP_TO = 150  # classes: beyond it names a row overlap
+NAMES_UP_TO = 150  # classes: beyond it names a row overlap, and cells are specks
+BLOCKS = 100  # cells a side, at most, of what has more classes than that
 
 
 def counts(matrix: np.ndarray, classes: list[str]) -> Figure:
     """Draw int [K, K] counts, rows the actual class and columns the predicted one."""
+    matrix = _blocks(matrix)
     texts = [[str(value) if value else "" for value in row] for row in matrix.tolist()]
     return _matrix(matrix.astype(float), texts, classes, "test images")
 
 
 def normalized(matrix: np.ndarray, classes: list[str]) -> Figure:
     """Draw counts as fractions of each row, so that the diagonal is the recall of each class."""
+    matrix = _blocks(matrix)
     fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     texts = [[_percent(value) for value in row] for row in fractions.tolist()]
     return _matrix(fractions, texts, classes, "fraction of the actual class")
+
+
+def block(classes: int) -> int:
+    """How many neighboring classes a row and a column of the drawn matrix stand for."""
+    return 1 if classes <= NAMES_UP_TO else -(-classes // BLOCKS)
+
+
+def _blocks(matrix: np.ndarray) -> np.ndarray:
+    starts = np.arange(0, len(matrix), block(len(matrix)))
+    return np.add.reduceat(np.add.reduceat(matrix, starts, axis=0), starts, axis=1)
 
 
 def largest_pairs(matrix: np.ndarray, limit: int) -> list[tuple[int, int, int, float]]:
@@ -71,10 +84,10 @@ def pairs(matrix: np.ndarray, classes: list[str], limit: int = 15) -> Figure | N
 
 
 def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], label: str) -> Figure:
-    number = len(classes)
+    number, each = len(values), block(len(classes))
     cell = 0.9 if number <= 3 else 0.46 if number <= 12 else 0.34 if number <= 30 else 0.11
     side = min(cell * number, 11.0)
-    names = [style.shorten(name, 20) for name in classes]
+    names = [style.shorten(name, 20) for name in classes] if each == 1 else [""]
     numbers = number <= NUMBERS_UP_TO
     margin = 0.8 + 0.09 * max(map(len, names))
     figure = style.new_figure(max(4.2, side + margin + (0 if numbers else 1.1)), side + margin)
@@ -86,7 +99,14 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
     image = axes.imshow(shades, cmap=style.SHADES, vmin=0, vmax=1, aspect="equal")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    _names(axes, names, cell)
+    axes.set_xlabel("predicted class" if each == 1 else f"predicted, {each} classes a column")
+    axes.set_ylabel("actual class" if each == 1 else f"actual, {each} classes a row")
+    if each == 1:
+        _names(axes, names, cell)
+    else:
+        places = np.arange(0, number, 10)
+        axes.set_xticks(places - 0.5, [f"{place * each:,}" for place in places])
+        axes.set_yticks(places - 0.5, [f"{place * each:,}" for place in places])
     if numbers:
         size = 12 if number <= 3 else 9 if number <= 12 else 6.5
         for row in range(number):
@@ -101,17 +121,18 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
         axes.hlines(edges, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
         axes.vlines(edges, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
         return figure
-    if number <= NAMES_UP_TO:
-        every = np.arange(10, number, 10) - 0.5  # something to follow a row or a column by
-        axes.hlines(every, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
-        axes.vlines(every, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
+    every = np.arange(10, number, 10) - 0.5  # something to follow a row or a column by
+    axes.hlines(every, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
+    axes.vlines(every, -0.5, number - 0.5, color=style.FAINT, linewidth=0.6)
     axes.spines[:].set_visible(True)
     bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, shrink=0.6)
-    marks = np.array([0, 0.05, 0.25, 0.5, 0.75, 1.0])
     percent = label.startswith("fraction")
+    scale = 100 * top if percent else top
+    marks = np.unique(np.round(scale * np.array([0, 0.05, 0.25, 0.5, 0.75, 1.0])))
+    marks = marks[marks <= scale]
     bar.set_ticks(
-        np.sqrt(marks).tolist(),
-        labels=[f"{100 * mark * top:.0f} %" if percent else f"{mark * top:.0f}" for mark in marks],
+        np.sqrt(marks / scale).tolist(),
+        labels=[f"{mark:.0f} %" if percent else f"{mark:,.0f}" for mark in marks],
     )
     bar.set_label(label)
     bar.outline.set_visible(False)
@@ -119,10 +140,6 @@ def _matrix(values: np.ndarray, texts: list[list[str]], classes: list[str], labe
 
 
 def _names(axes: Axes, names: list[str], cell: float) -> None:
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("actual class")
-    if len(names) > NAMES_UP_TO:
-        return
     size = 9.0 if cell > 0.3 else 6.0
     long = max(map(len, names)) * size * 0.6 > 72 * cell * 0.95  # points
     axes.set_xticks(range(len(names)), names, rotation=90 if long else 0, fontsize=size)

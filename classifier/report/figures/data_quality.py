@@ -29,15 +29,16 @@ def label_errors(results: Results, most: int) -> tuple[list[Tile], float]:
     """Images of val and test whose label is rather wrong than right, most suspicious first.
 
     Also how many of them are expected to be wrong. Where the network is too weak for such a claim,
-    or the labels are too good, there are none.
+    or the labels are too good, there are none: it must also put the suggested class at a half above
+    the given one, which a network that guesses never does.
     """
-    found = results.explained("label_errors", row=int, error_probability=float)
-    likely = [row for row in found if row["error_probability"] >= 0.5][:most]
+    found = results.explained("label_errors", row=int, score=float, error_probability=float)
+    likely = [row for row in found if min(row["error_probability"], row["score"]) >= 0.5][:most]
     tiles = [
         Tile(
             [results.image(row["split"], row["row"])],
             f"given {row['given']}",
-            f"rather {row['suggested']}? {100 * row['error_probability']:.0f} %",
+            f"rather {row['suggested']}? {100 * row['error_probability']:.0f}\N{NO-BREAK SPACE}%",
         )
         for row in likely
     ]

@@ -32,7 +32,7 @@ def plane(
         missed = (numbers == number) & ~right
         hue = style.SERIES[number] if few else _hue(number, len(classes))
         axes.scatter(
-            points[here, 0], points[here, 1], s=size, linewidth=0, alpha=0.6 if few else 0.45,
+            points[here, 0], points[here, 1], s=size, linewidth=0, alpha=0.85 if few else 0.45,
             color=hue, marker=markers[number] if few else "o",
         )  # fmt: skip
         # In the color of the class, or many mistakes would hide where the classes lie.

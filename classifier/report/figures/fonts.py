@@ -1,12 +1,16 @@
 """Fonts for class names in any script: those of this system that have the letters."""
 
+import logging
 from functools import cache
 from typing import NamedTuple
 
-from matplotlib.font_manager import FontEntry, findfont, fontManager
+from matplotlib.font_manager import findfont, fontManager
 from matplotlib.ft2font import FT2Font
 
 FIRST = "DejaVu Sans"  # Matplotlib brings it: Latin, Greek, Cyrillic, Arabic, Hebrew and more
+
+# A family without a bold or a normal weight is drawn in the one that it has: nobody need know.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
 class Fonts(NamedTuple):
@@ -23,26 +27,21 @@ def fonts_for(text: str) -> Fonts:
     left -= _letters(findfont(FIRST))
     families = [FIRST]
     while left:
-        found, font = max(
-            ((len(left & _letters(font.fname)), font) for font in _candidates()),
-            key=lambda one: one[0],
-            default=(0, None),
+        # The file that Matplotlib takes for a family counts, not all that the family has.
+        best = max(
+            _families(), key=lambda name: len(left & _letters(findfont(name))), default=FIRST
         )
-        if not found or font is None:
+        if not left & _letters(findfont(best)):
             break
-        families.append(font.name)
-        left -= _letters(font.fname)
+        families.append(best)
+        left -= _letters(findfont(best))
     return Fonts(tuple(families), "".join(sorted(left)))
 
 
-def _candidates() -> list[FontEntry]:
-    usable = (
-        font
-        for font in fontManager.ttflist
-        # Matplotlib's last resort has a box for every letter.
-        if font.style == "normal" and not font.name.startswith("Last Resort")
-    )
-    return sorted(usable, key=lambda font: (font.name, font.fname))
+def _families() -> list[str]:
+    # Matplotlib's last resort has a box for every letter.
+    names = {font.name for font in fontManager.ttflist if font.style == "normal"}
+    return sorted(name for name in names if not name.startswith("Last Resort"))
 
 
 @cache

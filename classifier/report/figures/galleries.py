@@ -87,8 +87,9 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             "Likely label errors",
             "The label that was given, the one that confident learning suggests, and how probable "
             f"it is that the given one is wrong. About {expected:.0f} of these {len(suspects)} "
-            "are, if labels went wrong at random and the network knows how sure it is. Look at "
-            "each before you change it: some are only hard.",
+            "are expected to be: the sum of these probabilities, which come from the network's own "
+            "ones, with wrong labels taken to be random. Labels that were mixed up between two "
+            "similar classes are too improbable by it. Look at each before you change it.",
             96,
             suspects,
         ),
@@ -203,7 +204,7 @@ def _predictions(results: Results, most: int) -> list[Tile]:
         tiles.append(
             Tile(
                 [results.image("test", row)],
-                f"{classes[predicted]} · {_percent(surely)}",
+                f"{classes[predicted]} ·\N{NO-BREAK SPACE}{percent(surely)}",
                 "" if right else f"is {classes[actual]}",
                 "right" if right else "wrong",
             )
@@ -232,7 +233,7 @@ def _mistakes(results: Results, most: int) -> list[Tile]:
                     results.image("test", row["row"]),
                     *(results.image("train", train_row) for train_row, _ in found),
                 ],
-                f"{row['predicted']} · {_percent(row['probability'])}",
+                f"{row['predicted']} ·\N{NO-BREAK SPACE}{percent(row['probability'])}",
                 f"is {row['actual']}{near}",
                 "wrong",
                 1 + len(found),
@@ -245,7 +246,7 @@ def _uncertain(results: Results, most: int) -> list[Tile]:
     return [
         Tile(
             [results.image("test", row["row"])],
-            f"{row['predicted']} · {_percent(row['probability'])}",
+            f"{row['predicted']} ·\N{NO-BREAK SPACE}{percent(row['probability'])}",
             f"or {row['runner_up']}" + _unless(row["actual"], row["predicted"], row["runner_up"]),
             "right" if row["actual"] == row["predicted"] else "wrong",
         )
@@ -290,7 +291,7 @@ def _judged(row: Row, images: Sequence[np.ndarray]) -> Tile:
     right = row["actual"] == row["predicted"]
     return Tile(
         images,
-        f"{row['predicted']} · {_percent(row['probability'])}",
+        f"{row['predicted']} ·\N{NO-BREAK SPACE}{percent(row['probability'])}",
         "" if right else f"is {row['actual']}",
         "right" if right else "wrong",
         len(images),
@@ -325,7 +326,7 @@ def _feature_maps(results: Results) -> list[Tile]:
     return tiles
 
 
-def _percent(fraction: float) -> str:
+def percent(fraction: float) -> str:
     value = 100 * fraction
     # A mistake at 99.97 % must not read as one at 100 %.
     text = ">99.9" if value >= 99.95 else f"{value:.1f}" if value > 99 else f"{value:.0f}"

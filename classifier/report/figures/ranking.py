@@ -39,7 +39,10 @@ def curves(
         x, y = lines[name]
         area = f"  {areas[name]:.3f}" if name in areas else ""
         color = style.SERIES[number]
-        axes.plot(x, y, color=color, linewidth=1.6, label=style.shorten(name, 20) + area)
+        axes.plot(
+            x, y, color=color, linestyle=style.LINES[number], linewidth=1.6,
+            label=style.shorten(name, 20) + area,
+        )  # fmt: skip
         if name in points:
             axes.plot(*points[name], "o", color=color, markersize=8, clip_on=False, zorder=4)
     measure = "ROC AUC" if kind == "roc" else "average precision"
@@ -54,7 +57,7 @@ def curves(
     longest = max(len(style.shorten(name, 20)) for name in named)
     figure.legend(
         loc="outside lower center", ncols=5 if longest < 4 else 3 if longest < 12 else 2,
-        title=title, title_fontsize=8.5, fontsize=8, columnspacing=1.2,
+        title=title, title_fontsize=8.5, fontsize=8, columnspacing=1.2, handlelength=2.6,
     )  # fmt: skip
     end = 1.0
     near = all(x <= 0.1 for x, _ in points.values())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from classifier.report.figures.confusion import largest_pairs
 from classifier.report.metric_table import of_split
 from classifier.report.results import Results, rows
 
@@ -46,6 +47,15 @@ def _confusion(results: Results) -> str:
         f"{right}; the most frequent mistake is {classes[actual]} taken for {classes[predicted]},"
         f" {count:,} of {matrix[actual].sum():,}."
     )
+
+
+def _confused_pairs(results: Results) -> str:
+    found = largest_pairs(results.confusion, 3)
+    names = results.data.classes
+    parts = [
+        f"{names[actual]} → {names[wrong]} {count:,} times" for actual, wrong, count, _ in found
+    ]
+    return f"The largest are {', '.join(parts)}."
 
 
 def _per_class(results: Results) -> str:
@@ -117,6 +127,7 @@ _DESCRIBED: dict[str, Callable[[Results], str]] = {
     "network": _network,
     "confusion": _confusion,
     "confusion_normalized": _confusion,
+    "confused_pairs": _confused_pairs,
     "per_class": _per_class,
     "roc": _ranking("roc_auc", "ROC AUC"),
     "pr": _ranking("average_precision", "Average precision"),
