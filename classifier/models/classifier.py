@@ -192,9 +192,10 @@ class WholeBackbone(nn.Module, ABC):
 class Entry(nn.Module):
     """Turn prepared images into what pretrained weights were trained on. Has no weights.
 
-    Resizes to ``size`` × ``size`` pixels (bilinear, antialiased when shrinking); if ``mean`` and
-    ``std`` are given, repeats the one gray channel, in 0..1, and standardizes each copy with the
-    weights' own figures. That is exact, where summing the first layer's weights is not: zero
+    Resizes images of ``prepared`` × ``prepared`` pixels to ``size`` × ``size``, and those that
+    training has shrunk in the same proportion (bilinear, antialiased when shrinking); if ``mean``
+    and ``std`` are given, repeats the one gray channel, in 0..1, and standardizes each copy with
+    the weights' own figures. That is exact, where summing the first layer's weights is not: zero
     padding stands for the mean color, which differs between channels.
     """
 
@@ -202,9 +203,14 @@ class Entry(nn.Module):
     std: Tensor
 
     def __init__(
-        self, size: int, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+        self,
+        prepared: int,
+        size: int,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        self.prepared = prepared
         self.size = size
         self.repeats = mean is not None
         # Not persistent: they are in the model file's settings already.
@@ -213,10 +219,11 @@ class Entry(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C or len(mean), size, size]."""
-        if self.size != images.shape[-1]:
-            shrinks = self.size < images.shape[-1]
+        side = images.shape[-1]
+        wanted = self.size if side == self.prepared else round(self.size * side / self.prepared)
+        if wanted != side:
             images = F.interpolate(
-                images, size=(self.size, self.size), mode="bilinear", antialias=shrinks
+                images, size=(wanted, wanted), mode="bilinear", antialias=wanted < side
             )
         return (images - self.mean) / self.std if self.repeats else images
 

@@ -208,7 +208,7 @@ def build(
     general = {key.name: settings.pop(key.name) for key in fields(_General) if key.name in settings}
     entry = (also := parse(_General, general, f"model.{name}")).entry
     if entry:
-        image_size = entry.size
+        prepared, image_size = image_size, entry.size
         channels = len(entry.mean) if entry.mean else channels
     if name.startswith(TORCHVISION):
         short_name = name.removeprefix(TORCHVISION)
@@ -227,7 +227,7 @@ def build(
         width = network.last_linear.in_features
         network.replace_last_layer(NearestNeighbors(width, voting.images, classes, voting.vote))
     if entry:
-        adapted = Entry(entry.size, entry.mean, entry.std)
+        adapted = Entry(prepared, entry.size, entry.mean, entry.std)
         stages = {"entry": adapted, **dict(network.backbone.named_children())}
         network = Classifier(stages, network.head)
     network.test_time_augmentation = also.test_time_augmentation

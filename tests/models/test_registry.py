@@ -257,15 +257,21 @@ def test_frozen_stages_stay_in_eval_mode() -> None:
 def test_entry_resizes_and_repeats() -> None:
     gray = torch.rand(2, 1, 8, 8)
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-    entered = Entry(16, mean, std)(gray)
+    entered = Entry(8, 16, mean, std)(gray)
     assert entered.shape == (2, 3, 16, 16)
-    same_size = Entry(8, mean, std)(gray)
+    same_size = Entry(8, 8, mean, std)(gray)
     for channel in range(3):
         expected = (gray[:, 0] - mean[channel]) / std[channel]
         assert torch.allclose(same_size[:, channel], expected)
     color = torch.rand(2, 3, 8, 8)
-    assert Entry(8)(color) is color
-    assert Entry(4)(color).mean().item() == pytest.approx(color.mean().item(), abs=0.02)
+    assert Entry(8, 8)(color) is color
+    assert Entry(8, 4)(color).mean().item() == pytest.approx(color.mean().item(), abs=0.02)
+
+
+def test_entry_keeps_what_training_has_shrunk_in_proportion() -> None:
+    half = torch.rand(2, 3, 4, 4)
+    assert Entry(8, 8)(half) is half
+    assert Entry(8, 16)(half).shape == (2, 3, 8, 8)
 
 
 def test_input_size_is_what_the_network_sees() -> None:

@@ -125,7 +125,7 @@ def test_what_a_network_enlarges_counts_as_large() -> None:
             sizes.append(len(images))
             return images.mean((2, 3))
 
-    network = torch.nn.Sequential(Entry(512), Counts())
+    network = torch.nn.Sequential(Entry(4, 512), Counts())
     predict_logits(network, np.zeros((30, 4, 4, 3), np.uint8), [0.0] * 3, [1.0] * 3)
     assert sizes == [21, 9]
 

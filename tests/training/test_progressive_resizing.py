@@ -85,7 +85,7 @@ SMALL = {
     "convnext": ModelParams("convnext", convnext=ConvnextParams((1, 1), (8, 16))),
     "vit": ModelParams("vit", vit=VitParams(width=24, depth=2)),
     "wide_resnet": ModelParams("wide_resnet", wide_resnet=WideResnetParams(10, 0.5)),
-    "entry": ModelParams("mlp", input_size=12),  # what resizes its input takes any size
+    "entry": ModelParams("cnn", input_size=16),  # resizes its input, in proportion
 }
 
 
