@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -249,3 +250,29 @@ def test_networks_that_were_not_used_are_apart() -> None:
         "model": {"name": "timm/x", "head": "linear", "timm.b": 2},
         "model: networks that were not used": {"cnn.a": 1},
     }
+
+
+def test_where_no_label_is_likely_wrong_the_page_says_where_doubtful_ones_are(
+    where: Folders, drawn: list[Drawn], tmp_path: Path
+) -> None:
+    assert "No likely label errors" not in write(where, drawn, tmp_path / "a.html")
+    none = [figure for figure in drawn if figure.name != "label_errors"]
+    listed = len(pd.read_csv(where.explain / "label_errors.csv"))
+    page = write(where, none, tmp_path / "a.html")
+    assert "No likely label errors" in page
+    assert f"label_errors.csv lists {listed}, and" in page
+    bare = make(tmp_path, classes=3)
+    (bare.explain / "label_errors.csv").unlink()
+    page = report_of(bare, Changes(missing="none"), tmp_path)
+    assert "No likely label errors" in page
+    assert "label_errors.csv lists" not in page
+
+
+def test_a_mistake_on_the_first_screen_is_never_at_100_per_cent(tmp_path: Path) -> None:
+    where = make(tmp_path, classes=3)
+    path = where.explain / "mistakes.csv"
+    pd.read_csv(path).assign(probability=0.9996).to_csv(path, index=False)
+    page = report_of(where, Changes(missing="none"), tmp_path)
+    top = page[: page.index("</header>")]
+    assert "<small>&gt;99.9\N{NO-BREAK SPACE}%</small>" in top
+    assert "<small>100" not in top

@@ -119,3 +119,18 @@ def test_dark_page_has_light_text_on_dark(page: Any) -> None:
     dark, light = (sum(map(int, text[4:-1].split(","))) / 3 for text in colors)
     assert dark < 40
     assert light > 200
+
+
+@pytest.mark.parametrize("width", [390, 800, 1400])
+def test_nothing_of_the_first_answers_is_cut_off(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    values = page.locator(".splits, .splits span")
+    values.locator("small").evaluate_all(
+        "all => all.forEach(one => { one.nextSibling.data = ' 100.00 %'; })"
+    )
+    assert values.count() >= 3
+    assert values.evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth + 1)")
+    cards = page.locator(".answers > li")
+    tops = cards.evaluate_all("all => all.map(one => one.getBoundingClientRect().top)")
+    rows = [tops.count(top) for top in sorted(set(tops))]
+    assert rows == ([4] if width == 1400 else [2, 2])
