@@ -27,8 +27,7 @@ from classifier.core.resize import resize_in
 from classifier.report.changes import Changes
 from classifier.report.figures.collection import Drawn
 from classifier.report.figures.fonts import fonts_for
-from classifier.report.figures.galleries import percent
-from classifier.report.figures.tiles import Tile
+from classifier.report.figures.tiles import Tile, percent
 from classifier.report.metric_table import MEANINGS, Metric, of_split, test_metrics
 from classifier.report.results import Results, Row, rows
 

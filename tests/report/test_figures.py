@@ -17,7 +17,7 @@ from classifier.report.figures import confusion, data_quality, fonts, network, s
 from classifier.report.figures.collection import draw_all
 from classifier.report.figures.data import sizes
 from classifier.report.figures.galleries import galleries
-from classifier.report.figures.tiles import Tile, heat, scaled, sheet
+from classifier.report.figures.tiles import Tile, _fitted, heat, percent, scaled, sheet
 from classifier.report.results import Results
 from tests.support.synthetic_results import make
 
@@ -304,3 +304,16 @@ def test_marks_of_a_matrix_are_whole_numbers_that_it_has() -> None:
     bar = confusion.counts(matrix, [str(name) for name in range(40)]).axes[1]
     assert [text.get_text() for text in bar.get_yticklabels()] == ["0", "1", "2"]
     assert bar.get_yticks() == pytest.approx([0, 0.5**0.5, 1])
+
+
+def test_a_long_name_is_cut_and_not_its_probability(results: Results) -> None:
+    assert _fitted(f"automobile ·\N{NO-BREAK SPACE}{percent(0.914)}", 13) == "autom… · 91 %"
+    predictions = next(one for one in galleries(results, 4) if one.name == "predictions")
+    assert all(_fitted(tile.caption, 9).endswith("%") for tile in predictions.tiles)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.5, "50"), (0.991, "99.1"), (0.9996, ">99.9"), (1.0, ">99.9")]
+)
+def test_no_probability_reads_as_certain(fraction: float, text: str) -> None:
+    assert percent(fraction) == f"{text}\N{NO-BREAK SPACE}%"

@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from classifier.report.figures.tiles import Tile
+from classifier.report.figures.tiles import Tile, percent
 from classifier.report.image_quality import image_quality
 from classifier.report.results import Results
 
@@ -38,7 +38,7 @@ def label_errors(results: Results, most: int) -> tuple[list[Tile], float]:
         Tile(
             [results.image(row["split"], row["row"])],
             f"given {row['given']}",
-            f"rather {row['suggested']}? {100 * row['error_probability']:.0f}\N{NO-BREAK SPACE}%",
+            f"rather {row['suggested']}? {percent(row['error_probability'])}",
         )
         for row in likely
     ]

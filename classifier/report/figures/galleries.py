@@ -8,7 +8,7 @@ import numpy as np
 from classifier.core.arrays import read_arrays
 from classifier.core.softmax import softmax
 from classifier.report.figures import data_quality
-from classifier.report.figures.tiles import Tile, Tone, color, heat, shaded
+from classifier.report.figures.tiles import Tile, Tone, color, heat, percent, shaded
 from classifier.report.results import Results, Row
 
 
@@ -89,7 +89,7 @@ def galleries(results: Results, most: int) -> Iterator[Gallery]:
             f"it is that the given one is wrong. About {expected:.0f} of these {len(suspects)} "
             "are expected to be: the sum of these probabilities, which come from the network's own "
             "ones, with wrong labels taken to be random. Labels that were mixed up between two "
-            "similar classes are too improbable by it. Look at each before you change it.",
+            "similar classes come out too improbable. Look at each before you change it.",
             96,
             suspects,
         ),
@@ -324,10 +324,3 @@ def _feature_maps(results: Results) -> list[Tile]:
         note = " × ".join(str(edge) for edge in maps.shape[1:])
         tiles.append(Tile([shaded(one) for one in maps], name, note, places=len(maps)))
     return tiles
-
-
-def percent(fraction: float) -> str:
-    value = 100 * fraction
-    # A mistake at 99.97 % must not read as one at 100 %.
-    text = ">99.9" if value >= 99.95 else f"{value:.1f}" if value > 99 else f"{value:.0f}"
-    return f"{text}\N{NO-BREAK SPACE}%"

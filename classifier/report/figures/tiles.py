@@ -136,7 +136,16 @@ def sheet(tiles: Sequence[Tile], side: int, columns: int | None = None) -> Figur
 
 def _fitted(caption: str, letters: int) -> str:
     """Cut the class's name rather than the figure behind it: "automob… · 91 %"."""
+    caption = caption.replace("\N{NO-BREAK SPACE}", " ")  # a sheet breaks no line
     name, mark, figure = caption.rpartition(" · ")
     if not mark:
         return style.shorten(caption, letters)
     return style.shorten(name, max(2, letters - len(mark + figure))) + mark + figure
+
+
+def percent(fraction: float) -> str:
+    """Write a probability for a caption: more digits where it is nearly sure."""
+    value = 100 * fraction
+    # A mistake at 99.97 % must not read as one at 100 %.
+    text = ">99.9" if value >= 99.95 else f"{value:.1f}" if value > 99 else f"{value:.0f}"
+    return f"{text}\N{NO-BREAK SPACE}%"
