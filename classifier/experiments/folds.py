@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from classifier.core.wording import duration
 from classifier.experiments.revisions import Predictions, Revision, names, resolve
 from classifier.experiments.trials import POLL, ExperimentRun
 
-SAY_SECONDS = 10.0  # between two lines of how it goes
+SAY_SECONDS = 10.0  # between two lines of how it goes, which say something new
 
 
 def run_missing(
@@ -44,30 +44,32 @@ def run_missing(
     waiting = [name for name in experiments if name not in done]
     running: dict[str, ExperimentRun] = {}
     total, began = len(experiments), time.monotonic()
-    said, expected = -SAY_SECONDS, 0.0  # seconds since then
+    said, at, expected = "", -SAY_SECONDS, 0.0  # the last line, and seconds from the start
     with ExitStack() as stack:
         while waiting or running:
             while waiting and len(running) < jobs:
                 run = ExperimentRun(waiting[0], experiments[waiting.pop(0)], folder, root)
                 running[run.name] = stack.enter_context(run)
-                said = -SAY_SECONDS
-            if (taken := time.monotonic() - began) - said >= SAY_SECONDS:
-                said = taken
+                at = -SAY_SECONDS
+            if (taken := time.monotonic() - began) - at >= SAY_SECONDS:
+                at = taken
                 ended = total - len(waiting) - len(running)
-                _say(f"{ended} of {total}", running.values(), expected - taken)
+                parts = [f"{run.name}: {run.now()}" for run in running.values()]
+                doing = "; ".join([f"{ended} of {total} folds done", *parts])
+                if doing != said:
+                    _say(said := doing, expected - taken)
             time.sleep(POLL)
             for name in [name for name, run in running.items() if not run.running()]:
                 running.pop(name).check()
                 made = total - len(waiting) - len(running) - len(done)
                 expected = (time.monotonic() - began) * (total - len(done)) / made
-    _say(f"{total} of {total}", (), 0)
+    _say(f"{total} of {total} folds done", 0)
 
 
-def _say(ended: str, running: Iterable[ExperimentRun], left: float) -> None:
+def _say(doing: str, left: float) -> None:
     """A line, also in a terminal: a log that is read later says what took how long."""
-    parts = [f"{ended} folds done", *(f"{run.name}: {run.now()}" for run in running)]
-    parts += [f"about {duration(left)} left"] if left > 0 else []
-    print("; ".join(parts), file=sys.stderr, flush=True)
+    ending = f"; about {duration(left)} left" if left > 0 else ""
+    print(doing + ending, file=sys.stderr, flush=True)
 
 
 def _same_params(revision: Revision, changes: Mapping[str, Any], root: Path) -> None:
